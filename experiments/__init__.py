@@ -1,0 +1,1 @@
+"""Trainings, benchmarks and the paper's tables."""

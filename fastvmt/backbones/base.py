@@ -1,0 +1,50 @@
+"""What a method needs from a video diffusion transformer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.layout import Layout
+from fastvmt.types import PassCounter, Video
+
+
+class Backbone(Protocol):
+    """A text-to-video flow-matching model: x_sigma = (1 - sigma) x_0 + sigma noise, v = noise - x_0.
+
+    Latents are (1, C, F, H', W') float32, normalised as the transformer sees them.
+    """
+
+    layout: Layout
+    """Sizes of clips, latents and token grid."""
+    name: str
+    fps: float
+    device: torch.device
+    passes: PassCounter
+    """Counts every transformer block that runs; the caller resets it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights, for caches and records."""
+
+    def encode(self, video: Video) -> Tensor:
+        """Latents of a clip (the posterior's mean)."""
+
+    def decode(self, latents_BCFHW: Tensor) -> Tensor:
+        """Frames (T, H, W, 3) float32 in [0, 1] of latents."""
+
+    def embed(self, prompt: str) -> Tensor:
+        """Text embedding (1, tokens, C); the empty prompt is legal."""
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt that the text encoder has no token for."""
+
+    def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
+        """The full forward: v at noise level ``sigma`` in [0, 1]."""
+
+    def query_key(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Self-attention queries and keys (F, S, N, D) of ``block``; later blocks do not run."""

@@ -1,0 +1,138 @@
+"""Wan 2.1 text-to-video through diffusers: tiny-wan, 1.3B and 14B differ only in their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
+from diffusers import WanPipeline
+from fastvmt.backbones.layout import model_folder, read_layout
+from fastvmt.backbones.probe import stop_at
+from fastvmt.types import PassCounter, Video
+
+
+class WanBackbone:
+    """Implements :class:`fastvmt.backbones.base.Backbone` for Wan 2.1 text-to-video models."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        name: str = "wan",
+        frames: int,
+        height: int,
+        width: int,
+        fps: float,
+        max_tokens: int = 512,
+        dtype: str = "bfloat16",
+        device: str = "auto",
+        checkpointing: bool = False,
+    ) -> None:
+        self.layout = read_layout(path, name=name, frames=frames, height=height, width=width)
+        self.folder = model_folder(path)
+        self.name, self.fps, self.max_tokens = name, fps, max_tokens
+        self.dtype = getattr(torch, dtype)
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        pipeline = WanPipeline.from_pretrained(self.folder, torch_dtype=self.dtype, local_files_only=True)
+        self.tokenizer, self.text_encoder = pipeline.tokenizer, pipeline.text_encoder.to(self.device)
+        self.transformer = pipeline.transformer.to(self.device)
+        self.vae = pipeline.vae.to(self.device, torch.float32)
+        for module in (self.text_encoder, self.transformer, self.vae):
+            module.eval().requires_grad_(False)
+        if checkpointing:
+            self.transformer.enable_gradient_checkpointing()
+        self._pipeline = pipeline
+        self.passes = PassCounter()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for file in sorted(self.folder.glob("*/*.safetensors")):
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                while part := stream.read(1 << 24):
+                    digest.update(part)
+        return digest.hexdigest()
+
+    @cached_property
+    def vocabulary(self) -> dict[str, list[str]] | None:
+        """Objects and backgrounds that a small model knows (``vocabulary.json``), or None."""
+        file = self.folder / "vocabulary.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        def is_unknown(word: str) -> bool:
+            tokens = self.tokenizer(word, add_special_tokens=False).input_ids
+            dropped = not tokens and any(letter.isalnum() for letter in word)
+            return dropped or self.tokenizer.unk_token_id in tokens
+
+        return [word for word in prompt.split() if is_unknown(word)]
+
+    @torch.no_grad()
+    def embed(self, prompt: str) -> Tensor:
+        embeds, _ = self._pipeline.encode_prompt(
+            prompt=prompt,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.max_tokens,
+            device=self.device,
+        )
+        return embeds.to(self.dtype)
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        config = self.vae.config
+        mean, std = (
+            torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return mean, std
+
+    @torch.no_grad()
+    def encode(self, video: Video) -> Tensor:
+        expected = (self.layout.frames, self.layout.height, self.layout.width)
+        if video.size != expected:
+            raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
+        pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        mean, std = self._statistics()
+        return (self.vae.encode(pixels).latent_dist.mode() - mean) / std
+
+    @torch.no_grad()
+    def decode(self, latents_BCFHW: Tensor) -> Tensor:
+        mean, std = self._statistics()
+        pixels = self.vae.decode(latents_BCFHW.to(self.device, torch.float32) * std + mean).sample
+        return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)
+
+    def _timestep(self, latents: Tensor, sigma: float) -> Tensor:
+        return torch.full((latents.shape[0],), 1000.0 * sigma, device=self.device)
+
+    def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
+        self.passes.block_forwards += self.layout.depth
+        x = latents_BCFHW.to(self.dtype)
+        return self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0].float()
+
+    def query_key(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not 0 <= block < self.layout.depth:
+            raise ValueError(f"guidance.block={block} must be in 0..{self.layout.depth - 1} for {self.name}")
+        x = latents_BCFHW.to(self.dtype)
+        with stop_at(self.transformer, block, rope) as probe:
+            self.transformer(x, self._timestep(x, sigma), text, return_dict=False)
+        self.passes.block_forwards += block
+        q, k = probe.kept
+        if q.requires_grad:
+            q.register_hook(self._count_backward(block))
+        q, k = (t[0].unflatten(0, (self.layout.grid[0], -1)) for t in (q, k))
+        return q, k
+
+    def _count_backward(self, block: int) -> Callable[[Tensor], None]:
+        def hook(_grad: Tensor) -> None:
+            self.passes.block_backwards += block
+            self.passes.gradients += 1
+
+        return hook

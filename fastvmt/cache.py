@@ -1,0 +1,55 @@
+"""Reference quantities on disk, keyed by everything they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+def content_key(**parts: object) -> str:
+    """A short hash of named values; tensors enter with their bytes."""
+    digest = hashlib.sha256()
+    for name, value in sorted(parts.items()):
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        else:
+            digest.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:32]
+
+
+class TensorCache:
+    """Named tensors per key in one folder; ``folder=None`` keeps nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The tensors of ``key``, computed and stored if they are not there (or not readable)."""
+        file = None if self.folder is None else self.folder / f"{key}.safetensors"
+        if file is not None and file.exists():
+            try:
+                tensors = load_file(file)
+            except (SafetensorError, OSError):
+                file.unlink(missing_ok=True)  # cut short by a full disk or a kill: compute again
+            else:
+                self.hits += 1
+                return tensors
+        self.misses += 1
+        tensors = compute()
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}.partial")
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial)
+            os.replace(partial, file)
+        return tensors

@@ -1,0 +1,61 @@
+"""Hydra's schema and the folder of yaml files. Imports no torch, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from fastvmt.settings import Guidance, Sampler, Skip, Window
+
+
+def config_folder() -> Path:
+    """``conf/`` inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
+
+
+@dataclass
+class Config:
+    """One run. Groups of numbers are typed here; groups of code carry ``_target_``."""
+
+    video: str | None = None
+    """The user's own reference clip; None takes the cases from ``benchmark``."""
+    prompt: str | None = None
+    negative_prompt: str = ""
+    fps: float | None = None
+    """Frames per second at which ``video`` is sampled; None takes every frame."""
+    start: int = 0
+    """First frame of ``video``."""
+    frame_policy: str = "error"
+    """What to do when ``video`` is too short: error, pad_last or round_down."""
+    seed: int = 0
+    output_dir: str = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
+    cache_dir: str | None = "outputs/cache"
+    """Where the reference's quantities are kept between runs; null keeps nothing."""
+    dry: bool = False
+    """Validate and print what would run; load no weights."""
+    device: str = "auto"
+    objective: str = "motion_fidelity"
+    """The score that a sweep optimises."""
+    backbone: Any = None
+    method: Any = None
+    window: Window = field(default_factory=Window)
+    skip: Skip = field(default_factory=Skip)
+    guidance: Guidance = field(default_factory=Guidance)
+    sampler: Sampler = field(default_factory=Sampler)
+    metrics: Any = None
+    tracker: Any = None
+    benchmark: Any = None
+    logger: Any = None
+    trainer: Any = None
+
+
+def register() -> None:
+    """Put the schema where ``conf/config.yaml`` finds it."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+register()

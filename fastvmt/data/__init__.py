@@ -1,0 +1,1 @@
+"""Videos on disk and in memory: reading, writing, resampling, panels."""

@@ -1,0 +1,28 @@
+"""The command line's run for one clip, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from fastvmt.cache import TensorCache
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import construct, make_plan
+from fastvmt.transfer import run_case
+from fastvmt.types import TransferResult
+
+
+def transfer_clip(video: str | Path, prompt: str, overrides: Sequence[str]) -> TransferResult:
+    """See :func:`fastvmt.transfer`."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("config", overrides=list(overrides))
+    cfg.video, cfg.prompt = str(video), prompt
+    plan = make_plan(cfg)
+    scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    backbone = construct(cfg.backbone, "backbone")
+    cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
+    result = run_case(backbone, plan.method, plan.sampler, plan.cases[0], cache)
+    return replace(result, scores=scores(result))

@@ -1,0 +1,77 @@
+"""Everything that writes files: videos, motion pictures, traces, records."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning
+from omegaconf import OmegaConf
+
+from fastvmt.data.panel import side_by_side
+from fastvmt.data.video import write_video
+from fastvmt.engine.module import TransferModule
+from fastvmt.engine.motion_plot import plot_motion
+from fastvmt.engine.record import mean_scores, mean_seconds, provenance, write_json
+from fastvmt.types import TransferResult, Video
+
+VIEW_SIDE = 384
+"""Small videos are enlarged to about this height, so that players show more than a stamp."""
+
+
+class CaseFiles(lightning.Callback):
+    """Per case: three videos, the motion picture, the trace, and last the record that marks it finished."""
+
+    def on_test_batch_end(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, *args: Any
+    ) -> None:
+        assert isinstance(module, TransferModule)
+        result: TransferResult | None = outputs["result"]
+        if result is None:
+            return
+        folder = module.case_folder(result.case)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.videos(folder, result, module.key)
+        plot_motion(folder / "motion.png", module.backbone, result, module.plan.guidance, module.plan.window)
+        self.trace(folder / "trace.csv", result.trace)
+        write_json(folder / "case.json", outputs["record"])
+
+    def videos(self, folder: Path, result: TransferResult, key: str) -> None:
+        """``reference.mp4``, ``generated.mp4`` and both beside each other."""
+        case = result.case
+        tags = {"comment": "AI-generated", "title": case.prompt, "config_hash": key, "generator": "fastvmt"}
+        reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")
+        generated = Video(result.video.frames_THWC, result.video.fps, case.prompt)
+        scale = max(1, VIEW_SIDE // case.reference.size[1])
+        write_video(folder / "reference.mp4", reference, {"config_hash": key}, scale=scale)
+        write_video(folder / "generated.mp4", generated, tags, scale=scale)
+        write_video(folder / "side_by_side.mp4", side_by_side([reference, generated]), tags, scale=scale)
+
+    def trace(self, path: Path, rows: list[dict[str, float]]) -> None:
+        """Loss, gradient norm and reuse per inner iteration."""
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, ["step", "sigma", "iteration", "loss", "grad_norm", "reused"])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class RunFile(lightning.Callback):
+    """``result.json``: means over cases, every case, and where it all came from."""
+
+    def on_test_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, TransferModule)
+        if not trainer.is_global_zero:
+            return
+        cfg = module.plan.cfg
+        content = {
+            "scores": mean_scores(module.records),
+            "seconds": mean_seconds(module.records),
+            "cases": module.records,
+            "method": module.plan.method.name,
+            "backbone": {"name": module.backbone.name, "weights_sha256": module.backbone.fingerprint},
+            "config_hash": module.key,
+            "config": OmegaConf.to_container(cfg, resolve=True),
+            **provenance(),
+        }
+        write_json(Path(cfg.output_dir) / "result.json", content)

@@ -1,0 +1,28 @@
+"""Cases as Lightning sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch.utils.data import DataLoader, Sampler
+
+from fastvmt.types import TransferCase
+
+
+class CaseData(lightning.LightningDataModule):
+    """One case per step; with several processes each case runs exactly once."""
+
+    def __init__(self, cases: Sequence[TransferCase]) -> None:
+        super().__init__()
+        self.cases = cases
+
+    def test_dataloader(self) -> DataLoader[TransferCase]:
+        sampler: Sampler[int] | None = None
+        trainer = self.trainer
+        if trainer is not None and trainer.world_size > 1:
+            sampler = UnrepeatedDistributedSampler(
+                self.cases, num_replicas=trainer.world_size, rank=trainer.global_rank, shuffle=False
+            )
+        return DataLoader(self.cases, batch_size=None, sampler=sampler)  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""From a composed configuration to checked objects, before any weight loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fastvmt.backbones.layout import Layout, read_layout
+from fastvmt.benchmarks import SingleClip
+from fastvmt.config import Config
+from fastvmt.methods.base import Method
+from fastvmt.settings import Guidance, Sampler, Skip, Window
+from fastvmt.types import TransferCase
+
+
+class UserError(Exception):
+    """A setting or input that the user can mend; shown as one line."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A validated run."""
+
+    cfg: DictConfig
+    layout: Layout
+    method: Method
+    sampler: Sampler
+    window: Window
+    guidance: Guidance
+    cases: Sequence[TransferCase]
+
+
+def construct(node: DictConfig, group: str, **extra: Any) -> Any:
+    """Instantiate a group of code; its constructor's signature is the schema."""
+    if node is None or "_target_" not in node:
+        raise UserError(f"{group} is not chosen: set {group}=<option>, see python run.py --help")
+    known = set(inspect.signature(get_class(node._target_)).parameters)
+    unknown = [key for key in node if key != "_target_" and key not in known]
+    if unknown:
+        raise UserError(f"{group}.{unknown[0]} is not a key of {group}; it has {', '.join(sorted(known - set(extra)))}")
+    try:
+        return instantiate(node, _convert_="object", **extra)
+    except InstantiationException as error:
+        raise UserError(str(error.__cause__ or error)) from error
+
+
+def check_keys(cfg: DictConfig) -> None:
+    """Reject keys that ``+key=value`` smuggled past the schema."""
+    groups: dict[str, type] = {"window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler}
+    for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
+        known = {f.name for f in dataclasses.fields(schema)}
+        for key in node:
+            if key not in known:
+                raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in sorted(known))}")
+
+
+def check_clip(cfg: DictConfig) -> None:
+    """Rules of the user's own clip."""
+    if cfg.video is None:
+        if cfg.prompt is not None:
+            raise UserError("prompt= needs video=<file>: without it the cases and prompts come from the benchmark")
+        return
+    if not (cfg.prompt or "").strip():
+        raise UserError('video= needs a prompt: add prompt="a dog on grass"')
+    if not Path(cfg.video).expanduser().is_file():
+        raise UserError(f"video={cfg.video} does not exist")
+
+
+def make_cases(cfg: DictConfig, layout: Layout) -> Sequence[TransferCase]:
+    """The user's clip, or the chosen benchmark."""
+    if cfg.video is None:
+        return construct(cfg.benchmark, "benchmark", layout=layout, fps=cfg.backbone.fps, sample_seed=cfg.seed)
+    return SingleClip(
+        layout, cfg.backbone.fps, cfg.seed, video=cfg.video, prompt=cfg.prompt, negative_prompt=cfg.negative_prompt,
+        sample_fps=cfg.fps, start=cfg.start, frame_policy=cfg.frame_policy,
+    )  # fmt: skip
+
+
+def make_plan(cfg: DictConfig) -> Plan:
+    """Check everything that can be checked without weights. Raises :class:`UserError`."""
+    check_keys(cfg)
+    check_clip(cfg)
+    try:
+        numbers = {name: OmegaConf.to_object(cfg[name]) for name in ("window", "guidance", "sampler", "skip")}
+        b = cfg.backbone
+        layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
+        method = construct(cfg.method, "method")
+        method.requirements(layout)
+        cases = make_cases(cfg, layout)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+    return Plan(cfg, layout, method, numbers["sampler"], numbers["window"], numbers["guidance"], cases)

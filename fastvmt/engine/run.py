@@ -1,0 +1,91 @@
+"""One run, top to bottom: check, load, transfer every case, write the results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import lightning
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from fastvmt.cache import TensorCache
+from fastvmt.engine.callbacks import CaseFiles, RunFile
+from fastvmt.engine.datamodule import CaseData
+from fastvmt.engine.module import TransferModule
+from fastvmt.engine.plan import Plan, UserError, construct, make_plan
+from fastvmt.engine.progress import CaseProgress
+from fastvmt.engine.record import config_hash, mean_scores, slug
+from fastvmt.engine.tables import plan_table, score_table
+from fastvmt.engine.wandb_run import WandbRun
+from fastvmt.scores import Scores
+
+__all__ = ["UserError", "run"]
+
+
+def run(cfg: DictConfig) -> dict[str, float]:
+    """Run every case of a composed configuration; returns the mean of each score.
+
+    Raises :class:`UserError` for whatever the user can mend, before weights load where possible.
+    """
+    plan = make_plan(cfg)
+    check_devices(cfg)
+    console = Console()
+    if cfg.dry:
+        console.print(plan_table(plan))
+        return {}
+    return execute(plan, console)
+
+
+def check_devices(cfg: DictConfig) -> None:
+    """Several devices inside a sweep would start every job twice."""
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+    if in_sweep and cfg.trainer.devices not in (1, "1"):
+        raise UserError(f"trainer.devices={cfg.trainer.devices} in a sweep: use one device per job (trainer.devices=1)")
+
+
+def quiet_libraries() -> None:
+    """No network at run time, and no chatter of libraries between the progress bars."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ.setdefault(variable, "1")
+    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+
+
+def execute(plan: Plan, console: Console) -> dict[str, float]:
+    """Load, run and write."""
+    quiet_libraries()
+    cfg, folder = plan.cfg, Path(plan.cfg.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+    scores: Scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    backbone = construct(cfg.backbone, "backbone")
+    key = config_hash(cfg)
+    cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
+    module = TransferModule(plan, backbone, scores, cache, key)
+    trainer = lightning.Trainer(
+        accelerator=cfg.trainer.accelerator,
+        devices=cfg.trainer.devices,
+        callbacks=[CaseProgress(console), CaseFiles(), RunFile(), WandbRun(cfg.logger)],
+        inference_mode=False,  # the guidance needs gradients
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    try:
+        trainer.test(module, CaseData(plan.cases), verbose=False)
+    finally:
+        wandb.finish(quiet=True)
+    console.print(score_table(module.records))
+    console.print(f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)")
+    return {name: row["mean"] for name, row in mean_scores(module.records).items()}

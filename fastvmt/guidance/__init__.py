@@ -1,0 +1,1 @@
+"""The inner optimisation of the latents and its gradient reuse."""

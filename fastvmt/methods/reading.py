@@ -1,0 +1,31 @@
+"""Reading the motion field of latents through one block of a backbone."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.motion.flow import full_flow, windowed_flow
+from fastvmt.motion.heads import reduce_heads
+from fastvmt.motion.pairs import frame_pairs
+from fastvmt.settings import Guidance, Window
+from fastvmt.types import MotionField
+
+
+def read_motion(
+    backbone: Backbone, latents: Tensor, sigma: float, text: Tensor, guidance: Guidance, window: Window
+) -> tuple[MotionField, Tensor | None]:
+    """The attention motion flow of latents at noise level ``sigma``, differentiable.
+
+    Also each window's mean key (P, T, E), or None when the flow is dense (``window.l=0``).
+    """
+    grid = backbone.layout.grid
+    q, k = backbone.query_key(latents, sigma, text, guidance.block, guidance.rope)
+    q, k, scale = reduce_heads(q, k, guidance.head_reduce)
+    pairs = frame_pairs(grid[0], window.sf).to(q.device)
+    if window.l == 0:
+        return full_flow(q, k, pairs, grid, scale * window.tau), None
+    return windowed_flow(
+        q, k, pairs, grid, scale * window.tau,
+        tile=(window.tile[0], window.tile[1]), l=window.l, query=window.query, centre_gradient=window.centre_gradient,
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""The arithmetic of the scores: tensors in, numbers out.
+
+N are the generated video's tracks (or the reference's M), T frames, D embedding channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+STATIC = 3e-4
+"""A step shorter than this fraction of the frame's diagonal counts as no motion."""
+FAST = 0.01
+"""Mean speed, in diagonals per frame, from which a track has full weight in the dynamic score."""
+STILL = 1e-4
+"""Mean weight per track below which a video has no motion to speak of."""
+CHUNK = 4096
+"""Rows of the correlation matrix computed at a time."""
+
+
+@dataclass(frozen=True)
+class MotionScores:
+    """Motion fidelity of one generated video and the numbers needed to read it."""
+
+    fidelity: float
+    """Mean of precision and recall, in [-1, 1]; NaN without comparable tracks."""
+    precision: float
+    """How well each generated track is explained by some reference track."""
+    recall: float
+    """How well each reference track is found in the generated video."""
+    dynamic: float
+    """The same with tracks weighted by their speed; NaN when the reference is still."""
+    coverage_generated: float
+    """Share of the generated tracks that had a comparable partner."""
+    coverage_reference: float
+    static_generated: float
+    """Share of the visible steps without motion."""
+    static_reference: float
+    speed_generated: float
+    """Mean speed of visible steps, diagonals per frame."""
+    speed_reference: float
+
+    @property
+    def low_coverage(self) -> bool:
+        """Too few comparable tracks (< 20 % of a side): read the score with care."""
+        return min(self.coverage_generated, self.coverage_reference) < 0.2
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The velocities of tracks, split into what a correlation needs."""
+
+    moving_NTd: Tensor
+    """Unit velocities, 0 where static or invisible; (N, T-1, 2)."""
+    static_NT: Tensor
+    """1 where visible and static; (N, T-1)."""
+    seen_NT: Tensor
+    """1 where visible at both ends of the step; (N, T-1)."""
+    speed_N: Tensor
+    """Mean speed of visible steps, diagonals per frame."""
+
+
+def steps(points_NT2: Tensor, visible_NT: Tensor, diagonal: float, jitter: float = 0.0) -> Steps:
+    """Velocities relative to the frame's ``diagonal``; a step below ``jitter`` is static (same unit)."""
+    least = max(STATIC, jitter / diagonal)
+    velocity = (points_NT2[:, 1:] - points_NT2[:, :-1]).float() / diagonal
+    seen = (visible_NT[:, 1:] & visible_NT[:, :-1]).float()
+    velocity = torch.where(seen.bool()[..., None], velocity, torch.zeros_like(velocity))
+    speed = velocity.norm(dim=-1)
+    static = (speed < least).float() * seen
+    direction = velocity / speed.clamp_min(least)[..., None] * (seen - static)[..., None]
+    mean_speed = speed.sum(1) / seen.sum(1).clamp_min(1)
+    return Steps(direction, static, seen, mean_speed)
+
+
+def support(frames: int) -> int:
+    """Steps that two tracks must share to be compared: max(8, (T-1) // 3), or T // 2 for T < 12."""
+    return frames // 2 if frames < 12 else max(8, (frames - 1) // 3)
+
+
+def best_partners(a: Steps, b: Steps) -> tuple[Tensor, Tensor]:
+    """Best correlation of each track of ``a`` in ``b`` and the reverse; -inf without a valid partner.
+
+    corr(a, b) = sum_t w_a w_b (<d_a, d_b> + s_a s_b) / sum_t w_a w_b: the cosine where both move,
+    1 where both rest, 0 where one does.
+    """
+    least = support(a.seen_NT.shape[1] + 1)
+    rows = []
+    columns = torch.full((len(b.seen_NT),), -torch.inf)
+    for part in torch.arange(len(a.seen_NT)).split(CHUNK):
+        agreement = a.moving_NTd[part].flatten(1) @ b.moving_NTd.flatten(1).T + a.static_NT[part] @ b.static_NT.T
+        shared = a.seen_NT[part] @ b.seen_NT.T
+        corr = torch.where(shared >= least, agreement / shared.clamp_min(1), -torch.inf)
+        rows.append(corr.amax(1))
+        columns = torch.maximum(columns, corr.amax(0))
+    return torch.cat(rows), columns
+
+
+def weighted_mean(value_N: Tensor, weight_N: Tensor) -> float:
+    """Mean over finite values; NaN when they weigh nothing."""
+    weight = weight_N * value_N.isfinite()
+    total = weight.sum()
+    return float((weight * value_N.nan_to_num(neginf=0.0)).sum() / total) if total > 0 else math.nan
+
+
+def motion_fidelity(
+    generated_NT2: Tensor,
+    reference_MT2: Tensor,
+    generated_visible_NT: Tensor,
+    reference_visible_MT: Tensor,
+    diagonal: float,
+    jitter: float = 0.0,
+) -> MotionScores:
+    """Motion fidelity (Yatim et al., Section 5.1), made robust to still, lost and noisy tracks.
+
+    Args:
+        generated_NT2, reference_MT2: tracks (x, y) of the same T frames, in any isotropic unit.
+        generated_visible_NT, reference_visible_MT: bool.
+        diagonal: of the frame, in the tracks' unit; both videos have the same size.
+        jitter: the tracker's noise per step; shorter steps are static, like those below 3e-4 diagonals.
+
+    Precision is the mean over generated tracks of the best correlation with a reference track, recall
+    the reverse, and fidelity their mean. Tracks without a partner that shares enough visible steps
+    are left out and lower the coverage. The dynamic score weighs tracks by min(speed, 0.01); a still
+    generated video then has precision 0, as nothing in it moves like the reference.
+
+    Raises ``ValueError`` for unequal or too few frames or a diagonal that is not positive.
+    """
+    frames = generated_NT2.shape[1], reference_MT2.shape[1]
+    if frames[0] != frames[1] or frames[0] < 2:
+        raise ValueError(f"tracks must have the same number of frames, at least 2, got {frames[0]} and {frames[1]}")
+    if not diagonal > 0:
+        raise ValueError(f"diagonal={diagonal} must be above 0")
+    a = steps(generated_NT2, generated_visible_NT, diagonal, jitter)
+    b = steps(reference_MT2, reference_visible_MT, diagonal, jitter)
+    if len(a.speed_N) == 0 or len(b.speed_N) == 0:
+        rows, columns = torch.full_like(a.speed_N, -torch.inf), torch.full_like(b.speed_N, -torch.inf)
+    else:
+        rows, columns = best_partners(a, b)
+    precision = weighted_mean(rows, torch.ones_like(rows))
+    recall = weighted_mean(columns, torch.ones_like(columns))
+    return MotionScores(
+        fidelity=(precision + recall) / 2,
+        precision=precision,
+        recall=recall,
+        dynamic=dynamic_fidelity(rows, columns, a.speed_N, b.speed_N),
+        coverage_generated=_share(rows.isfinite().float(), torch.ones_like(rows)),
+        coverage_reference=_share(columns.isfinite().float(), torch.ones_like(columns)),
+        static_generated=_share(a.static_NT, a.seen_NT),
+        static_reference=_share(b.static_NT, b.seen_NT),
+        speed_generated=_share(a.speed_N, (a.seen_NT.sum(1) > 0).float()),
+        speed_reference=_share(b.speed_N, (b.seen_NT.sum(1) > 0).float()),
+    )
+
+
+def dynamic_fidelity(rows_N: Tensor, columns_M: Tensor, speed_N: Tensor, speed_M: Tensor) -> float:
+    """Fidelity with tracks weighted by min(speed, 0.01); NaN when the reference is still."""
+    generated, reference = speed_N.clamp_max(FAST), speed_M.clamp_max(FAST)
+    if len(reference) == 0 or len(generated) == 0 or reference.mean() < STILL:
+        return math.nan
+    comparable = bool(rows_N.isfinite().any())
+    still = bool(generated.mean() < STILL)
+    precision = 0.0 if still and comparable else weighted_mean(rows_N, generated)
+    return (precision + weighted_mean(columns_M, reference)) / 2
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    total = float(whole.sum())
+    return float((part * (whole > 0)).sum()) / total if total > 0 else math.nan
+
+
+def text_similarity(frame_embeddings_TD: Tensor, text_D: Tensor) -> Tensor:
+    """Mean over frames of the cosine between a frame's and the prompt's embedding; a scalar in [-1, 1]."""
+    return cosine_similarity(frame_embeddings_TD.double(), text_D.double()[None], dim=-1).mean()
+
+
+def temporal_consistency(frame_embeddings_TD: Tensor) -> Tensor:
+    """Mean cosine between the embeddings of neighbouring frames; a scalar in [-1, 1].
+
+    A frozen video scores 1: read it beside a speed. Raises ``ValueError`` for fewer than two frames.
+    """
+    if len(frame_embeddings_TD) < 2:
+        raise ValueError(f"temporal consistency needs at least 2 frames, got {len(frame_embeddings_TD)}")
+    frames = frame_embeddings_TD.double()
+    return cosine_similarity(frames[1:], frames[:-1], dim=-1).mean()

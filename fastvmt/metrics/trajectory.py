@@ -1,0 +1,171 @@
+"""Does a generated video follow the *known* motion of a generated-world reference?
+
+Motion fidelity compares tracks with tracks and saturates; here the reference's true trajectory is
+known, and the generated video's is measured: cameras by similarity transforms, objects by finding
+their sprites, objects that stay in place by the points on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastvmt.metrics.locate import ObjectPath, object_paths
+from fastvmt.metrics.motion_fidelity import tracklets
+from fastvmt.metrics.pose import pose_path
+from fastvmt.trackers.base import Tracker, Tracks
+from fastvmt.trackers.dis import one_thread
+from fastvmt.types import Truth, Video
+
+Float = NDArray[np.float64]
+
+MOVES = 0.03
+"""Displacement, in frame sides, from which a trajectory counts as motion."""
+LEAST_TRACKS = 12
+"""Fewer common tracks do not determine a camera step."""
+GRID = 5
+"""Points per side at which cameras are compared."""
+
+
+@dataclass(frozen=True)
+class TrajectoryScore:
+    """How a generated trajectory agrees with the true one."""
+
+    cosine: float
+    """In [-1, 1]; NaN where undefined, see ``note``."""
+    confidence: float
+    """How surely the generated trajectory was measured, in [0, 1]: sprite fit, or share of tracks that agree."""
+    note: str
+    """Which trajectory was compared, or why there is no score."""
+
+
+def trajectory_cosine(
+    generated: Video, truth: Truth, category: str, sprites: Sequence[NDArray[np.float32]], tracker: Tracker
+) -> TrajectoryScore:
+    """Cosine between the true and the measured displacements from the first frame.
+
+    Args:
+        generated: as many frames, of the same size, as the reference that ``truth`` describes.
+        category: ``camera`` compares similarity transforms at a grid of points; ``single_object`` and
+            ``multi_object`` compare centre paths, or points on the object if no centre moves;
+            ``articulated`` compares points on the objects.
+        sprites: of the prompted objects (premultiplied RGBA); the k-th plays the reference's k-th object.
+
+    Raises ``ValueError`` when the numbers of frames or of objects differ, or for an unknown category.
+    """
+    frames, height, width = generated.size
+    if frames != truth.tracks_NT2.shape[1]:
+        raise ValueError(f"generated video has {frames} frames, its reference's truth {truth.tracks_NT2.shape[1]}")
+    if category not in ("camera", "single_object", "multi_object", "articulated"):
+        raise ValueError(f"category={category!r} must be camera, single_object, multi_object or articulated")
+    side = min(height, width)
+    if category == "camera":
+        return camera_cosine(generated, truth, tracker)
+    centres = truth.centres_KT2.numpy().astype(np.float64)
+    if len(sprites) < len(centres):
+        raise ValueError(f"the reference moves {len(centres)} objects, {len(sprites)} are prompted: name as many")
+    paths = object_paths(generated.frames_THWC, sprites)[: len(centres)]
+    if category != "articulated" and _moves(centres, side):
+        measured = np.stack([path.centres_T2 for path in paths]).astype(np.float64)
+        return TrajectoryScore(cosine(displacements(measured), displacements(centres)), _surety(paths), "object centres")
+    return surface_cosine(generated, truth, sprites[: len(centres)], paths)
+
+
+def displacements(path_KT2: Float) -> Float:
+    """path_t - path_0 for all t > 0."""
+    return path_KT2[:, 1:] - path_KT2[:, :1]
+
+
+def cosine(a: Float, b: Float) -> float:
+    """Cosine between two sets of displacements laid out as one vector each; NaN if either is 0."""
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float((a * b).sum()) / size if size > 0 else math.nan
+
+
+def camera_cosine(generated: Video, truth: Truth, tracker: Tracker) -> TrajectoryScore:
+    """Cosine of the displacements that the true and the measured camera give a grid of frame points."""
+    _, height, width = generated.size
+    background = truth.owner_N < 0
+    known = Tracks(truth.tracks_NT2[background], torch.ones_like(truth.visible_NT[background], dtype=torch.bool))
+    points = np.stack(np.meshgrid(np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)), -1)
+    true_path = moved(points.reshape(-1, 2), camera_path(known)[0])
+    if not _moves(true_path, min(height, width)):
+        return TrajectoryScore(math.nan, math.nan, "undefined: the reference's camera stands still")
+    measured, agreement = camera_path(tracklets(generated, tracker))
+    path = moved(points.reshape(-1, 2), measured)
+    return TrajectoryScore(cosine(displacements(path), displacements(true_path)), agreement, "camera")
+
+
+def camera_path(tracks: Tracks) -> tuple[Float, float]:
+    """Similarity transforms (T, 2, 3) from frame 0 to every frame, and the mean share of inlying tracks.
+
+    Steps between neighbouring frames are fitted by RANSAC to the tracks visible in both and chained,
+    so that a fast camera may leave the first frame behind. A step with too few tracks is no motion,
+    with no inliers.
+    """
+    points, visible = tracks.points_NT2.numpy(), tracks.visible_NT.numpy()
+    whole = np.eye(3)
+    path, shares = [whole[:2]], []
+    for t in range(points.shape[1] - 1):
+        both = visible[:, t] & visible[:, t + 1]
+        step, share = similarity(points[both, t], points[both, t + 1])
+        whole = np.vstack([step, [0, 0, 1]]) @ whole
+        path.append(whole[:2])
+        shares.append(share)
+    return np.stack(path), float(np.mean(shares))
+
+
+def similarity(before_N2: NDArray[np.float32], after_N2: NDArray[np.float32]) -> tuple[Float, float]:
+    """The similarity (2, 3) that most point pairs agree on, and their share; identity and 0 if undetermined."""
+    if len(before_N2) < LEAST_TRACKS:
+        return np.eye(2, 3), 0.0
+    cv2.setRNGSeed(0)
+    with one_thread():
+        matrix, inliers = cv2.estimateAffinePartial2D(before_N2, after_N2, method=cv2.RANSAC, ransacReprojThreshold=0.5)
+    return (np.eye(2, 3), 0.0) if matrix is None else (matrix, float(inliers.mean()))
+
+
+def moved(points_N2: Float, transforms_T23: Float) -> Float:
+    """Points (N, T, 2) under every transform."""
+    return np.asarray(points_N2 @ transforms_T23[:, :, :2].transpose(0, 2, 1) + transforms_T23[:, None, :, 2]).swapaxes(0, 1)
+
+
+def surface_cosine(
+    generated: Video, truth: Truth, sprites: Sequence[NDArray[np.float32]], paths: list[ObjectPath]
+) -> TrajectoryScore:
+    """Cosine over points on the objects, carried to the generated objects' places in frame 0.
+
+    The points follow the pose of the generated sprite. Steps where the true point is hidden are left out.
+    """
+    height, width = generated.size[1:]
+    side = min(height, width)
+    true_paths, measured_paths = [], []
+    for k, (sprite, path) in enumerate(zip(sprites, paths, strict=True)):
+        mine = (truth.owner_N == k) & truth.visible_NT[:, 0]
+        points = truth.tracks_NT2[mine].numpy().astype(np.float64)
+        seeds = points[:, 0] - truth.centres_KT2[k, 0].numpy() + path.centres_T2[0]
+        pose = pose_path(generated.frames_THWC, sprite, path)
+        origin = (np.array([width, height]) - 1) / 2
+        on_sprite = pose.to_sprite((seeds - origin) / side, 0)
+        carried = np.stack([pose.to_screen(on_sprite, t) for t in range(points.shape[1])], 1) * side
+        seen = truth.visible_NT[mine, 1:, None].numpy()
+        true_paths.append(displacements(points) * seen)
+        measured_paths.append(displacements(carried) * seen)
+    true, measured = np.concatenate(true_paths), np.concatenate(measured_paths)
+    if np.linalg.norm(true, axis=-1).max(initial=0) < MOVES * side:
+        return TrajectoryScore(math.nan, math.nan, "undefined: the reference's objects stand still")
+    return TrajectoryScore(cosine(measured, true), _surety(paths), "points on the objects")
+
+
+def _moves(path_KT2: Float, side: int) -> bool:
+    return bool(np.linalg.norm(displacements(path_KT2), axis=-1).max(initial=0) >= MOVES * side)
+
+
+def _surety(paths: list[ObjectPath]) -> float:
+    return float(np.clip(np.mean([path.confidence for path in paths]), 0, 1))

@@ -1,0 +1,1 @@
+"""Point trackers: where do points of one frame go in the others."""

@@ -1,0 +1,52 @@
+"""One transfer, from a case to a result: encode, denoise with the method's help, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.cache import TensorCache
+from fastvmt.methods.base import Job, Method
+from fastvmt.sampling import denoise, seeded_noise, sigma_schedule
+from fastvmt.settings import Sampler
+from fastvmt.stopwatch import Stopwatch
+from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
+
+
+@torch.no_grad()
+def run_case(
+    backbone: Backbone,
+    method: Method,
+    sampler: Sampler,
+    case: TransferCase,
+    cache: TensorCache,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    on_iteration: Callable[[dict[str, float]], None] | None = None,
+) -> TransferResult:
+    """Generate the video of ``case``. The reference must have the backbone's frames and size.
+
+    The same case, seed and settings give the same video; the start noise depends on ``case.seed``
+    alone, so that methods can be compared on it.
+    """
+    backbone.passes = PassCounter()
+    noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
+    watch = Stopwatch(noise.device)
+    sigmas = sigma_schedule(sampler.steps, sampler.shift, 1.0 if not method.needs_reference_start else sampler.strength)
+    with watch.stage("encode"):
+        reference = backbone.encode(case.reference)
+        text, null_text = backbone.embed(case.prompt), backbone.embed("")
+        negative = backbone.embed(case.negative_prompt)
+    job = Job(backbone, reference, text, null_text, sampler, sigmas, watch, cache, on_iteration=on_iteration)
+    with watch.stage("denoise"):
+        latents = denoise(
+            backbone, method.start(job, noise), text, negative, sigmas, sampler.cfg_scale,
+            before_step=lambda step, x, sigma: method.before_step(job, step, x, sigma), after_step=on_step,
+        )  # fmt: skip
+    with watch.stage("decode"):
+        pixels = backbone.decode(latents)
+        frames = (pixels * 255).round().to(torch.uint8).cpu()
+    video = Video(frames, case.reference.fps, case.id)
+    return TransferResult(case, video, watch.totals(), job.trace, backbone.passes, latents.cpu())

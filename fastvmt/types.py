@@ -1,0 +1,97 @@
+"""The nouns that every part of fastvmt shares.
+
+Shape suffixes: F latent frames, H W token grid, S = H * W tokens of a frame, N heads, D head
+channels, E channels after the heads are reduced, P frame pairs, T tiles (in ``motion``) or pixel
+frames (in ``Video`` and tracks), L window side, B C batch and channel. Positions and displacements
+of ``motion`` are (row, column) in tokens; tracks are (x, y) in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Video:
+    """RGB frames in memory."""
+
+    frames_THWC: Tensor
+    """uint8 in [0, 255]."""
+    fps: float
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.frames_THWC.shape), str(self.frames_THWC.dtype)
+        if len(shape) != 4 or shape[-1] != 3 or dtype != "torch.uint8":
+            raise ValueError(f"a video is uint8 of shape (T, H, W, 3), got {dtype} of shape {shape}")
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Frames, height, width."""
+        t, h, w, _ = self.frames_THWC.shape
+        return t, h, w
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about the motion of a generated-world reference."""
+
+    centres_KT2: Tensor
+    """Each object's centre, pixels (x, y)."""
+    tracks_NT2: Tensor
+    """Exact tracks of points on objects and background, pixels."""
+    visible_NT: Tensor
+    owner_N: Tensor
+    """Object index of a track, -1 for the background."""
+
+
+@dataclass(frozen=True)
+class TransferCase:
+    """One reference, one prompt, one seed."""
+
+    id: str
+    reference: Video
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    category: str = ""
+    reference_prompt: str = ""
+    truth: Truth | None = None
+
+
+@dataclass(frozen=True)
+class MotionField:
+    """Displacements between latent frames, read from attention (AMF)."""
+
+    flow_PS2: Tensor
+    """(row, column) in tokens, from frame i to frame j, raster order."""
+    pairs_P2: Tensor
+    """Frame pairs (i, j)."""
+    grid: tuple[int, int, int]
+    """F, H, W."""
+
+
+@dataclass
+class PassCounter:
+    """Transformer blocks that were run: the currency of a method's cost."""
+
+    block_forwards: int = 0
+    block_backwards: int = 0
+    gradients: int = 0
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """A generated video and the record of how it was made."""
+
+    case: TransferCase
+    video: Video
+    seconds: dict[str, float]
+    """Per stage: encode, reference, guide, denoise, decode, total."""
+    trace: list[dict[str, float]]
+    """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused."""
+    passes: PassCounter
+    latents_BCFHW: Tensor
+    scores: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The moving-emoji world: a procedural source of clips, captions, true tracks and masks."""

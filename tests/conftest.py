@@ -1,0 +1,104 @@
+"""A tiny, randomly initialised but real Wan pipeline, and the markers of the slower tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
+
+# isort: split
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+
+from experiments.tiny_wan.text import build_text_encoder, build_tokenizer
+from fastvmt.backbones.wan import WanBackbone
+from fastvmt.types import PassCounter
+
+torch.set_num_threads(1)
+
+TEXT_WIDTH = 32
+CHANNELS = 4
+MARKERS = {
+    "slow": "takes more than a few seconds; run with --slow",
+    "gpu": "needs a CUDA device",
+    "weights": "needs a Wan model in the folder that FASTVMT_WEIGHTS names",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip marked tests whose needs this machine does not meet, saying which."""
+    met = {
+        "slow": bool(config.getoption("--slow")),
+        "gpu": torch.cuda.is_available(),
+        "weights": Path(os.environ.get("FASTVMT_WEIGHTS", "missing")).is_dir(),
+    }
+    for item in items:
+        for name, reason in MARKERS.items():
+            if name in item.keywords and not met[name]:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def random_vae() -> AutoencoderKLWan:
+    """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore."""
+    return AutoencoderKLWan(
+        base_dim=8, decoder_base_dim=8, z_dim=CHANNELS, dim_mult=[1, 2], num_res_blocks=1, attn_scales=[],
+        temperal_downsample=[True], patch_size=2, in_channels=12, out_channels=12,
+        scale_factor_temporal=2, scale_factor_spatial=4,
+        latents_mean=[0.3, -0.2, 0.1, 0.5], latents_std=[0.5, 2.0, 1.5, 0.8],
+    )  # fmt: skip
+
+
+def random_transformer() -> WanTransformer3DModel:
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, in_channels=CHANNELS,
+        out_channels=CHANNELS, text_dim=TEXT_WIDTH, freq_dim=32, ffn_dim=64, num_layers=3,
+        cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def random_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in diffusers' layout: 3 blocks of 2 heads, random weights from a fixed seed."""
+    folder = tmp_path_factory.mktemp("random_wan")
+    tokenizer = build_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline = WanPipeline(
+            tokenizer=tokenizer,
+            text_encoder=build_text_encoder(TEXT_WIDTH, 1, len(tokenizer)).eval(),
+            transformer=random_transformer().eval(),
+            vae=random_vae().eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline(random_wan: Path) -> WanPipeline:
+    """diffusers' own pipeline on the same weights, loaded apart from the backbone's."""
+    stock = WanPipeline.from_pretrained(random_wan, torch_dtype=torch.float32, local_files_only=True)
+    stock.set_progress_bar_config(disable=True)
+    return stock
+
+
+@pytest.fixture(scope="session")
+def loaded_backbone(random_wan: Path) -> WanBackbone:
+    return WanBackbone(
+        str(random_wan), name="random_wan", frames=9, height=48, width=48, fps=8.0, max_tokens=16,
+        dtype="float32", device="cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def backbone(loaded_backbone: WanBackbone) -> WanBackbone:
+    """``random_wan`` for clips of 9 frames of 48 x 48 pixels: a grid of 5 x 6 x 6 tokens."""
+    loaded_backbone.passes = PassCounter()
+    return loaded_backbone

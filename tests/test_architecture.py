@@ -1,0 +1,112 @@
+"""Dependencies point one way, and the code stays small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "fastvmt"
+FILES = sorted(PACKAGE.rglob("*.py"))
+IDS = [str(file.relative_to(PACKAGE)) for file in FILES]
+CHAIN = ("types", "settings", "motion", "guidance", "methods", "engine", "main")
+"""Each may import only what stands before it (and units outside the chain, which may not import back)."""
+LEAVES: dict[str, set[str]] = {
+    "types": set(), "settings": set(), "stopwatch": set(), "cache": set(), "world": set(),
+    "motion": {"types", "settings"}, "guidance": {"types", "settings"},
+    "backbones": {"types", "torchvision_ops"}, "trackers": {"types", "settings", "torchvision_ops"},
+    "sampling": {"types", "settings", "backbones"},
+}  # fmt: skip
+"""Everything of fastvmt that a low unit may import beside itself."""
+ONLY_IN = {
+    "hydra": ("engine", "config", "main"), "omegaconf": ("engine", "config", "main"), "lightning": ("engine",),
+    "wandb": ("engine",), "decord": ("data/video",), "av": ("data/video",),
+}  # fmt: skip
+FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 3500
+
+
+def unit(file: Path) -> str:
+    """The file's package or module directly under fastvmt."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file: Path) -> list[str]:
+    """Dotted names of everything that a file imports, at its top or inside functions."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import hides its direction"
+            names += [node.module or ""]
+            if node.module == "fastvmt":
+                names += [f"fastvmt.{alias.name}" for alias in node.names]
+    return names
+
+
+def own_units(file: Path) -> set[str]:
+    """Units of fastvmt that a file imports, without its own."""
+    return {name.split(".")[1] for name in imports(file) if name.startswith("fastvmt.")} - {unit(file)}
+
+
+def test_the_package_was_found() -> None:
+    assert {"types", "settings", "motion", "guidance", "methods", "backbones"} <= {unit(file) for file in FILES}
+    assert own_units(PACKAGE / "motion" / "flow.py") == {"settings", "types"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=IDS)
+def test_imports_point_one_way(file: Path) -> None:
+    me, imported = unit(file), own_units(file)
+    if me in CHAIN:
+        assert not imported & set(CHAIN[CHAIN.index(me) + 1 :])
+    if me in LEAVES:
+        assert imported <= LEAVES[me]
+    if me not in ("engine", "main", "__init__"):  # the package itself: inside a function, see below
+        assert not imported & {"engine", "main"}
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    edges = {me: set().union(*(own_units(f) for f in FILES if unit(f) == me)) for me in {unit(f) for f in FILES}}
+    while leaves := [me for me, needs in edges.items() if not needs & set(edges)]:
+        for me in leaves:
+            del edges[me]
+    assert not edges, f"these import each other: {edges}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=IDS)
+def test_frameworks_stay_at_the_edge(file: Path) -> None:
+    place = str(file.relative_to(PACKAGE).with_suffix(""))
+    for name in {name.split(".")[0] for name in imports(file)} & set(ONLY_IN):
+        assert place.startswith(ONLY_IN[name]), f"{place} imports {name}"
+    if unit(file) in ("motion", "guidance", "types", "settings"):
+        assert not {"diffusers", "transformers"} & {name.split(".")[0] for name in imports(file)}
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("fastvmt", ("torch", "hydra")),
+        ("fastvmt.config", ("torch", "lightning")),
+        ("fastvmt.methods.fastvmt", ("hydra", "lightning", "wandb", "diffusers", "decord", "av")),
+    ],
+)
+def test_importing_loads_no_more_than_is_needed(module: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; sys.exit(' '.join({set(absent)} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", FILES, ids=IDS)
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno + 1 <= FUNCTION_LINES, node.name
+
+
+def test_the_package_is_small() -> None:
+    assert sum(len(file.read_text().splitlines()) for file in FILES) <= PACKAGE_LINES

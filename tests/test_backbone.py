@@ -1,0 +1,281 @@
+"""The Wan backbone against diffusers: features, gradients, encoders, and what its errors say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import WanPipeline
+from torch import Tensor
+
+from fastvmt.backbones.layout import PARTS, Layout, read_layout
+from fastvmt.backbones.probe import stop_at
+from fastvmt.backbones.wan import WanBackbone
+from fastvmt.sampling import seeded_noise
+from fastvmt.types import Video
+
+SIGMA = 0.7
+BLOCKS = range(3)
+PROMPT = "a dog and a red balloon on grass"
+
+
+@pytest.fixture
+def latents(backbone: WanBackbone) -> Tensor:
+    return seeded_noise(backbone.layout.latent_shape, 11, backbone.device)
+
+
+def clip(backbone: WanBackbone, seed: int = 0) -> Video:
+    shape = (backbone.layout.frames, backbone.layout.height, backbone.layout.width, 3)
+    frames = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return Video(frames, 8.0)
+
+
+def attended(
+    backbone: WanBackbone, x: Tensor, text: Tensor, block: int, rope: bool, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Tensor, Tensor]:
+    """Queries and keys (F, S, N, D) of a full forward: from hooks, or as the attention kernel gets them."""
+    transformer, kept = backbone.transformer, {}
+    if rope:
+        from diffusers.models.transformers import transformer_wan
+
+        calls, dispatch = [], transformer_wan.dispatch_attention_fn
+
+        def record(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
+            calls.append((query, key))
+            return dispatch(query, key, value, **options)
+
+        monkeypatch.setattr(transformer_wan, "dispatch_attention_fn", record)
+        transformer(x, torch.tensor([1000.0 * SIGMA]), text, return_dict=False)
+        monkeypatch.undo()
+        kept["q"], kept["k"] = calls[2 * block]  # each block attends to itself, then to the text
+    else:
+        attn = transformer.blocks[block].attn1
+        hooks = [
+            module.register_forward_hook(lambda _m, _i, out, name=name: kept.update({name: out.unflatten(-1, (2, 24))}))
+            for name, module in (("q", attn.norm_q), ("k", attn.norm_k))
+        ]
+        transformer(x, torch.tensor([1000.0 * SIGMA]), text, return_dict=False)
+        for hook in hooks:
+            hook.remove()
+    frames = backbone.layout.grid[0]
+    return kept["q"][0].unflatten(0, (frames, -1)), kept["k"][0].unflatten(0, (frames, -1))
+
+
+@pytest.mark.parametrize("rope", [False, True])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_query_key_and_gradients_equal_the_full_forward(
+    backbone: WanBackbone, latents: Tensor, block: int, rope: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = backbone.embed(PROMPT)
+    generator = torch.Generator().manual_seed(2)
+    results = []
+    for full in (True, False):
+        x = latents.clone().requires_grad_(True)
+        if full:
+            q, k = attended(backbone, x, text, block, rope, monkeypatch)
+        else:
+            q, k = backbone.query_key(x, SIGMA, text, block, rope)
+        generator.manual_seed(2)
+        a, b = (torch.randn(q.shape, generator=generator) for _ in range(2))
+        (gradient,) = torch.autograd.grad((q * a).sum() + (k * b).sum(), x)
+        results.append((q.detach(), k.detach(), gradient))
+    assert results[1][0].shape == (5, 36, 2, 24)
+    assert results[1][2].abs().max() > 1e-3
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-5)
+
+
+def test_rope_rotates_without_stretching(backbone: WanBackbone, latents: Tensor) -> None:
+    text = backbone.embed(PROMPT)
+    plain, _ = backbone.query_key(latents, SIGMA, text, 1, False)
+    rotated, _ = backbone.query_key(latents, SIGMA, text, 1, True)
+    torch.testing.assert_close(plain.norm(dim=-1), rotated.norm(dim=-1))
+    torch.testing.assert_close(plain[0, 0], rotated[0, 0])  # position zero turns by nothing
+    assert (plain[1:] - rotated[1:]).abs().amax((-1, -2)).min() > 1e-3
+
+
+def test_checkpointing_changes_no_gradient(backbone: WanBackbone, latents: Tensor) -> None:
+    text, gradients = backbone.embed(PROMPT), []
+    for checkpointing in (False, True):
+        if checkpointing:
+            backbone.transformer.enable_gradient_checkpointing()
+        x = latents.clone().requires_grad_(True)
+        q, k = backbone.query_key(x, SIGMA, text, 2, False)
+        gradients.append(torch.autograd.grad(q.square().sum() + (q * k).sum(), x)[0])
+    backbone.transformer.disable_gradient_checkpointing()
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0
+
+
+def hook_count(backbone: WanBackbone) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in backbone.transformer.modules())
+
+
+def test_transformer_is_restored(backbone: WanBackbone, latents: Tensor) -> None:
+    blocks, members, hooks = backbone.transformer.blocks, list(backbone.transformer.blocks), hook_count(backbone)
+    text = backbone.embed(PROMPT)
+    before = backbone.velocity(latents, SIGMA, text)
+    backbone.query_key(latents, SIGMA, text, 1, False)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        backbone.query_key(latents, SIGMA, text[..., :-1], 1, False)
+    with pytest.raises(KeyError), stop_at(backbone.transformer, 0, True):
+        raise KeyError
+    assert backbone.transformer.blocks is blocks
+    assert all(a is b for a, b in zip(blocks, members, strict=True))
+    assert hook_count(backbone) == hooks
+    assert torch.equal(backbone.velocity(latents, SIGMA, text), before)
+
+
+def test_weights_are_frozen(backbone: WanBackbone) -> None:
+    for module in (backbone.transformer, backbone.text_encoder, backbone.vae):
+        assert not module.training
+        assert not any(p.requires_grad for p in module.parameters())
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_block_that_runs_is_counted(backbone: WanBackbone, latents: Tensor, block: int) -> None:
+    """Checked against hooks that count the blocks' own calls."""
+    text, ran = backbone.embed(PROMPT), []
+    hooks = [b.register_forward_hook(lambda *_: ran.append(1)) for b in backbone.transformer.blocks]
+    x = latents.clone().requires_grad_(True)
+    q, k = backbone.query_key(x, SIGMA, text, block, False)
+    (q.sum() + k.sum()).backward()
+    assert backbone.passes.block_forwards == len(ran) == block
+    assert (backbone.passes.block_backwards, backbone.passes.gradients) == (block, 1)
+    backbone.query_key(latents, SIGMA, text, block, False)  # no gradient wanted, none counted
+    backbone.velocity(latents, SIGMA, text)
+    for hook in hooks:
+        hook.remove()
+    assert backbone.passes.block_forwards == len(ran) == 2 * block + 3
+    assert backbone.passes.gradients == 1
+
+
+@pytest.mark.parametrize("block", [-1, 3])
+def test_a_block_that_does_not_exist_is_refused(backbone: WanBackbone, latents: Tensor, block: int) -> None:
+    with pytest.raises(ValueError, match=rf"guidance\.block={block} must be in 0\.\.2"):
+        backbone.query_key(latents, SIGMA, backbone.embed(""), block, False)
+
+
+def test_encode_is_the_normalised_posterior_mean(backbone: WanBackbone, pipeline: WanPipeline) -> None:
+    video = clip(backbone)
+    pixels = pipeline.video_processor.preprocess_video(list(video.frames_THWC.numpy() / 255.0), height=48, width=48)
+    with torch.no_grad():
+        mode = pipeline.vae.encode(pixels.float()).latent_dist.mean
+    mean, std = torch.tensor([0.3, -0.2, 0.1, 0.5]), torch.tensor([0.5, 2.0, 1.5, 0.8])
+    expected = (mode - mean.view(1, -1, 1, 1, 1)) / std.view(1, -1, 1, 1, 1)
+    actual = backbone.encode(video)
+    assert actual.shape == backbone.layout.latent_shape == (1, 4, 5, 12, 12)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_decode_undoes_the_normalisation_and_returns_pixels(backbone: WanBackbone, latents: Tensor) -> None:
+    pixels = backbone.decode(latents)
+    assert pixels.shape == (9, 48, 48, 3)
+    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
+    mean, std = torch.tensor([0.3, -0.2, 0.1, 0.5]), torch.tensor([0.5, 2.0, 1.5, 0.8])
+    raw = latents * std.view(1, -1, 1, 1, 1) + mean.view(1, -1, 1, 1, 1)
+    expected = (backbone.vae.decode(raw).sample[0].permute(1, 2, 3, 0) / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(pixels, expected)
+
+
+def test_encode_refuses_clips_of_another_size(backbone: WanBackbone) -> None:
+    with pytest.raises(ValueError, match=r"\(9, 48, 48\); got \(8, 48, 48\)"):
+        backbone.encode(Video(torch.zeros(8, 48, 48, 3, dtype=torch.uint8), 8.0))
+
+
+@pytest.mark.parametrize("prompt", ["", PROMPT, "a dog on grass " * 9])
+def test_embed_is_the_encoder_output_padded_with_zeros(
+    backbone: WanBackbone, pipeline: WanPipeline, prompt: str
+) -> None:
+    actual = backbone.embed(prompt)
+    ids = pipeline.tokenizer(prompt, truncation=True, max_length=16, return_tensors="pt").input_ids
+    with torch.no_grad():
+        expected, _ = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=16)
+        hidden = pipeline.text_encoder(ids).last_hidden_state
+    torch.testing.assert_close(actual, expected)
+    assert actual.shape == (1, 16, 32)
+    torch.testing.assert_close(actual[:, : ids.shape[1]], hidden, rtol=1e-4, atol=1e-5)
+    assert not actual[:, ids.shape[1] :].any()
+    assert actual[:, 0].any()
+
+
+def test_unknown_words_are_named(backbone: WanBackbone) -> None:
+    assert backbone.unknown_words("A dog, and a ball!") == []
+    assert backbone.unknown_words("a zebra on grass near Mars") == ["zebra", "Mars"]
+    assert backbone.unknown_words("") == []
+    assert backbone.unknown_words("a собака on 12 grass -") == ["собака", "12"]
+
+
+def test_fingerprint_follows_the_weights(backbone: WanBackbone, random_wan: Path, tmp_path: Path) -> None:
+    shutil.copytree(random_wan, tmp_path / "copy")
+    options = dict(frames=9, height=48, width=48, fps=8.0, dtype="float32", device="cpu")
+    assert WanBackbone(str(tmp_path / "copy"), **options).fingerprint == backbone.fingerprint
+    file = next((tmp_path / "copy" / "transformer").glob("*.safetensors"))
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert WanBackbone(str(tmp_path / "copy"), **options).fingerprint != backbone.fingerprint
+
+
+def test_layout_is_read_without_weights(random_wan: Path, tmp_path: Path, backbone: WanBackbone) -> None:
+    for part in PARTS:
+        source = random_wan / part
+        if source.is_dir():
+            (tmp_path / part).mkdir()
+            for file in source.glob("config.json"):
+                shutil.copy(file, tmp_path / part)
+        else:
+            shutil.copy(source, tmp_path)
+    layout = read_layout(str(tmp_path), name="random_wan", frames=9, height=48, width=48)
+    assert layout == backbone.layout
+    assert (layout.depth, layout.grid) == (3, (5, 6, 6))
+
+
+def test_a_missing_model_is_named_with_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"backbone\.path=.*nowhere") as error:
+        read_layout(str(tmp_path / "nowhere"), name="x", frames=9, height=48, width=48)
+    for word in (*PARTS, "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "backbone=tiny_wan"):
+        assert word in str(error.value)
+    for part in PARTS[:-1]:
+        (tmp_path / part).mkdir()
+    with pytest.raises(FileNotFoundError, match="missing scheduler under"):
+        read_layout(str(tmp_path), name="x", frames=9, height=48, width=48)
+
+
+def wan_layout(frames: int = 81, height: int = 480, width: int = 832) -> Layout:
+    return Layout("wan_1_3b", frames, height, width, 30, 4, 8, 16, (1, 2, 2))
+
+
+def test_layout_of_wan() -> None:
+    assert wan_layout().latent_shape == (1, 16, 21, 60, 104)
+    assert wan_layout().grid == (21, 30, 52)
+
+
+@pytest.mark.parametrize(
+    ("size", "advice"),
+    [
+        ({"frames": 80}, "backbone.frames=81"),
+        ({"frames": 32}, "backbone.frames=33"),
+        ({"frames": 1}, "backbone.frames=5"),
+        ({"frames": 0}, "backbone.frames=5"),
+        ({"height": 470}, "backbone.height=464"),
+        ({"width": 830}, "backbone.width=832"),
+        ({"height": 3}, "backbone.height=16"),
+        ({"width": -16}, "backbone.width=16"),
+    ],
+)
+def test_illegal_sizes_name_the_nearest_legal_one(size: dict[str, int], advice: str) -> None:
+    with pytest.raises(ValueError, match=f"nearest legal value is {advice}$") as error:
+        wan_layout(**size)
+    ((key, value),) = size.items()
+    assert f"backbone.{key}={value} " in str(error.value)
+    wan_layout(**{key: int(advice.split("=")[1])})  # and that value is legal
+
+
+def test_config_of_the_folder_decides_the_factors(random_wan: Path) -> None:
+    vae = json.loads((random_wan / "vae" / "config.json").read_text())
+    layout = read_layout(str(random_wan), name="x", frames=9, height=48, width=48)
+    assert (layout.temporal_factor, layout.spatial_factor) == (2, 4)
+    assert (vae["scale_factor_temporal"], vae["scale_factor_spatial"]) == (2, 4)
