@@ -30,7 +30,9 @@ class WorldBenchmark(Sequence[TransferCase]):
     background. References carry their true motion.
     """
 
-    def __init__(self, layout: Layout, fps: float, sample_seed: int, *, cases: int, categories: list[str], seed: int):
+    def __init__(
+        self, layout: Layout, fps: float, sample_seed: int, *, cases: int, categories: list[str], seed: int
+    ) -> None:
         unknown = [name for name in categories if name not in CATEGORIES]
         if unknown or not categories:
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")

@@ -61,6 +61,7 @@ def denoise(
             after_step(step)
     if not torch.isfinite(x).all():
         raise FloatingPointError(
-            "the latents are not finite after denoising; lower guidance.lr or sampler.cfg_scale, or use backbone.dtype=float32"
+            "the latents are not finite after denoising; lower guidance.lr or sampler.cfg_scale, "
+            "or use backbone.dtype=float32"
         )
     return x

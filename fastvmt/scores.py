@@ -12,6 +12,7 @@ from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.metrics.trajectory import trajectory_cosine
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
+from fastvmt.world.scene import sprite
 from fastvmt.world.vocabulary import OBJECTS, named
 
 
@@ -45,7 +46,8 @@ class Scores:
         motion = score_motion(video, case.reference, self.tracker)
         trajectory = math.nan
         if case.truth is not None:
-            trajectory = trajectory_cosine(video, case, named(case.prompt, OBJECTS), self.tracker)
+            sprites = [sprite(name) for name in named(case.prompt, OBJECTS)]
+            trajectory = trajectory_cosine(video, case.truth, case.category, sprites, self.tracker).cosine
         return {
             "motion_fidelity": motion.fidelity,
             "motion_fidelity_dynamic": motion.dynamic,

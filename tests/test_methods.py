@@ -21,7 +21,7 @@ from fastvmt.methods.sdedit import SDEdit
 from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.stopwatch import Stopwatch
-from fastvmt.transfer import run_case
+from fastvmt.case import run_case
 from fastvmt.types import TransferCase, TransferResult, Video
 from fastvmt.world.scene import render, sample_scene
 

@@ -87,9 +87,10 @@ def similarity(
     model: open_clip.CLIP, tokenizer: open_clip.HFTokenizer, frames_N3HW: Tensor, texts: list[str]
 ) -> Tensor:
     """Cosine of every frame with every text, (N, M)."""
-    text = model.encode_text(tokenizer(texts), normalize=True)
-    images = [model.encode_image(to_model(x), normalize=True) for x in frames_N3HW.split(100)]
-    return torch.cat(images) @ text.T
+    text: Tensor = model.encode_text(tokenizer(texts), normalize=True)
+    chunks = torch.split(frames_N3HW, 100)
+    images = torch.cat([model.encode_image(to_model(x), normalize=True) for x in chunks])
+    return images @ text.T
 
 
 def recognised(cosine_NM: Tensor, content_NM: Tensor) -> float:
@@ -116,9 +117,7 @@ def held_out_report(folder: Path, cfg: DictConfig) -> dict[str, float]:
         "background_top1": recognised(cosine[one, k:], pool.content_NK[one, k:]),
         "both_objects_top2": recognised(cosine[~one, :k], pool.content_NK[~one, :k]),
     }
-    scores = {
-        stage: similarity(model, tokenizer, pools[stage].frames_N3HW[one], captions) for stage in STAGES
-    }
+    scores = {stage: similarity(model, tokenizer, pools[stage].frames_N3HW[one], captions) for stage in STAGES}
     report["caption_top1"] = recognised(scores["clean"], true)
     report["cosine_wrong"] = scores["clean"][true == 0].mean().item()
     report |= {f"cosine_{stage}": scores[stage][true > 0].mean().item() for stage in STAGES}

@@ -43,7 +43,7 @@ def smeared(clip: WorldClip, empty: WorldClip, sigma: float) -> NDArray[np.uint8
     """The frames of ``clip`` with each object's colours spread by ``sigma`` pixels over ``empty``."""
     frames = np.empty_like(clip.frames_THWC)
     for t, frame in enumerate(clip.frames_THWC):
-        alpha = clip.masks_KTHW[:, t].any(0).astype(np.float32)[..., None]
+        alpha = np.any(clip.masks_KTHW[:, t], axis=0, keepdims=True).astype(np.float32).transpose(1, 2, 0)
         blurred = cv2.GaussianBlur(np.concatenate([frame * alpha, alpha], -1), (0, 0), sigma)
         frames[t] = np.clip(empty.frames_THWC[t] * (1 - blurred[..., 3:]) + blurred[..., :3], 0, 255)
     return frames

@@ -18,7 +18,7 @@ from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 
 def resample_all_frames(layer: WanResample, x: Tensor) -> Tensor:
     """What ``WanResample`` does chunk by chunk with its cache, for all frames at once."""
-    b, c, t, h, w = x.shape
+    b, c, t = x.shape[:3]
     if layer.mode == "upsample3d" and t > 1:
         later = layer.time_conv(x[:, :, 1:]).unflatten(1, (2, c))  # causal zero padding, as the empty cache
         later = later.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)

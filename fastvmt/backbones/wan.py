@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
+from diffusers import WanPipeline
 from torch import Tensor
 
-import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
-from diffusers import WanPipeline
 from fastvmt.backbones.layout import model_folder, read_layout
 from fastvmt.backbones.probe import stop_at
 from fastvmt.types import PassCounter, Video

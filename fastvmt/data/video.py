@@ -129,9 +129,7 @@ def _encode(container: OutputContainer, frames: NDArray[np.uint8], fps: float) -
     stream.codec_context.color_range = ColorRange.MPEG
     for image in frames:
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        converted = frame.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
+        converted = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         container.mux(stream.encode(converted))
     container.mux(stream.encode())
 

@@ -71,7 +71,7 @@ class RunFile(lightning.Callback):
             "method": module.plan.method.name,
             "backbone": {"name": module.backbone.name, "weights_sha256": module.backbone.fingerprint},
             "config_hash": module.key,
-            "config": OmegaConf.to_container(cfg, resolve=True),
+            "config": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
             **provenance(),
         }
         write_json(Path(cfg.output_dir) / "result.json", content)

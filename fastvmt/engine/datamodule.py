@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import lightning
+import torch
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Sampler
 
@@ -26,3 +27,7 @@ class CaseData(lightning.LightningDataModule):
                 self.cases, num_replicas=trainer.world_size, rank=trainer.global_rank, shuffle=False
             )
         return DataLoader(self.cases, batch_size=None, sampler=sampler)  # type: ignore[arg-type]
+
+    def transfer_batch_to_device(self, batch: TransferCase, device: torch.device, dataloader_idx: int) -> TransferCase:
+        """Cases stay in host memory; the backbone moves what it needs."""
+        return batch

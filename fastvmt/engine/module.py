@@ -16,7 +16,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.record import Record, finished, slug
 from fastvmt.scores import Scores
-from fastvmt.transfer import run_case
+from fastvmt.case import run_case
 from fastvmt.types import TransferCase, TransferResult
 
 
@@ -40,12 +40,12 @@ class TransferModule(lightning.LightningModule):
         record = finished(self.case_folder(case), self.key)
         result = None
         if record is None:
-            result = self.transfer(case)
+            result = self.run_transfer(case)
             record = self.record_of(result)
         self.records.append(record)
         return {"record": record, "result": result}
 
-    def transfer(self, case: TransferCase) -> TransferResult:
+    def run_transfer(self, case: TransferCase) -> TransferResult:
         """Generate and score."""
         unknown = self.backbone.unknown_words(case.prompt)
         if unknown:

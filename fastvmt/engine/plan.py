@@ -59,7 +59,9 @@ def check_keys(cfg: DictConfig) -> None:
         known = {f.name for f in dataclasses.fields(schema)}
         for key in node:
             if key not in known:
-                raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in sorted(known))}")
+                raise UserError(
+                    f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in sorted(known))}"
+                )
 
 
 def check_clip(cfg: DictConfig) -> None:

@@ -85,7 +85,9 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     try:
         trainer.test(module, CaseData(plan.cases), verbose=False)
     finally:
-        wandb.finish(quiet=True)
+        wandb.finish()
     console.print(score_table(module.records))
-    console.print(f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)")
+    console.print(
+        f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)"
+    )
     return {name: row["mean"] for name, row in mean_scores(module.records).items()}

@@ -20,7 +20,8 @@ def plan_table(plan: Plan) -> Table:
         "backbone": f"{layout.name}, {layout.depth} blocks",
         "clip": f"{layout.frames} frames, {layout.height} x {layout.width}",
         "tokens": "{} x {} x {}".format(*layout.grid),
-        "sampler": f"{sampler.steps} steps, shift {sampler.shift}, CFG {sampler.cfg_scale}, strength {sampler.strength}",
+        "sampler": f"{sampler.steps} steps, shift {sampler.shift}, CFG {sampler.cfg_scale}",
+        "strength": str(sampler.strength),
         "inner iterations per case": str(plan.method.inner_iterations(sampler.steps)),
         "output": plan.cfg.output_dir,
     }

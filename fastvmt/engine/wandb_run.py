@@ -37,7 +37,7 @@ class WandbRun(lightning.Callback):
             group=self.group(),
             dir=folder,
             name=f"{module.plan.method.name}-{module.key[:8]}",
-            config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+            config=OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),  # type: ignore[arg-type]
             settings=wandb.Settings(silent=True, console="off"),
         )
         self.table: wandb.Table | None = None
@@ -65,4 +65,4 @@ class WandbRun(lightning.Callback):
             self.run.log({"cases": self.table})
         means = {f"mean/{name}": row["mean"] for name, row in mean_scores(module.records).items()}
         self.run.summary.update(means | {f"mean_seconds/{k}": v for k, v in mean_seconds(module.records).items()})
-        self.run.finish(quiet=True)
+        self.run.finish()

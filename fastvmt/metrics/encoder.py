@@ -54,7 +54,9 @@ class OpenClipEncoder:
             raise ValueError(f"frames are uint8 (T, 3, H, W), got {frames_TCHW.dtype} {tuple(frames_TCHW.shape)}")
         images = [Image.fromarray(frame) for frame in frames_TCHW.permute(0, 2, 3, 1).cpu().numpy()]
         rows = [
-            self.model.encode_image(torch.stack([self.preprocess(image) for image in images[i : i + BATCH]]).to(self.device))
+            self.model.encode_image(
+                torch.stack([self.preprocess(image) for image in images[i : i + BATCH]]).to(self.device)
+            )
             for i in range(0, len(images), BATCH)
         ]
         return normalize(torch.cat(rows).float(), dim=-1).cpu()

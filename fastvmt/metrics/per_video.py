@@ -33,7 +33,7 @@ class PerVideoMetric(Metric):
     """NaN values recorded, repeats included."""
 
     def __init__(self, nan_policy: str = "skip", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(compute_with_cache=False, **kwargs)  # record() would not empty the cache
         if nan_policy not in NAN_POLICIES:
             raise ValueError(f"nan_policy={nan_policy!r} must be one of {', '.join(NAN_POLICIES)}")
         self.nan_policy = nan_policy
@@ -47,12 +47,15 @@ class PerVideoMetric(Metric):
             raise ValueError(f"{len(values)} scores for {len(index)} indices: give one index per video")
         invalid = [i for i, value in zip(index, values, strict=True) if math.isnan(value)]
         if invalid and self.nan_policy == "raise":
-            raise ValueError(f"{type(self).__name__} is undefined for videos {invalid}; nan_policy=skip leaves them out")
+            raise ValueError(
+                f"{type(self).__name__} is undefined for videos {invalid}; nan_policy=skip leaves them out"
+            )
         if invalid:
             warnings.warn(f"{type(self).__name__} is undefined for videos {invalid}: left out", stacklevel=2)
         self.value.append(torch.tensor(values, dtype=torch.float64, device=self.device).reshape(-1))
         self.index.append(torch.tensor(index, dtype=torch.int64, device=self.device).reshape(-1))
         self.n_invalid += len(invalid)
+        self._update_count += 1  # else torchmetrics warns that nothing was recorded
 
     def per_sample(self) -> tuple[Tensor, Tensor]:
         """Distinct indices in ascending order and their values (the first recorded of each)."""

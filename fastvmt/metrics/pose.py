@@ -7,6 +7,8 @@ its pose is fitted to the image instead: a cross-entropy search over the paramet
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +21,11 @@ from fastvmt.world.motion import Pose
 Float = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-SIDE = 64
+SIDE = 48
 """Shorter side of the frames that are fitted, pixels."""
 REACH = np.array([0.03, 0.03, 0.06, 0.3, 0.15, 0.15, 0.3])
 """Standard deviation of the search: x, y (frame sides), log size, angle, log stretch, bend, nod (radians)."""
-SAMPLES, ELITES, ROUNDS = 96, 12, 8
+SAMPLES, ELITES, ROUNDS = 80, 10, 7
 CALM = 0.003
 """Price of a squared change of ``REACH``, as a share of the sprite's energy: settles what symmetry leaves open."""
 
@@ -45,10 +47,11 @@ def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose
         paint = ((sprite[..., :3] - sprite[..., 3:] * centre) @ whiten).astype(np.float32)
         start = (path.centres_T2[0] + 0.5 - np.array([width, height]) / 2) / min(height, width)
         now = np.array([*start, np.log(path.sizes_T[0] / min(height, width)), 0, 0, 0, 0])
-        rng, rows = np.random.default_rng(0), []
+        rng, rows, reach = np.random.default_rng(0), [], REACH / 3  # a clip begins close to the upright sprite
         for image in images:
-            now = fit(image, np.dstack([paint, sprite[..., 3]]), now, rng)
+            now = fit(image, np.dstack([paint, sprite[..., 3]]), now, reach, rng)
             rows.append(now)
+            reach = REACH
     return as_pose(np.array(rows))
 
 
@@ -58,15 +61,15 @@ def as_pose(rows_T7: Array) -> Pose:
     return Pose(np.stack([x, y], -1), np.exp(size), angle, np.exp(stretch), bend, nod)
 
 
-def fit(image_HWC: Float, sprite_HWC: Float, start: Array, rng: np.random.Generator) -> Array:
+def fit(image_HWC: Float, sprite_HWC: Float, start: Array, reach: Array, rng: np.random.Generator) -> Array:
     """The pose parameters (7,) near ``start`` under which the sprite explains the frame best."""
-    mean, spread = start, REACH.copy()
+    mean, spread = start, reach
     for _ in range(ROUNDS):
         trials = mean + spread * rng.standard_normal((SAMPLES, len(start)))
         trials[0] = mean
-        worth = explained(image_HWC, sprite_HWC, trials) - CALM * (((trials - start) / REACH) ** 2).sum(1)
+        worth = explained(image_HWC, sprite_HWC, trials) - CALM * (((trials - start) / reach) ** 2).sum(1)
         elite = trials[np.argsort(-worth, kind="stable")[:ELITES]]
-        mean, spread = elite.mean(0), elite.std(0) + 0.02 * REACH
+        mean, spread = elite.mean(0), elite.std(0) + 0.02 * reach
     return mean
 
 
@@ -80,12 +83,11 @@ def explained(image_HWC: Float, sprite_HWC: Float, rows_N7: Array) -> Array:
     side = min(height, width)
     x, y = (np.arange(width) + 0.5 - width / 2) / side, (np.arange(height) + 0.5 - height / 2) / side
     grid = np.stack(np.meshgrid(x, y), -1)
-    pose, values, scale = as_pose(rows_N7), [], 0.0
-    for n in range(len(rows_N7)):
-        at = ((pose.to_sprite(grid, n) + 0.5) * sprite_HWC.shape[0] - 0.5).astype(np.float32)
-        layer = cv2.remap(sprite_HWC, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        paint, mask = layer[..., :-1], layer[..., -1:]
-        energy = float((paint**2 / np.maximum(mask, 1e-2)).sum())
-        scale = scale or energy
-        values.append((2 * float((paint * image_HWC).sum()) - energy) / max(scale, 1e-9))
-    return np.array(values)
+    each = np.arange(len(rows_N7))[:, None, None]
+    where = as_pose(rows_N7).to_sprite(grid, cast(int, each))  # broadcasts: (N, H, W, 2)
+    at = ((where + 0.5) * sprite_HWC.shape[0] - 0.5).astype(np.float32).reshape(-1, width, 2)
+    layers = cv2.remap(sprite_HWC, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    layers = layers.reshape(len(rows_N7), height, width, -1)
+    paint, mask = layers[..., :-1], layers[..., -1:]
+    energy = (paint**2 / np.maximum(mask, 1e-2)).sum((1, 2, 3))
+    return np.asarray((2 * (paint * image_HWC).sum((1, 2, 3)) - energy) / max(float(energy[0]), 1e-9), np.float64)

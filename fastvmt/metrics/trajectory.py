@@ -73,7 +73,9 @@ def trajectory_cosine(
     paths = object_paths(generated.frames_THWC, sprites)[: len(centres)]
     if category != "articulated" and _moves(centres, side):
         measured = np.stack([path.centres_T2 for path in paths]).astype(np.float64)
-        return TrajectoryScore(cosine(displacements(measured), displacements(centres)), _surety(paths), "object centres")
+        return TrajectoryScore(
+            cosine(displacements(measured), displacements(centres)), _surety(paths), "object centres"
+        )
     return surface_cosine(generated, truth, sprites[: len(centres)], paths)
 
 
@@ -133,7 +135,9 @@ def similarity(before_N2: NDArray[np.float32], after_N2: NDArray[np.float32]) ->
 
 def moved(points_N2: Float, transforms_T23: Float) -> Float:
     """Points (N, T, 2) under every transform."""
-    return np.asarray(points_N2 @ transforms_T23[:, :, :2].transpose(0, 2, 1) + transforms_T23[:, None, :, 2]).swapaxes(0, 1)
+    return np.asarray(points_N2 @ transforms_T23[:, :, :2].transpose(0, 2, 1) + transforms_T23[:, None, :, 2]).swapaxes(
+        0, 1
+    )
 
 
 def surface_cosine(

@@ -1,0 +1,164 @@
+"""Runs on a random model of Wan's architecture: files, resume, W&B, errors, sweeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+import fastvmt
+from fastvmt.config import config_folder
+from fastvmt.data.video import read_metadata, read_video
+from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.run import run
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=3", "guidance.iterations=2"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return compose("config", overrides=["output_dir=unused", *overrides])
+
+
+@pytest.fixture
+def job(random_wan: Path, tmp_path: Path):
+    """Overrides of a tiny, fast run that writes to ``tmp_path``."""
+    return [
+        f"backbone.path={random_wan}", *SMALL, f"output_dir={tmp_path / 'out'}", f"cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+
+
+def test_run_writes_every_file(job, tmp_path):
+    scores = run(composed(*job))
+    out = tmp_path / "out"
+    result = json.loads((out / "result.json").read_text())
+    (case,) = result["cases"]
+    folder = out / "cases" / case["id"]
+    for name in ("reference.mp4", "generated.mp4", "side_by_side.mp4", "motion.png", "trace.csv", "case.json"):
+        assert (folder / name).stat().st_size > 0, name
+    assert scores["text_similarity"] == pytest.approx(case["scores"]["text_similarity"])
+    assert set(case["seconds"]) >= {"encode", "reference", "guide", "denoise", "decode", "total"}
+    parts = sum(value for name, value in case["seconds"].items() if name != "total")
+    assert case["seconds"]["total"] == pytest.approx(parts)
+    assert len(result["backbone"]["weights_sha256"]) == 64
+    assert result["versions"]["torch"] and result["hardware"]["cpus"]
+    tags = read_metadata(folder / "generated.mp4")
+    assert tags["comment"] == "AI-generated"
+    assert tags["config_hash"] == result["config_hash"]
+    assert read_video(folder / "generated.mp4").size[0] == 9
+    rows = list(csv.DictReader((folder / "trace.csv").open()))
+    assert len(rows) == 2  # one guided step of two iterations
+    assert [float(row["reused"]) for row in rows] == [0.0, 1.0]
+
+
+def test_passes_equal_the_closed_form(job, tmp_path):
+    run(composed(*job, "skip.delta=1", "guidance.fraction=0.67", "logger=none"))
+    passes = json.loads((tmp_path / "out" / "result.json").read_text())["cases"][0]["passes"]
+    depth, block, guided, iterations = 3, 1, 2, 2
+    gradients = guided * iterations
+    assert passes["gradients"] == gradients
+    assert passes["block_backwards"] == gradients * block
+    references = 1  # both levels are capped at guidance.reference_noise, so one is read
+    assert passes["block_forwards"] == 2 * 3 * depth + gradients * block + references * block
+
+
+def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
+    first = run(composed(*job, "logger=none"))
+
+    def fail(*args, **kwargs):
+        raise AssertionError("the case ran again")
+
+    monkeypatch.setattr("fastvmt.engine.module.run_case", fail)
+    assert run(composed(*job, "logger=none")) == pytest.approx(first, nan_ok=True)
+    with pytest.raises(AssertionError, match="ran again"):
+        run(composed(*job, "logger=none", "seed=7"))
+
+
+def test_own_clip_and_python_function(job, tmp_path):
+    run(composed(*job, "logger=none"))
+    clip = next((tmp_path / "out" / "cases").glob("*/reference.mp4"))
+    overrides = [item for item in job if not item.startswith("output_dir")]
+    result = fastvmt.transfer(clip, "a dog on grass", overrides=overrides)
+    assert result.video.size == (9, 48, 48)
+    assert -1 <= result.scores["motion_fidelity"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["window.l=4"], "window.l=4"),
+        (["window.sf=5"], "window.sf"),
+        (["guidance.block=6"], "guidance.block=6"),
+        (["skip.delta=9"], "skip.delta=9"),
+        (["window.tile=[13,1]"], "window.tile"),
+        (["backbone.frames=10"], "nearest legal value is backbone.frames=9"),
+        (["backbone.height=90"], "multiple of 8"),
+        (["+window.z=1"], "window.z"),
+        (["+method.z=1"], "method.z"),
+        (["sampler.strength=0"], "sampler.strength"),
+        (["video=nothing.mp4", "prompt=x"], "nothing.mp4"),
+        (["prompt=x"], "video"),
+        (["backbone.path=nowhere"], "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"),
+        (["backbone=wan_1_3b"], "model_index.json"),
+        (["benchmark.cases=0"], "benchmark.cases=0"),
+        (["benchmark.categories=[fast]"], "fast"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_error(overrides, message):
+    with pytest.raises(UserError, match=message.replace("[", r"\[")):
+        make_plan(composed(*overrides))
+
+
+@pytest.mark.parametrize("bad", ["window.l=abc", "window.q=3", "skip.delta=1.5", "guidance.head_reduce=max", "nokey=1"])
+def test_wrong_types_and_keys_fail_at_composition(bad):
+    with pytest.raises(Exception, match=bad.split("=")[0].split(".")[-1]):
+        composed(bad)
+
+
+def test_short_clip_names_the_policies(job, tmp_path):
+    run(composed(*job, "logger=none"))
+    clip = next((tmp_path / "out" / "cases").glob("*/reference.mp4"))
+    with pytest.raises(UserError, match="pad_last"):
+        make_plan(composed(*job, f"video={clip}", "prompt=x", "start=4"))
+    assert len(make_plan(composed(*job, f"video={clip}", "prompt=x", "start=4", "frame_policy=pad_last")).cases) == 1
+
+
+@pytest.mark.slow
+def test_sweep_on_the_command_line_writes_one_wandb_run_per_job(job, tmp_path):
+    overrides = [item for item in job if not item.startswith("output_dir")]
+    command = [
+        sys.executable, "run.py", "-m", *overrides, f"hydra.sweep.dir={tmp_path}/sweep",
+        "output_dir=${hydra:runtime.output_dir}", "skip.delta=1,2",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for number in ("0", "1"):
+        folder = tmp_path / "sweep" / number
+        assert json.loads((folder / "result.json").read_text())["config"]["skip"]["delta"] == int(number) + 1
+        assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+@pytest.mark.slow
+def test_dry_run_and_help_on_the_command_line(random_wan):
+    dry = subprocess.run(
+        [sys.executable, "run.py", f"backbone.path={random_wan}", *SMALL, "dry=true"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert dry.returncode == 0, dry.stderr[-2000:]
+    assert "valid" in dry.stdout
+    wrong = subprocess.run(
+        [sys.executable, "run.py", "window.l=4"], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert wrong.returncode != 0
+    assert "window.l=4" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    shown = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "window.sf" in shown.stdout
+    assert "benchmark: demo" in shown.stdout
