@@ -39,7 +39,8 @@ def case_rows(folders: list[Path], case: dict[str, str]) -> list[tuple[str, Fram
     """Label and frames of the reference and of each run."""
     paths = [folder / "cases" / case["id"] for folder in folders]
     words = case["prompt"].replace(" on ", "\non ")
-    rows = [(f"reference:\n{case['reference'].replace(' on ', chr(10) + 'on ')}", frames_of(paths[0] / "reference.mp4"))]
+    shown = case["reference"].replace(" on ", "\non ")
+    rows = [(f"reference:\n{shown}", frames_of(paths[0] / "reference.mp4"))]
     labels = [f"no transfer:\n{words}", f"FastVMT:\n{words}"]
     return rows + [(label, frames_of(p / "generated.mp4")) for label, p in zip(labels, paths, strict=True)]
 

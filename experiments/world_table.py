@@ -78,7 +78,7 @@ def summarise(rows: dict[str, list[Record]]) -> dict[str, dict[str, object]]:
 def markdown(summary: dict[str, dict[str, object]], cases: int) -> str:
     """The table that the README shows."""
     head = ["method", *SCORES, "seconds", "gradients"]
-    lines = [f"{cases} cases, same start noise, means; in brackets the paired difference to `none` with its 95 % interval.", ""]
+    lines = [f"{cases} cases, same start noise; in brackets the paired difference to `none` and its 95 % interval.", ""]
     lines += ["| " + " | ".join(h.replace("_", " ") for h in head) + " |", "|" + "---|" * len(head)]
     for name, row in summary.items():
         cells = []

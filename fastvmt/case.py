@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,17 @@ from fastvmt.sampling import denoise, seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
+
+
+def warn_unknown(backbone: Backbone, prompt: str) -> None:
+    """Warn about words that a small model cannot know, listing what it knows."""
+    unknown = backbone.unknown_words(prompt)
+    if unknown:
+        known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (backbone.vocabulary or {}).items())
+        warnings.warn(
+            f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}",
+            stacklevel=3,
+        )
 
 
 @torch.no_grad()
@@ -31,6 +43,7 @@ def run_case(
     The same case, seed and settings give the same video; the start noise depends on ``case.seed``
     alone, so that methods can be compared on it.
     """
+    warn_unknown(backbone, case.prompt)
     backbone.passes = PassCounter()
     noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
     watch = Stopwatch(noise.device)

@@ -14,6 +14,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache, content_key
+from fastvmt.case import run_case
 from fastvmt.methods.base import Job, Method
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.none import NoTransfer
@@ -21,7 +22,6 @@ from fastvmt.methods.sdedit import SDEdit
 from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.stopwatch import Stopwatch
-from fastvmt.case import run_case
 from fastvmt.types import TransferCase, TransferResult, Video
 from fastvmt.world.scene import render, sample_scene
 
@@ -130,11 +130,11 @@ def test_amf_weight_scales_the_loss_and_window_weight_adds_to_it(backbone: WanBa
 @pytest.mark.parametrize("block", [0, 2])
 def test_cost_has_a_closed_form(backbone: WanBackbone, case: TransferCase, delta: int, block: int) -> None:
     result = transfer(backbone, fastvmt(delta=delta, block=block), case)
-    guided, gradients = 2, 2 * math.ceil(5 / delta)
+    gradients = 2 * math.ceil(5 / delta)  # two guided steps
     assert result.passes.gradients == gradients
     assert result.passes.block_backwards == gradients * block
-    # plain sampling with CFG, then q and k of every gradient and of the reference in every guided step
-    assert result.passes.block_forwards == 2 * 4 * 3 + (gradients + guided) * block
+    # plain sampling with CFG, then q and k of every gradient and of the reference, whose level is capped: once
+    assert result.passes.block_forwards == 2 * 4 * 3 + (gradients + 1) * block
     assert [row["reused"] for row in result.trace] == [float(i % delta != 0) for i in range(5)] * 2
     assert len(result.trace) == fastvmt(delta=delta, block=block).inner_iterations(4)
 
@@ -269,52 +269,6 @@ def test_settings_at_the_limit_are_accepted(backbone: WanBackbone) -> None:
     fastvmt(Window(sf=20, tile=[30, 52]), delta=5, block=29).requirements(WAN)
     for method in (NoTransfer(), SDEdit(), fastvmt()):
         method.requirements(backbone.layout)
-
-
-@pytest.mark.parametrize(
-    ("make", "key"),
-    [
-        (lambda: Window(l=4), "window.l=4"),
-        (lambda: Window(l=-1), "window.l=-1"),
-        (lambda: Window(sf=0), "window.sf=0"),
-        (lambda: Window(tile=[2]), "window.tile=[2]"),
-        (lambda: Window(tau=0.0), "window.tau=0.0"),
-        (lambda: Skip(0), "skip.delta=0"),
-        (lambda: Guidance(fraction=1.1), "guidance.fraction=1.1"),
-        (lambda: Guidance(iterations=0), "guidance.iterations=0"),
-        (lambda: Guidance(lr=0.0), "guidance.lr=0.0"),
-        (lambda: Guidance(lr_end=-0.1), "guidance.lr_end=-0.1"),
-        (lambda: Guidance(block=-1), "guidance.block=-1"),
-        (lambda: Guidance(amf_weight=-1.0), "guidance.amf_weight=-1.0"),
-        (lambda: Guidance(alpha=1.5), "guidance.alpha=1.5"),
-        (lambda: Guidance(reference_noise=2.0), "guidance.reference_noise=2.0"),
-        (lambda: Sampler(steps=0), "sampler.steps=0"),
-        (lambda: Sampler(shift=0.0), "sampler.shift=0.0"),
-        (lambda: Sampler(strength=0.0), "sampler.strength=0.0"),
-        (lambda: Sampler(cfg_scale=float("nan")), "sampler.cfg_scale=nan"),
-    ],
-)
-def test_settings_out_of_range_name_their_key(make: object, key: str) -> None:
-    with pytest.raises(ValueError, match="out of range") as error:
-        make()  # type: ignore[operator]
-    assert str(error.value).startswith(key)
-
-
-def test_video_refuses_other_tensors() -> None:
-    for frames in (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, 4, 4, 3)):
-        with pytest.raises(ValueError, match=r"uint8 of shape \(T, H, W, 3\)"):
-            Video(frames, 8.0)
-
-
-def test_stages_charge_the_inner_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 2.0, 5.0, 9.0, 20.0, 21.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    watch = Stopwatch(torch.device("cpu"))
-    with watch.stage("outer"), watch.stage("inner"):
-        pass
-    with watch.stage("outer"):
-        pass
-    assert watch.totals() == {"outer": 2.0 + 4.0 + 1.0, "inner": 3.0, "total": 10.0}
 
 
 def test_guided_latents_stay_on_the_backbones_dtype(backbone: WanBackbone, case: TransferCase) -> None:

@@ -113,7 +113,7 @@ def _worker(rank: int, folder: str) -> None:
 
 
 def test_two_processes_agree_with_one(tmp_path: Path) -> None:
-    multiprocessing.spawn(_worker, args=(str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(_worker, args=(str(tmp_path),), nprocs=2, start_method="fork")  # no imports anew
     values = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert values == pytest.approx([(0.0 + 0.3 + 0.6 + 0.9) / 4] * 2)
 
@@ -124,7 +124,10 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
     model = open_clip.model.CLIP(**TINY)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    save_file(
+        {key: value.contiguous() for key, value in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
     preprocess = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess}))
     return folder

@@ -75,7 +75,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord is not installed")
 def test_both_decoders_agree(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", world_video())
-    decord, pyav = video_module._decode_decord(tmp_path / "a.mp4"), video_module._decode_pyav(tmp_path / "a.mp4")
+    decord, pyav = (
+        video_module._decode_decord(tmp_path / "a.mp4"),
+        video_module._decode_pyav(tmp_path / "a.mp4"),
+    )
     assert np.array_equal(decord, pyav)
 
 
@@ -135,7 +138,12 @@ def test_short_clips() -> None:
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [({"frames": 32}, "frames=33"), ({"start": 12}, "start=12"), ({"fps": 0.0}, "fps"), ({"height": 0}, "height=0")],
+    [
+        ({"frames": 32}, "frames=33"),
+        ({"start": 12}, "start=12"),
+        ({"fps": 0.0}, "fps"),
+        ({"height": 0}, "height=0"),
+    ],
 )
 def test_illegal_numbers(override: dict[str, float], message: str) -> None:
     arguments = {"frames": 9, "height": 8, "width": 8, "fps": None, "start": 0} | override

@@ -37,6 +37,12 @@ class TextToVideo(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.weight)
         nn.init.zeros_(self.transformer.proj_out.bias)
 
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of a packed model."""
+        self.transformer.load_state_dict(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
+        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
+        self.text_encoder.load_state_dict(encoder.state_dict())
+
     def embed(self, captions: list[str]) -> Tensor:
         """(B, MAX_TOKENS, C), zero behind each caption's end, as ``WanPipeline`` does it."""
         tokens = self.tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS,
@@ -99,6 +105,8 @@ def build(cfg: DictConfig) -> tuple[TextToVideo, Training]:
     """The model and its (resumed) training."""
     torch.manual_seed(cfg.seed)
     model = TextToVideo(cfg, build_tokenizer()).to(cfg.device)
+    if cfg.init is not None:
+        model.start_from(Path(cfg.init))
     adam = ("patch_embedding", "proj_out", "condition_embedder", "scale_shift_table", "text_encoder")
     optimizers = Optimizers(cfg.muon_lr, cfg.adam_lr, model, adam, cfg.weight_decay)
     training = Training(model, optimizers, Path(cfg.folder) / cfg.name, steps=cfg.steps, ema=cfg.ema)

@@ -29,6 +29,10 @@ class Backbone(Protocol):
     def fingerprint(self) -> str:
         """Hash of the weights, for caches and records."""
 
+    @property
+    def vocabulary(self) -> dict[str, list[str]] | None:
+        """Objects and backgrounds that a small model knows, or None where the text encoder knows words at large."""
+
     def encode(self, video: Video) -> Tensor:
         """Latents of a clip (the posterior's mean)."""
 

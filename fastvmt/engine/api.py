@@ -9,9 +9,9 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import construct, make_plan
-from fastvmt.case import run_case
 from fastvmt.types import TransferResult
 
 

@@ -13,10 +13,10 @@ import torch
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.record import Record, finished, slug
 from fastvmt.scores import Scores
-from fastvmt.case import run_case
 from fastvmt.types import TransferCase, TransferResult
 
 
@@ -46,22 +46,11 @@ class TransferModule(lightning.LightningModule):
         return {"record": record, "result": result}
 
     def run_transfer(self, case: TransferCase) -> TransferResult:
-        """Generate and score."""
-        unknown = self.backbone.unknown_words(case.prompt)
-        if unknown:
-            self.warn_unknown(case, unknown)
+        """Generate the case's video."""
         return run_case(
             self.backbone, self.plan.method, self.plan.sampler, case, self.cache,
             on_step=self.on_step, on_iteration=self.on_iteration,
         )  # fmt: skip
-
-    def warn_unknown(self, case: TransferCase, unknown: list[str]) -> None:
-        """Say which words the model cannot know, and which it knows."""
-        known = self.backbone.vocabulary or {}
-        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items())
-        lightning.pytorch.utilities.rank_zero_warn(
-            f"{self.backbone.name} does not know {', '.join(unknown)} in the prompt {case.prompt!r}. It knows {listed}"
-        )
 
     def record_of(self, result: TransferResult) -> Record:
         """The JSON record of a result, scores included."""

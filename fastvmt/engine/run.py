@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import warnings
@@ -84,6 +85,14 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     )
     try:
         trainer.test(module, CaseData(plan.cases), verbose=False)
+    except FloatingPointError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"no space left for {folder}: finished cases are kept, run again with output_dir={folder}"
+        ) from error
     finally:
         wandb.finish()
     console.print(score_table(module.records))

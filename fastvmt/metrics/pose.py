@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 SIDE = 48
 """Shorter side of the frames that are fitted, pixels."""
-REACH = np.array([0.03, 0.03, 0.06, 0.3, 0.15, 0.15, 0.3])
+REACH = np.array([0.03, 0.03, 0.06, 0.3, 0.25, 0.2, 0.3])
 """Standard deviation of the search: x, y (frame sides), log size, angle, log stretch, bend, nod (radians)."""
 SAMPLES, ELITES, ROUNDS = 80, 10, 7
 CALM = 0.003
@@ -47,7 +47,11 @@ def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose
         paint = ((sprite[..., :3] - sprite[..., 3:] * centre) @ whiten).astype(np.float32)
         start = (path.centres_T2[0] + 0.5 - np.array([width, height]) / 2) / min(height, width)
         now = np.array([*start, np.log(path.sizes_T[0] / min(height, width)), 0, 0, 0, 0])
-        rng, rows, reach = np.random.default_rng(0), [], REACH / 3  # a clip begins close to the upright sprite
+        rng, rows, reach = (
+            np.random.default_rng(0),
+            [],
+            REACH / 3,
+        )  # a clip begins close to the upright sprite
         for image in images:
             now = fit(image, np.dstack([paint, sprite[..., 3]]), now, reach, rng)
             rows.append(now)
@@ -82,9 +86,10 @@ def explained(image_HWC: Float, sprite_HWC: Float, rows_N7: Array) -> Array:
     height, width = image_HWC.shape[:2]
     side = min(height, width)
     x, y = (np.arange(width) + 0.5 - width / 2) / side, (np.arange(height) + 0.5 - height / 2) / side
-    grid = np.stack(np.meshgrid(x, y), -1)
+    grid = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
     each = np.arange(len(rows_N7))[:, None, None]
-    where = as_pose(rows_N7).to_sprite(grid, cast(int, each))  # broadcasts: (N, H, W, 2)
+    pose = as_pose(rows_N7.astype(np.float32))
+    where = pose.to_sprite(cast(Array, grid), cast(int, each))  # broadcasts to (N, H, W, 2), half the time in float32
     at = ((where + 0.5) * sprite_HWC.shape[0] - 0.5).astype(np.float32).reshape(-1, width, 2)
     layers = cv2.remap(sprite_HWC, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     layers = layers.reshape(len(rows_N7), height, width, -1)

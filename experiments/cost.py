@@ -1,0 +1,103 @@
+"""What each saving is worth: ``python -m experiments.cost`` times variants of one transfer in one run.
+
+Ratios to the default: without gradient reuse, with a forward through all blocks, with dense flow,
+without the reference cache, and plain text-to-video. Writes ``experiments/results/cost.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from fastvmt.backbones.wan import WanBackbone
+from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
+from fastvmt.engine.record import provenance
+from fastvmt.methods.base import Method
+from fastvmt.methods.fastvmt import FastVMT
+from fastvmt.methods.none import NoTransfer
+from fastvmt.settings import Guidance, Sampler, Skip, Window
+
+
+class FullDepth(WanBackbone):
+    """Reads queries and keys with hooks on a forward through every block."""
+
+    def query_key(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
+    ) -> tuple[Tensor, Tensor]:
+        kept: dict[str, Tensor] = {}
+        attn = self.transformer.blocks[block].attn1
+        hooks = [
+            norm.register_forward_hook(lambda _module, _input, out, key=key: kept.__setitem__(key, out))
+            for key, norm in (("q", attn.norm_q), ("k", attn.norm_k))
+        ]
+        try:
+            self.velocity(latents_BCFHW, sigma, text)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        heads, frames = attn.heads, self.layout.grid[0]
+        q, k = (kept[key][0].unflatten(-1, (heads, -1)).unflatten(0, (frames, -1)) for key in ("q", "k"))
+        return q, k
+
+
+def variants(fast: WanBackbone, full: WanBackbone) -> dict[str, tuple[WanBackbone, Method]]:
+    """Name -> backbone and method."""
+    window, guidance, skip = Window(), Guidance(), Skip()
+    return {
+        "default": (fast, FastVMT(window, skip, guidance)),
+        "skip.delta=1": (fast, FastVMT(window, Skip(delta=1), guidance)),
+        "full-depth forward": (full, FastVMT(window, skip, guidance)),
+        "dense flow": (fast, FastVMT(replace(window, l=0), skip, guidance)),
+        "none": (fast, NoTransfer()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--hardware", default=None, help="named in the results")
+    arguments = parser.parse_args()
+    size = {"frames": 9, "height": 96, "width": 96, "fps": 8.0, "max_tokens": 16, "dtype": "float32"}
+    fast, full = (kind("tiny-wan", name="tiny-wan", **size) for kind in (WanBackbone, FullDepth))
+    case = WorldBenchmark(fast.layout, 8, 0, cases=1, categories=["single_object"], seed=4)[0]
+    chosen = variants(fast, full)
+    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
+    passes = {}
+    for repeat in range(arguments.repeats + 1):  # the first round warms up
+        for name, (backbone, method) in chosen.items():
+            result = run_case(backbone, method, Sampler(), case, TensorCache(None))
+            passes[name] = asdict(result.passes)
+            if repeat:
+                seconds[name].append(result.seconds)
+    rows = {}
+    for name, runs in seconds.items():
+        middle = {s: statistics.median(r.get(s, 0.0) for r in runs) for s in ("guide", "reference", "denoise", "total")}
+        rows[name] = middle | passes[name]
+    table = Table(title=f"seconds, median of {arguments.repeats}; ratios to the default", show_lines=False)
+    for column in ("variant", "guide", "ratio", "total", "ratio", "block forwards", "block backwards"):
+        table.add_column(column)
+    base = rows["default"]
+    for name, row in rows.items():
+        guide, total = row["guide"], row["total"]
+        ratios = f"{guide / base['guide']:.2f}", f"{total / base['total']:.2f}"
+        counts = str(row["block_forwards"]), str(row["block_backwards"])
+        table.add_row(name, f"{guide:.2f}", ratios[0], f"{total:.2f}", ratios[1], *counts)
+    Console().print(table)
+    record = {"hardware": arguments.hardware, "threads": torch.get_num_threads(), "rows": rows, **provenance()}
+    out = Path(__file__).parent / "results" / "cost.json"
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
