@@ -62,7 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny-wan")
     parser.add_argument("--cases", type=int, default=12)
-    parser.add_argument("--taus", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--blocks", type=int, nargs="+", default=None, help="default: all")
+    parser.add_argument("--taus", type=float, nargs="+", default=[1.0, 4.0, 16.0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "motion_oracle.json")
     arguments = parser.parse_args()
     backbone = WanBackbone(
@@ -76,7 +77,8 @@ def main() -> None:
     for column in ("block", "rope", "heads", "tau", *map(str, SIGMAS)):
         table.add_column(column)
     rows = []
-    for block, rope, heads, tau in product(range(backbone.layout.depth), (False, True), HeadReduce, arguments.taus):
+    blocks = arguments.blocks or range(backbone.layout.depth)
+    for block, rope, heads, tau in product(blocks, (False, True), HeadReduce, arguments.taus):
         values = [measure(backbone, cases, block, sigma, (rope, heads, tau)) for sigma in SIGMAS]
         rows.append({"block": block, "rope": rope, "heads": heads.value, "tau": tau, "cosine": values})
         table.add_row(str(block), str(rope), heads.value, str(tau), *(f"{v:.2f}" for v in values))

@@ -16,17 +16,17 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from fastvmt.config import config_folder
-from fastvmt.engine.record import mean_scores
+from fastvmt.engine.record import mean_scores, slug
 from fastvmt.engine.run import run
 
 LOG = Path(__file__).parent / "results" / "tuning.jsonl"
-CASES = 8
+CASES = 4
 CANDIDATES: list[list[str]] = [[], ["method=none"]]
 
 
 def evaluate(overrides: list[str]) -> dict[str, object]:
     """Mean scores of one candidate on the tuning cases."""
-    out = Path("outputs/tuning") / ("_".join(o.replace("/", "-") for o in overrides) or "default")
+    out = Path("outputs/tuning") / slug("_".join(overrides) or "default")
     fixed = ["benchmark=world", f"benchmark.cases={CASES}", "benchmark.seed=100", "logger=none", f"output_dir={out}"]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         run(compose("config", overrides=[*fixed, *overrides]))

@@ -15,13 +15,12 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
 from fastvmt.config import config_folder
-from fastvmt.engine.record import Record
+from fastvmt.engine.record import Record, slug
 from fastvmt.engine.run import run
 
 ROWS: dict[str, list[str]] = {
     "none": ["method=none"],
     "fastvmt": ["method=fastvmt"],
-    "fastvmt, dense flow": ["method=fastvmt", "window=dense"],
     "sdedit, strength 0.75": ["method=sdedit", "sampler.strength=0.75"],
     "fastvmt, strength 0.75": ["method=fastvmt", "sampler.strength=0.75"],
 }
@@ -32,7 +31,7 @@ RESAMPLES = 10_000
 
 def run_row(name: str, overrides: list[str], folder: Path, cases: int) -> list[Record]:
     """Records of one row, one per case."""
-    out = folder / name.replace(", ", "-").replace(" ", "_")
+    out = folder / slug(name)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         cfg = compose(
             "config",

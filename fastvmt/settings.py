@@ -43,7 +43,7 @@ class Window:
     """Span: flow from frame i to frames i+1 .. i+sf."""
     tile: list[int] = field(default_factory=lambda: [2, 2])
     """Rows and columns of a tile, in tokens; one coarse match per tile."""
-    tau: float = 1.0
+    tau: float = 4.0
     """Multiplier of the attention logits; larger is sharper."""
     query: TileQuery = TileQuery.centre
     centre_gradient: bool = True

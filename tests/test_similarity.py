@@ -79,7 +79,7 @@ def test_undefined_scores_are_counted_and_left_out() -> None:
     with pytest.raises(ValueError, match="nan_policy='zero'"):
         TextSimilarity(ColourEncoder(), nan_policy="zero")
     only = TextSimilarity(ColourEncoder())
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="left out"):
         only.update([video], [""], [0])
     assert only.compute().isnan()
 

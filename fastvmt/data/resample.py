@@ -99,7 +99,8 @@ def cover(frames_THWC: Tensor, height: int, width: int) -> tuple[Tensor, tuple[f
     size = max(height, round(native_h * ratio)), max(width, round(native_w * ratio))
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     chunks = []
-    for chunk in frames_THWC.split(CHUNK):
+    for first in range(0, len(frames_THWC), CHUNK):
+        chunk = frames_THWC[first : first + CHUNK]
         if size != (native_h, native_w):
             scaled = interpolate(chunk.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True)
             chunk = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

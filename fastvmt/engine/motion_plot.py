@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ READ_AT = 0.3
 
 
 @torch.no_grad()
-def clean_field(backbone: Backbone, latents: Tensor, guidance: Guidance) -> MotionField:
+def clean_field(backbone: Backbone, latents: Tensor, guidance: Guidance, window: Window) -> MotionField:
     """The dense motion field between neighbouring latent frames of finished latents."""
     noise = seeded_noise(tuple(latents.shape), guidance.reference_seed, backbone.device)
     noisy = add_noise(latents.to(backbone.device), noise, READ_AT)
-    return read_motion(backbone, noisy, READ_AT, backbone.embed(""), guidance, Window(l=0, sf=1))[0]
+    return read_motion(backbone, noisy, READ_AT, backbone.embed(""), guidance, replace(window, l=0, sf=1))[0]
 
 
 def draw_row(axes: list, video: Video, field: MotionField, factor: int, label: str) -> None:
@@ -58,6 +59,6 @@ def plot_motion(path: Path, backbone: Backbone, result: TransferResult, guidance
     figure = Figure(figsize=(2.2 * shown, 4.8), layout="constrained")
     grid = figure.subplots(2, shown, squeeze=False)
     for row, (label, video, z) in enumerate(zip(("reference", "generated"), videos, latents, strict=True)):
-        draw_row(list(grid[row]), video, clean_field(backbone, z, guidance), factor, label)
+        draw_row(list(grid[row]), video, clean_field(backbone, z, guidance, window), factor, label)
     figure.savefig(path, dpi=110)
     backbone.passes = passes

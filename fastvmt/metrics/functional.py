@@ -90,8 +90,9 @@ def best_partners(a: Steps, b: Steps) -> tuple[Tensor, Tensor]:
     """
     least = support(a.seen_NT.shape[1] + 1)
     rows = []
-    columns = torch.full((len(b.seen_NT),), -torch.inf)
-    for part in torch.arange(len(a.seen_NT)).split(CHUNK):
+    columns = b.seen_NT.new_full((len(b.seen_NT),), -torch.inf)
+    for first in range(0, len(a.seen_NT), CHUNK):
+        part = slice(first, first + CHUNK)
         agreement = a.moving_NTd[part].flatten(1) @ b.moving_NTd.flatten(1).T + a.static_NT[part] @ b.static_NT.T
         shared = a.seen_NT[part] @ b.seen_NT.T
         corr = torch.where(shared >= least, agreement / shared.clamp_min(1), -torch.inf)

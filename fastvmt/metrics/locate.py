@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ class Template:
 
     @property
     def side(self) -> int:
-        return self.kernel_HWC.shape[0]
+        return int(self.kernel_HWC.shape[0])
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def working_frames(frames: NDArray[np.uint8], side: int) -> tuple[Float, Float]:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     images = np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames])
     ratio = np.array([width / frames.shape[2], height / frames.shape[1]], np.float32)
-    return images.astype(np.float32) / 255, ratio
+    return np.asarray(images, np.float32) / np.float32(255), ratio
 
 
 def background_colours(images_THWC: Float) -> tuple[Float, Float]:
@@ -146,7 +147,7 @@ def background_colours(images_THWC: Float) -> tuple[Float, Float]:
 
 def make_template(sprite_rgba: Float, side: int, centre: Float, whiten: Float) -> Template:
     """The sprite scaled to ``side`` pixels against the background's colour."""
-    small = cv2.resize(sprite_rgba, (side, side), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(sprite_rgba, (side, side), interpolation=cv2.INTER_AREA), np.float32)
     mask = small[..., 3]
     kernel = ((small[..., :3] - mask[..., None] * centre) @ whiten).astype(np.float32)
     return Template(kernel, mask, float((kernel**2 / np.maximum(mask, 1e-3)[..., None]).sum()))
@@ -177,7 +178,7 @@ def _score_map(image: Float, template: Template) -> Float:
     padded = cv2.copyMakeBorder(image, before, side - before, before, side - before, cv2.BORDER_CONSTANT, value=0)
     corr = np.asarray(cv2.matchTemplate(padded, template.kernel_HWC, cv2.TM_CCORR), np.float32)
     if side % 2 == 0:  # an even template is centred between pixels: average the four around
-        corr = (corr[:-1, :-1] + corr[1:, :-1] + corr[:-1, 1:] + corr[1:, 1:]) / 4
+        corr = np.float32(0.25) * (corr[:-1, :-1] + corr[1:, :-1] + corr[:-1, 1:] + corr[1:, 1:])
     else:
         corr = corr[:-1, :-1]
     return 2 * corr - template.energy
@@ -195,16 +196,16 @@ def _offset(line: Float, at: int) -> float:
 def viterbi(found: list[Float], sides: list[int]) -> list[int]:
     """Which candidate of each frame lies on the path of largest score minus price."""
     top = max(float(rows[:, 0].max()) for rows in found)
-    worth = max(top, 1e-6)
+    worth = max(top, 1.0)  # below 1 nothing was found, and any path is as good
     log_side = np.log(np.array(sides, np.float32))
-    total = found[0][:, 0] / worth
+    total: NDArray[np.floating[Any]] = found[0][:, 0] / worth
     back = []
     for previous, current in zip(found[:-1], found[1:], strict=True):
         jump = ((current[:, None, 1:3] - previous[None, :, 1:3]) ** 2).sum(-1) / SIDE**2
         grow = (log_side[current[:, 3].astype(int)][:, None] - log_side[previous[:, 3].astype(int)][None]) ** 2
-        reach = total[None] - JUMP * jump - GROW * grow
-        back.append(reach.argmax(1))
-        total = reach.max(1) + current[:, 0] / worth
+        gain = total[None] - JUMP * jump - GROW * grow
+        back.append(gain.argmax(1))
+        total = gain.max(1) + current[:, 0] / worth
     path = [int(total.argmax())]
     for pointers in reversed(back):
         path.append(int(pointers[path[-1]]))
@@ -217,4 +218,4 @@ def _cosine(image: Float, template: Template, row: Float) -> float:
     y, x = np.mgrid[:side, :side].astype(np.float32)
     patch = cv2.remap(image, x + corner[0], y + corner[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     size = float((template.mask_HW[..., None] * patch**2).sum()) * template.energy
-    return float((patch * template.kernel_HWC).sum()) / max(size, 1e-12) ** 0.5
+    return float((patch * template.kernel_HWC).sum() / np.sqrt(max(size, 1e-12)))

@@ -28,6 +28,8 @@ REACH = np.array([0.03, 0.03, 0.06, 0.3, 0.25, 0.2, 0.3])
 SAMPLES, ELITES, ROUNDS = 80, 10, 7
 CALM = 0.003
 """Price of a squared change of ``REACH``, as a share of the sprite's energy: settles what symmetry leaves open."""
+PLAIN = 0.006
+"""Price of an angle, stretch, bend or nod of ``REACH``: among poses that look alike, the one with fewest."""
 
 
 def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose:
@@ -71,7 +73,8 @@ def fit(image_HWC: Float, sprite_HWC: Float, start: Array, reach: Array, rng: np
     for _ in range(ROUNDS):
         trials = mean + spread * rng.standard_normal((SAMPLES, len(start)))
         trials[0] = mean
-        worth = explained(image_HWC, sprite_HWC, trials) - CALM * (((trials - start) / reach) ** 2).sum(1)
+        price = CALM * (((trials - start) / reach) ** 2).sum(1) + PLAIN * np.abs(trials[:, 3:] / REACH[3:]).sum(1)
+        worth = explained(image_HWC, sprite_HWC, trials) - price
         elite = trials[np.argsort(-worth, kind="stable")[:ELITES]]
         mean, spread = elite.mean(0), elite.std(0) + 0.02 * reach
     return mean

@@ -27,8 +27,13 @@ Float = NDArray[np.float64]
 
 MOVES = 0.03
 """Displacement, in frame sides, from which a trajectory counts as motion."""
+INLIER = 0.5
+"""Distance from a common similarity up to which a track's step agrees with it, pixels."""
 LEAST_TRACKS = 12
 """Fewer common tracks do not determine a camera step."""
+HINGE = 0.04
+"""Points this close to a sprite's waist, in sprite sides, are left out: a nod moves the upper half only,
+and a hair's breadth would decide which half they belong to."""
 GRID = 5
 """Points per side at which cameras are compared."""
 
@@ -71,11 +76,10 @@ def trajectory_cosine(
     if len(sprites) < len(centres):
         raise ValueError(f"the reference moves {len(centres)} objects, {len(sprites)} are prompted: name as many")
     paths = object_paths(generated.frames_THWC, sprites)[: len(centres)]
-    if category != "articulated" and _moves(centres, side):
-        measured = np.stack([path.centres_T2 for path in paths]).astype(np.float64)
-        return TrajectoryScore(
-            cosine(displacements(measured), displacements(centres)), _surety(paths), "object centres"
-        )
+    true = displacements(centres)
+    if category != "articulated" and _moves(true, side):
+        measured = displacements(np.stack([path.centres_T2 for path in paths]).astype(np.float64))
+        return agreement(measured, true, side, _surety(paths), "object centres")
     return surface_cosine(generated, truth, sprites[: len(centres)], paths)
 
 
@@ -96,12 +100,10 @@ def camera_cosine(generated: Video, truth: Truth, tracker: Tracker) -> Trajector
     background = truth.owner_N < 0
     known = Tracks(truth.tracks_NT2[background], torch.ones_like(truth.visible_NT[background], dtype=torch.bool))
     points = np.stack(np.meshgrid(np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)), -1)
-    true_path = moved(points.reshape(-1, 2), camera_path(known)[0])
-    if not _moves(true_path, min(height, width)):
-        return TrajectoryScore(math.nan, math.nan, "undefined: the reference's camera stands still")
-    measured, agreement = camera_path(tracklets(generated, tracker))
-    path = moved(points.reshape(-1, 2), measured)
-    return TrajectoryScore(cosine(displacements(path), displacements(true_path)), agreement, "camera")
+    true = displacements(moved(points.reshape(-1, 2), camera_path(known)[0]))
+    transforms, share = camera_path(tracklets(generated, tracker))
+    measured = displacements(moved(points.reshape(-1, 2), transforms))
+    return agreement(measured, true, min(height, width), share, "camera")
 
 
 def camera_path(tracks: Tracks) -> tuple[Float, float]:
@@ -129,15 +131,16 @@ def similarity(before_N2: NDArray[np.float32], after_N2: NDArray[np.float32]) ->
         return np.eye(2, 3), 0.0
     cv2.setRNGSeed(0)
     with one_thread():
-        matrix, inliers = cv2.estimateAffinePartial2D(before_N2, after_N2, method=cv2.RANSAC, ransacReprojThreshold=0.5)
-    return (np.eye(2, 3), 0.0) if matrix is None else (matrix, float(inliers.mean()))
+        found, inliers = cv2.estimateAffinePartial2D(
+            before_N2, after_N2, method=cv2.RANSAC, ransacReprojThreshold=INLIER
+        )
+    return (np.eye(2, 3), 0.0) if found is None else (np.asarray(found, np.float64), float(np.mean(inliers)))
 
 
 def moved(points_N2: Float, transforms_T23: Float) -> Float:
     """Points (N, T, 2) under every transform."""
-    return np.asarray(points_N2 @ transforms_T23[:, :, :2].transpose(0, 2, 1) + transforms_T23[:, None, :, 2]).swapaxes(
-        0, 1
-    )
+    turned = np.einsum("tij,nj->nti", transforms_T23[:, :, :2], points_N2)
+    return np.asarray(turned + transforms_T23[None, :, :, 2], np.float64)
 
 
 def surface_cosine(
@@ -158,17 +161,25 @@ def surface_cosine(
         origin = (np.array([width, height]) - 1) / 2
         on_sprite = pose.to_sprite((seeds - origin) / side, 0)
         carried = np.stack([pose.to_screen(on_sprite, t) for t in range(points.shape[1])], 1) * side
-        seen = truth.visible_NT[mine, 1:, None].numpy()
+        clear = np.abs(on_sprite[:, 1]) > HINGE
+        seen = truth.visible_NT[mine, 1:, None].numpy() & clear[:, None, None]
         true_paths.append(displacements(points) * seen)
         measured_paths.append(displacements(carried) * seen)
-    true, measured = np.concatenate(true_paths), np.concatenate(measured_paths)
-    if np.linalg.norm(true, axis=-1).max(initial=0) < MOVES * side:
-        return TrajectoryScore(math.nan, math.nan, "undefined: the reference's objects stand still")
-    return TrajectoryScore(cosine(measured, true), _surety(paths), "points on the objects")
+    measured, true = np.concatenate(measured_paths), np.concatenate(true_paths)
+    return agreement(measured, true, side, _surety(paths), "points on the objects")
 
 
-def _moves(path_KT2: Float, side: int) -> bool:
-    return bool(np.linalg.norm(displacements(path_KT2), axis=-1).max(initial=0) >= MOVES * side)
+def agreement(measured: Float, true: Float, side: int, confidence: float, what: str) -> TrajectoryScore:
+    """The score of displacements; undefined for a still truth, 0 for a still video, whose cosine is noise."""
+    if not _moves(true, side):
+        return TrajectoryScore(math.nan, confidence, f"undefined: the reference stands still ({what})")
+    if not _moves(measured, side):
+        return TrajectoryScore(0.0, confidence, f"the generated video stands still ({what})")
+    return TrajectoryScore(cosine(measured, true), confidence, what)
+
+
+def _moves(displacement_KT2: Float, side: int) -> bool:
+    return bool(np.linalg.norm(displacement_KT2, axis=-1).max(initial=0) >= MOVES * side)
 
 
 def _surety(paths: list[ObjectPath]) -> float:

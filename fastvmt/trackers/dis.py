@@ -87,11 +87,14 @@ def flows(grey_THW: NDArray[np.uint8], finest_scale: int) -> tuple[list[Float], 
     The patch search stops at 2 ** -``finest_scale`` of the size: 1 is DIS's medium preset, and frames
     that were enlarged hold no detail below their own size.
     """
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(finest_scale)
     pairs = list(zip(grey_THW[:-1], grey_THW[1:], strict=True))
-    forward = [np.asarray(dis.calc(a, b, None), np.float32) for a, b in pairs]
-    return forward, [np.asarray(dis.calc(b, a, None), np.float32) for a, b in pairs]
+
+    def flow(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Float:
+        return np.asarray(dis.calc(a, b, None), np.float32)  # type: ignore[call-overload]  # its stub lacks None
+
+    return [flow(a, b) for a, b in pairs], [flow(b, a) for a, b in pairs]
 
 
 def sample(field: Float, points_N2: Float) -> Float:
