@@ -21,7 +21,16 @@ from fastvmt.engine.run import run
 
 LOG = Path(__file__).parent / "results" / "tuning.jsonl"
 CASES = 4
-CANDIDATES: list[list[str]] = [[], ["method=none"]]
+CANDIDATES: list[list[str]] = [
+    ["method=none"],
+    [],
+    ["guidance.fraction=0.5"],
+    ["guidance.block=5"],
+    ["window=dense"],
+    ["window.l=7", "window.sf=4"],
+    ["guidance.lr=0.01", "guidance.lr_end=0.01", "guidance.fraction=0.5"],
+    ["guidance.reference_noise=0.3"],
+]
 
 
 def evaluate(overrides: list[str]) -> dict[str, object]:

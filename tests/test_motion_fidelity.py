@@ -214,7 +214,7 @@ def test_static_camera_needs_the_dynamic_column() -> None:
     ("clip", "change", "low", "high"),
     [
         ("blackswan", "restyled", 0.98, 1.0),
-        ("bus", "frozen", -0.05, 0.1),
+        ("camera-pan-down", "frozen", -0.05, 0.1),
         ("camera-pan-down", "reversed", -1.0, 0.35),
         ("rallye", "frozen", 0.85, 1.0),
     ],

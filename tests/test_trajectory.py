@@ -107,16 +107,17 @@ def test_pose_follows_a_deforming_sprite(motion: str) -> None:
     [("camera", "pan"), ("camera", "zoom"), ("camera", "rotate"), ("single_object", "line"),
      ("single_object", "scale"), ("multi_object", "line"), ("articulated", "swing"), ("articulated", "squash")],
 )  # fmt: skip
-def test_a_reference_follows_itself_and_not_its_mirror_in_time(category: str, motion: str) -> None:
+def test_a_reference_follows_itself_and_a_frozen_video_nothing(category: str, motion: str) -> None:
     clip = clip_of(category, 1, motion)
-    assert score(video_of(clip), clip) >= 0.97
+    symmetric = category == "articulated"  # a flower turned by a petal looks the same
+    assert score(video_of(clip), clip) >= (0.95 if symmetric else 0.97)
     frozen = Video(video_of(clip).frames_THWC[:1].expand(9, -1, -1, -1).contiguous(), 8.0)
-    assert not score(frozen, clip) >= 0.9
+    assert score(frozen, clip) == 0
 
 
 @pytest.mark.parametrize("motion", ["line", "bounce"])
-def test_another_object_on_the_same_path_scores_high(motion: str) -> None:
-    """What transfer is for: appearance changes, motion stays; and the reversed path is opposite."""
+def test_a_rough_rendering_of_the_same_path_scores_high(motion: str) -> None:
+    """Imperfect pixels, same motion; and the reversed path is opposite."""
     clip = clip_of("single_object", 0, motion)
     assert score(rough(video_of(clip)), clip) >= 0.97
     if motion == "line":
