@@ -87,7 +87,8 @@ def test_own_clip_and_python_function(job, tmp_path):
     overrides = [item for item in job if not item.startswith("output_dir")]
     result = fastvmt.transfer(clip, "a dog on grass", overrides=overrides)
     assert result.video.size == (9, 48, 48)
-    assert -1 <= result.scores["motion_fidelity"] <= 1
+    assert -1 <= result.scores["text_similarity"] <= 1
+    assert {"motion_fidelity", "temporal_consistency"} <= set(result.scores)
 
 
 @pytest.mark.parametrize(

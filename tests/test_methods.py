@@ -28,7 +28,6 @@ from fastvmt.world.scene import render, sample_scene
 SAMPLER = Sampler(steps=4, cfg_scale=3.0)
 GUIDANCE = Guidance(fraction=0.5, iterations=5, lr=0.02, lr_end=0.01, block=1)
 WINDOW = Window(l=3, sf=2, tile=[2, 2])
-NOTHING_KEPT = TensorCache(None)
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +41,9 @@ def fastvmt(window: Window = WINDOW, delta: int = 2, **guidance: object) -> Fast
 
 
 def transfer(
-    backbone: WanBackbone, method: Method, case: TransferCase, cache: TensorCache = NOTHING_KEPT, **sampler: float
+    backbone: WanBackbone, method: Method, case: TransferCase, cache: TensorCache | None = None, **sampler: float
 ) -> TransferResult:
-    return run_case(backbone, method, replace(SAMPLER, **sampler), case, cache)
+    return run_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:
@@ -55,7 +54,7 @@ def job_for(backbone: WanBackbone, case: TransferCase) -> Job:
     null = backbone.embed("")
     return Job(
         backbone, backbone.encode(case.reference), null, null, SAMPLER, sigma_schedule(4, 3.0),
-        Stopwatch(backbone.device), NOTHING_KEPT,
+        Stopwatch(backbone.device), TensorCache(None),
     )  # fmt: skip
 
 
