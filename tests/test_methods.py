@@ -176,7 +176,9 @@ def test_each_setting_reaches_the_result(backbone: WanBackbone, case: TransferCa
 def test_result_says_how_it_was_made(backbone: WanBackbone, case: TransferCase) -> None:
     rows: list[dict[str, float]] = []
     steps: list[int] = []
-    result = run_case(backbone, fastvmt(), SAMPLER, case, NOTHING_KEPT, on_step=steps.append, on_iteration=rows.append)
+    result = run_case(
+        backbone, fastvmt(), SAMPLER, case, TensorCache(None), on_step=steps.append, on_iteration=rows.append
+    )
     assert rows == result.trace
     assert steps == [0, 1, 2, 3]
     assert set(result.trace[0]) == {"step", "iteration", "sigma", "loss", "grad_norm", "reused"}
