@@ -1,0 +1,56 @@
+"""The shipped model: loads with diffusers as it is, stays small, knows its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import WanPipeline
+
+import fastvmt
+from fastvmt.backbones.wan import WanBackbone
+from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.case import warn_unknown
+from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS
+
+MODELS = Path(fastvmt.__file__).parent / "models"
+
+
+@pytest.fixture(scope="module")
+def tiny_wan() -> WanBackbone:
+    return WanBackbone(
+        "tiny-wan", name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32", device="cpu"
+    )
+
+
+def test_models_are_small_and_carry_a_card():
+    assert sum(file.stat().st_size for file in MODELS.rglob("*") if file.is_file()) <= 24e6
+    for name in ("tiny-wan", "tiny-clip"):
+        assert "MIT" in (MODELS / name / "README.md").read_text()
+
+
+def test_diffusers_loads_the_folder_as_it_is():
+    pipeline = WanPipeline.from_pretrained(MODELS / "tiny-wan", local_files_only=True)
+    assert type(pipeline.transformer).__name__ == "WanTransformer3DModel"
+    assert type(pipeline.vae).__name__ == "AutoencoderKLWan"
+
+
+def test_grid_is_fine_enough(tiny_wan):
+    assert tiny_wan.layout.grid == (5, 12, 12)
+
+
+def test_autoencoder_reconstructs_held_out_clips(tiny_wan):
+    benchmark = WorldBenchmark(tiny_wan.layout, 8, 0, cases=4, categories=["single_object", "camera"], seed=7)
+    errors = []
+    for case in benchmark:
+        pixels = case.reference.frames_THWC.float() / 255
+        errors.append((tiny_wan.decode(tiny_wan.encode(case.reference)) - pixels).square().mean())
+    assert -10 * torch.stack(errors).mean().log10() > 27  # 29.6 dB on average over 64 clips, worst 26.0
+
+
+def test_prompts_outside_the_vocabulary_are_named(tiny_wan):
+    assert tiny_wan.unknown_words("A red Car, on the sand!") == []
+    with pytest.warns(UserWarning, match=r"giraffe.*objects: dog, panda.*backgrounds: grass"):
+        warn_unknown(tiny_wan, "a giraffe on grass")
+    assert tiny_wan.vocabulary == {"objects": list(OBJECTS), "backgrounds": list(BACKGROUNDS)}
