@@ -47,7 +47,7 @@ def run_case(
     backbone.passes = PassCounter()
     noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
     watch = Stopwatch(noise.device)
-    sigmas = sigma_schedule(sampler.steps, sampler.shift, 1.0 if not method.needs_reference_start else sampler.strength)
+    sigmas = sigma_schedule(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
     with watch.stage("encode"):
         reference = backbone.encode(case.reference)
         text, null_text = backbone.embed(case.prompt), backbone.embed("")

@@ -46,7 +46,7 @@ class Method:
     """Plain text-to-video; subclasses override what they change."""
 
     name = "none"
-    needs_reference_start = True
+    uses_strength = True
     """Whether ``sampler.strength`` below 1 starts from the noised reference."""
 
     def requirements(self, layout: Layout) -> None:
@@ -54,7 +54,7 @@ class Method:
 
     def start(self, job: Job, noise: Tensor) -> Tensor:
         """The first latents: pure noise, or the noised reference when ``sampler.strength`` < 1."""
-        if self.needs_reference_start and job.sampler.strength < 1:
+        if self.uses_strength and job.sampler.strength < 1:
             return add_noise(job.reference, noise, job.sigmas[0])
         return noise
 

@@ -9,4 +9,4 @@ class NoTransfer(Method):
     """Ignores the reference, whatever ``sampler.strength`` says about the start."""
 
     name = "none"
-    needs_reference_start = False
+    uses_strength = False
