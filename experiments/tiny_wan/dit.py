@@ -6,12 +6,14 @@ cost), then clips with single frames mixed in. ``experiments.tiny_wan.export`` p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.transformers import transformer_wan
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 from safetensors.torch import load_file, save_file
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from experiments.tiny_wan.clips import TRAIN, rendered, to_model
+from experiments.tiny_wan.parts import Parts, PartsHead, parts
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
@@ -36,6 +39,8 @@ class TextToVideo(nn.Module):
         self.transformer = WanTransformer3DModel(**OmegaConf.to_container(cfg.model), text_dim=cfg.text.width)
         nn.init.zeros_(self.transformer.proj_out.weight)
         nn.init.zeros_(self.transformer.proj_out.bias)
+        self.parts = PartsHead(cfg.model.num_attention_heads * cfg.model.attention_head_dim)
+        self.parts_block = cfg.parts_block
 
     def start_from(self, folder: Path) -> None:
         """Take the weights of a packed model."""
@@ -50,8 +55,13 @@ class TextToVideo(nn.Module):
         hidden = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         return hidden * tokens.attention_mask[..., None]
 
-    def velocity(self, x: Tensor, sigma: Tensor, captions: list[str]) -> Tensor:
-        return self.transformer(x, 1000.0 * sigma, self.embed(captions), return_dict=False)[0]
+    def velocity(self, x: Tensor, sigma: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Predicted velocity, and the hidden states that the parts are read from."""
+        hidden: list[Tensor] = []
+        block = self.transformer.blocks[self.parts_block]
+        with block.register_forward_hook(lambda module, args, out: hidden.append(out)):
+            v = self.transformer(x, 1000.0 * sigma, self.embed(captions), return_dict=False)[0]
+        return v, hidden[0]
 
 
 def sample_sigmas(batch: int, shift: float, uniform: float, generator: torch.Generator) -> Tensor:
@@ -61,12 +71,22 @@ def sample_sigmas(batch: int, shift: float, uniform: float, generator: torch.Gen
     return shift * s / (1 + (shift - 1) * s)
 
 
+@dataclass(frozen=True)
+class Pool:
+    """What a batch is drawn from: normalised latents (N, C, F, H, W) in 16 bit, with scenes and labels."""
+
+    latents: Tensor
+    scenes: list[Scene]
+    parts: Parts
+
+
 @torch.no_grad()
-def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path) -> tuple[Tensor, list[Scene]]:
-    """Normalised latents (count, C, F, H, W) in 16 bit, cached in ``file``, and their scenes."""
+def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path) -> Pool:
+    """Render and encode ``count`` clips; the latents are cached in ``file``."""
     if file.exists():
-        rng = ([TRAIN, seed, i] for i in range(count))
-        return load_file(file)["latents"], [sample_scene(np.random.default_rng(key), frames) for key in rng]
+        scenes = [sample_scene(np.random.default_rng([TRAIN, seed, i]), frames) for i in range(count)]
+        latents = load_file(file)["latents"]
+        return Pool(latents, scenes, parts(scenes, latents.shape[-1] // 2))
     vae = AutoencoderKLWan.from_pretrained(Path(cfg.folder) / "vae").to(cfg.device)
     video, scenes = rendered(count, frames, cfg.size, seed)
     parallel = ParallelVAE(vae)
@@ -78,27 +98,41 @@ def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path)
         latents.append(((z.float().cpu() - mean) / std).half())
     pool = torch.cat(latents).contiguous()
     save_file({"latents": pool}, file)
-    return pool, scenes
+    return Pool(pool, scenes, parts(scenes, pool.shape[-1] // 2))
+
+
+def windowed(x0: Tensor, labels: Parts, side: int, generator: torch.Generator) -> tuple[Tensor, Parts]:
+    """A random window of ``side`` x ``side`` tokens, the same for the whole batch."""
+    top, left = torch.randint(labels.kind.shape[-1] - side + 1, (2,), generator=generator).tolist()
+    rows, columns = slice(2 * top, 2 * (top + side)), slice(2 * left, 2 * (left + side))
+    return x0[..., rows, columns], labels.window(top, left, side)
 
 
 def loss_of(
-    model: TextToVideo, pool: tuple[Tensor, list[Scene]], batch: int, shift: float, cfg: DictConfig, seed: int
+    model: TextToVideo, pool: Pool, cfg: DictConfig, *, batch: int, shift: float, side: int, help: float, seed: int
 ) -> Tensor:
-    """Flow-matching loss of one random batch."""
+    """Flow-matching loss of one random batch of windows of ``side`` tokens.
+
+    ``help`` in [0, 1] scales what only speeds learning up: the weight of object tokens (fading with
+    the noise, where it would bias what is generated) and the loss of the parts.
+    """
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    index = torch.randint(len(pool[0]), (batch,), generator=generator)
+    index = torch.randint(len(pool.latents), (batch,), generator=generator)
     captions = []
     for i in index.tolist():
-        scene = pool[1][i]
+        scene = pool.scenes[i]
         words = sample_caption(rng, list(scene.objects), scene.background)
         captions.append("" if rng.random() < cfg.caption_dropout else words)
-    x0 = pool[0][index].float()
+    x0, labels = windowed(pool.latents[index].float(), pool.parts[index], side, generator)
     noise = torch.randn(x0.shape, generator=generator)
     sigma = sample_sigmas(batch, shift, cfg.uniform_sigmas, generator)
     x = torch.lerp(x0, noise, sigma.view(-1, 1, 1, 1, 1))
     with torch.autocast(cfg.device, torch.bfloat16):
-        v = model.velocity(x.to(cfg.device), sigma.to(cfg.device), captions)
-    return (v.float() - (noise - x0).to(cfg.device)).square().mean()
+        v, hidden = model.velocity(x.to(cfg.device), sigma.to(cfg.device), captions)
+    on_object = (labels.kind > 0).float().repeat_interleave(2, -1).repeat_interleave(2, -2)[:, None]
+    weight = 1 + help * cfg.object_weight * (1 - sigma).view(-1, 1, 1, 1, 1) * on_object
+    flow = (weight.to(cfg.device) * (v.float() - (noise - x0).to(cfg.device)).square()).mean() / weight.mean()
+    return flow + help * cfg.parts_weight * model.parts(hidden, labels.to(cfg.device))
 
 
 def build(cfg: DictConfig) -> tuple[TextToVideo, Training]:
@@ -107,28 +141,42 @@ def build(cfg: DictConfig) -> tuple[TextToVideo, Training]:
     model = TextToVideo(cfg, build_tokenizer()).to(cfg.device)
     if cfg.init is not None:
         model.start_from(Path(cfg.init))
-    adam = ("patch_embedding", "proj_out", "condition_embedder", "scale_shift_table", "text_encoder")
+    adam = ("patch_embedding", "proj_out", "condition_embedder", "scale_shift_table", "text_encoder", "parts")
     optimizers = Optimizers(cfg.muon_lr, cfg.adam_lr, model, adam, cfg.weight_decay)
     training = Training(model, optimizers, Path(cfg.folder) / cfg.name, steps=cfg.steps, ema=cfg.ema)
     return model, training
 
 
+def matmul_attention(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
+    """Attention (B, tokens, heads, C) by two matrix products: on CPU the fused kernel's backward is far slower."""
+    q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return (logits.float().softmax(-1).type_as(v) @ v).transpose(1, 2)
+
+
 @hydra.main(version_base="1.3", config_path="conf", config_name="dit")
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
+    if cfg.device == "cpu":
+        transformer_wan.dispatch_attention_fn = matmul_attention
     folder = Path(cfg.folder)
     model, training = build(cfg)
     if cfg.compile:
-        for block in model.transformer.blocks:
-            block.compile(dynamic=False)
+        for block in model.transformer.blocks:  # not block.compile(): hooks stay outside
+            block.forward = torch.compile(block.forward, dynamic=False)
     frames = latent_pool(cfg, cfg.pool_frames, 1, cfg.seed + 1, folder / "frames.safetensors")
     clips = latent_pool(cfg, cfg.pool_clips, cfg.frames, cfg.seed + 2, folder / "clips.safetensors")
+    tokens = cfg.size // 8
     for step in training.steps():
+        help = training.lr_scale() if training.progress > 0.5 else 1.0
+        common = {"cfg": cfg, "help": help, "seed": cfg.seed + step}
         is_clip = training.progress > cfg.clips_from and step % cfg.frame_every != 0
         if is_clip:
-            loss = loss_of(model, clips, cfg.clip_batch, cfg.clip_shift, cfg, step)
+            loss = loss_of(model, clips, batch=cfg.clip_batch, shift=cfg.clip_shift, side=tokens, **common)
+        elif training.progress < cfg.windows_until and step % 4 != 0:
+            loss = loss_of(model, frames, batch=cfg.window_batch, shift=cfg.frame_shift, side=cfg.window, **common)
         else:
-            loss = loss_of(model, frames, cfg.frame_batch, cfg.frame_shift, cfg, step)
+            loss = loss_of(model, frames, batch=cfg.frame_batch, shift=cfg.frame_shift, side=tokens, **common)
         training.update(loss, clip=float(is_clip))
 
 

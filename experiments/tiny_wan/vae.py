@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanResample, patchify, unpatchify
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from experiments.tiny_wan.clips import HELD_OUT, rendered, to_model
@@ -96,9 +97,12 @@ def main(cfg: DictConfig) -> None:
     torch.manual_seed(cfg.seed)
     device, folder = torch.device(cfg.device), Path(cfg.folder)
     vae = AutoencoderKLWan(**OmegaConf.to_container(cfg.model)).to(device)
-    for block in vae.modules():  # start each residual branch small
-        if type(block).__name__ == "WanResidualBlock":
-            nn.init.zeros_(block.conv2.weight)
+    if cfg.init is not None:
+        vae.load_state_dict(load_file(Path(cfg.init) / "diffusion_pytorch_model.safetensors"))
+    else:
+        for block in vae.modules():  # start each residual branch small
+            if type(block).__name__ == "WanResidualBlock":
+                nn.init.zeros_(block.conv2.weight)
     model = ParallelVAE(vae).to(device)
     optimizers = Optimizers(cfg.muon_lr, cfg.adam_lr, model, ("conv_in", "conv_out", "quant_conv"))
     training = Training(model, optimizers, folder / "vae_training", steps=cfg.steps, ema=0.998)

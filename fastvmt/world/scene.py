@@ -65,7 +65,7 @@ def sprite(name: str) -> NDArray[np.float32]:
 def sample_scene(rng: np.random.Generator, frames: int, category: str | None = None) -> Scene:
     """Draw a scene. ``category`` is one of ``CATEGORIES`` (default: drawn, objects more often)."""
     if category is None:
-        category = str(rng.choice(CATEGORIES, p=[0.4, 0.2, 0.22, 0.18]))
+        category = str(rng.choice(CATEGORIES, p=[0.36, 0.16, 0.3, 0.18]))
     if category not in CATEGORIES:
         raise ValueError(f"category {category!r} is not one of {', '.join(CATEGORIES)}")
     kind = str(rng.choice(KINDS[category]))
