@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -52,12 +53,13 @@ def run_case(
         reference = backbone.encode(case.reference)
         text, null_text = backbone.embed(case.prompt), backbone.embed("")
         negative = backbone.embed(case.negative_prompt)
-    job = Job(backbone, reference, text, null_text, sampler, sigmas, watch, cache, on_iteration=on_iteration)
-    with watch.stage("denoise"):
+    job = Job(
+        backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, on_iteration=on_iteration
+    )
+    with watch.stage("denoise"), method.session(job):
         latents = denoise(
-            backbone, method.start(job, noise), text, negative, sigmas, sampler.cfg_scale,
-            before_step=lambda step, x, sigma: method.before_step(job, step, x, sigma), after_step=on_step,
-        )  # fmt: skip
+            method.start(job, noise), sigmas, partial(method.velocity, job), partial(method.before_step, job), on_step
+        )
     with watch.stage("decode"):
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()

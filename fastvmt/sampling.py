@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 
-BeforeStep = Callable[[int, Tensor, float], Tensor]
-"""(step, latents, sigma) -> latents: what a method does before a denoising step."""
+AtStep = Callable[[int, Tensor, float], Tensor]
+"""(step, latents, sigma) -> tensor: a method's part in a denoising step."""
 
 
 def sigma_schedule(steps: int, shift: float, strength: float = 1.0) -> list[float]:
@@ -41,22 +41,21 @@ def guided_velocity(
 
 @torch.no_grad()
 def denoise(
-    backbone: Backbone,
     latents: Tensor,
-    text: Tensor,
-    negative: Tensor,
     sigmas: list[float],
-    cfg_scale: float,
-    before_step: BeforeStep | None = None,
+    velocity: AtStep,
+    before_step: AtStep | None = None,
     after_step: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Euler from ``sigmas[0]`` to ``sigmas[-1]``; latents stay float32 throughout."""
+    """Euler from ``sigmas[0]`` to ``sigmas[-1]`` along ``velocity``; latents stay float32 throughout.
+
+    ``before_step`` may replace the latents before the velocity is taken.
+    """
     x = latents.float()
     for step, (sigma, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
         if before_step is not None:
             x = before_step(step, x, sigma)
-        v = guided_velocity(backbone, x, sigma, text, negative, cfg_scale)
-        x = x + (following - sigma) * v
+        x = x + (following - sigma) * velocity(step, x, sigma)
         if after_step is not None:
             after_step(step)
     if not torch.isfinite(x).all():

@@ -53,7 +53,7 @@ def same(a: TransferResult, b: TransferResult) -> bool:
 def job_for(backbone: WanBackbone, case: TransferCase) -> Job:
     null = backbone.embed("")
     return Job(
-        backbone, backbone.encode(case.reference), null, null, SAMPLER, sigma_schedule(4, 3.0),
+        backbone, backbone.encode(case.reference), null, null, null, SAMPLER, sigma_schedule(4, 3.0),
         Stopwatch(backbone.device), TensorCache(None),
     )  # fmt: skip
 

@@ -54,6 +54,11 @@ def test_noise_depends_on_its_seed_alone() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def sample(model: object, noise: Tensor, text: Tensor, negative: Tensor, sigmas: list[float], scale: float) -> Tensor:
+    """Denoise under classifier-free guidance."""
+    return denoise(noise, sigmas, lambda step, x, sigma: guided_velocity(model, x, sigma, text, negative, scale))
+
+
 def straight(x0: Tensor, noise: Tensor) -> SimpleNamespace:
     """A model that knows the answer: its velocity is noise - x0 everywhere."""
     return SimpleNamespace(velocity=lambda x, sigma, text: noise - x0)
@@ -64,7 +69,7 @@ def test_straight_paths_are_integrated_exactly(steps: int) -> None:
     x0, noise = torch.randn(2, 1, 4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
     sigmas = sigma_schedule(steps, 3.0)
     text = torch.zeros(1)
-    torch.testing.assert_close(denoise(straight(x0, noise), noise, text, text, sigmas, 1.0), x0)
+    torch.testing.assert_close(sample(straight(x0, noise), noise, text, text, sigmas, 1.0), x0)
 
 
 def test_guidance_extrapolates_from_the_negative() -> None:
@@ -83,16 +88,15 @@ def test_hooks_see_every_step_in_order() -> None:
         before.append((step, sigma))
         return x + 1.0
 
-    moved = denoise(straight(x0, noise), noise, noise, noise, sigmas, 1.0, before_step, after.append)
+    moved = denoise(noise, sigmas, lambda step, x, sigma: noise - x0, before_step, after.append)
     assert before == list(enumerate(sigmas[:-1]))
     assert after == [0, 1, 2, 3]
     torch.testing.assert_close(moved, x0 + 4.0)
 
 
 def test_latents_that_are_not_finite_stop_with_advice() -> None:
-    model = SimpleNamespace(velocity=lambda x, sigma, text: x * float("nan"))
     with pytest.raises(FloatingPointError, match=r"guidance\.lr.*sampler\.cfg_scale"):
-        denoise(model, torch.ones(1, 1, 1, 2, 2), torch.zeros(1), torch.zeros(1), [1.0, 0.0], 1.0)
+        denoise(torch.ones(1, 1, 1, 2, 2), [1.0, 0.0], lambda step, x, sigma: x * float("nan"))
 
 
 def test_reproduces_the_pipeline_of_diffusers(backbone: WanBackbone, pipeline: WanPipeline) -> None:
@@ -105,12 +109,12 @@ def test_reproduces_the_pipeline_of_diffusers(backbone: WanBackbone, pipeline: W
     expected_latents = pipeline(latents=noise.clone(), output_type="latent", **shared).frames
     sigmas = pipeline.scheduler.sigmas.tolist()
     text, negative = backbone.embed(PROMPT), backbone.embed(NEGATIVE)
-    latents = denoise(backbone, noise, text, negative, sigmas, 4.0)
+    latents = sample(backbone, noise, text, negative, sigmas, 4.0)
     pixels = backbone.decode(latents)
     torch.testing.assert_close(latents, expected_latents, rtol=1e-4, atol=1e-4)
     assert pixels.shape == (9, 48, 48, 3)
     assert (pixels - expected.permute(0, 2, 3, 1)).abs().max() < 1e-3
-    unguided = denoise(backbone, noise, text, negative, sigmas, 1.0)  # the comparison can tell them apart
+    unguided = sample(backbone, noise, text, negative, sigmas, 1.0)  # the comparison can tell them apart
     assert (unguided - latents).abs().max() > 0.1
     assert (backbone.decode(unguided) - pixels).abs().max() > 0.01
 
@@ -118,7 +122,7 @@ def test_reproduces_the_pipeline_of_diffusers(backbone: WanBackbone, pipeline: W
 @pytest.mark.parametrize(("cfg_scale", "passes"), [(1.0, 1), (4.0, 2), (0.5, 2)])
 def test_a_scale_of_one_runs_one_pass(backbone: WanBackbone, cfg_scale: float, passes: int) -> None:
     noise, text = seeded_noise(backbone.layout.latent_shape, 0, CPU), backbone.embed("")
-    denoise(backbone, noise, text, text, sigma_schedule(2, 3.0), cfg_scale)
+    sample(backbone, noise, text, text, sigma_schedule(2, 3.0), cfg_scale)
     assert backbone.passes.block_forwards == 2 * passes * 3
     assert backbone.passes.gradients == backbone.passes.block_backwards == 0
 
@@ -126,7 +130,7 @@ def test_a_scale_of_one_runs_one_pass(backbone: WanBackbone, cfg_scale: float, p
 def test_the_same_noise_gives_the_same_latents(backbone: WanBackbone) -> None:
     text, negative, sigmas = backbone.embed(PROMPT), backbone.embed(""), sigma_schedule(2, 3.0)
     runs = [
-        denoise(backbone, seeded_noise(backbone.layout.latent_shape, seed, CPU), text, negative, sigmas, 3.0)
+        sample(backbone, seeded_noise(backbone.layout.latent_shape, seed, CPU), text, negative, sigmas, 3.0)
         for seed in (1, 1, 2)
     ]
     assert torch.equal(runs[0], runs[1])

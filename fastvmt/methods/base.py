@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.layout import Layout
 from fastvmt.cache import TensorCache
-from fastvmt.sampling import add_noise
+from fastvmt.sampling import add_noise, guided_velocity
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 
@@ -28,6 +29,8 @@ class Job:
     """Embedded prompt."""
     null_text: Tensor
     """Embedded empty prompt."""
+    negative: Tensor
+    """Embedded negative prompt."""
     sampler: Sampler
     sigmas: list[float]
     watch: Stopwatch
@@ -58,9 +61,17 @@ class Method:
             return add_noise(job.reference, noise, job.sigmas[0])
         return noise
 
+    def session(self, job: Job) -> AbstractContextManager[None]:
+        """What must be in place while a case is denoised: tuned adapters, say. Undone even after an error."""
+        return nullcontext()
+
     def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
         """Latents to denoise at ``step``."""
         return latents
+
+    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+        """The velocity of the Euler step: classifier-free guidance."""
+        return guided_velocity(job.backbone, latents, sigma, job.text, job.negative, job.sampler.cfg_scale)
 
     def inner_iterations(self, steps: int) -> int:
         """How many inner iterations a transfer of ``steps`` denoising steps makes (progress bars)."""
