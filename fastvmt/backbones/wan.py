@@ -94,10 +94,8 @@ class WanBackbone:
     @torch.no_grad()
     def encode(self, video: Video) -> Tensor:
         expected = (self.layout.frames, self.layout.height, self.layout.width)
-        if video.size not in (expected, (1, *expected[1:])):
-            raise ValueError(
-                f"{self.name} encodes clips of (frames, height, width) {expected}, or one such frame; got {video.size}"
-            )
+        if video.size not in (expected, (1, *expected[1:])):  # a clip, or one frame as an image
+            raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
         pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
         mean, std = self._statistics()
         return (self.vae.encode(pixels).latent_dist.mode() - mean) / std
