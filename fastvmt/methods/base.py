@@ -14,6 +14,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.sampling import add_noise, guided_velocity
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
+from fastvmt.types import TransferCase
 
 Trace = list[dict[str, float]]
 
@@ -38,6 +39,8 @@ class Job:
     trace: Trace = field(default_factory=list)
     on_iteration: Callable[[dict[str, float]], None] | None = None
     """Called with every new trace row (progress bars)."""
+    case: TransferCase | None = None
+    """The clip, its caption and the prompt that the latents and embeddings were made from."""
 
     def record(self, row: dict[str, float]) -> None:
         self.trace.append(row)
