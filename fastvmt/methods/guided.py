@@ -26,9 +26,10 @@ def check_block(block: int, layout: Layout) -> None:
 def check_frames(layout: Layout) -> None:
     """Raise ``ValueError`` when a clip has a single latent frame, and therefore no motion."""
     if layout.grid[0] < 2:
+        needed = (2 * layout.patch[0] - 1) * layout.temporal_factor + 1
         raise ValueError(
             f"backbone.frames={layout.frames} gives {layout.grid[0]} latent frame(s) of {layout.name}: "
-            f"motion needs at least two, set backbone.frames={layout.patch[0] * layout.temporal_factor + 1} or more"
+            f"motion needs at least two, set backbone.frames={needed} or more"
         )
 
 

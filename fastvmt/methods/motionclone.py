@@ -99,7 +99,7 @@ class MotionClone(Method):
             velocity = torch.lerp(negative, velocity, job.sampler.cfg_scale)
         move = self.weight * ramp(step, guided, self.ramp_share) * sigma * following * gradient
         euler = (sigma - following) * velocity
-        row = {"step": step, "sigma": sigma, "iteration": 0, "loss": float(loss), "grad_norm": float(gradient.norm())}
+        row = {"step": step, "sigma": sigma, "iteration": 0, "loss": loss.item(), "grad_norm": float(gradient.norm())}
         if not math.isfinite(row["grad_norm"]):
             raise FloatingPointError(
                 f"the loss {row['loss']} has a gradient that is not finite at step {step}; lower method.weight"
