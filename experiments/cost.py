@@ -47,8 +47,7 @@ class FullDepth(WanBackbone):
                 hook.remove()
         heads, frames = attn.heads, self.layout.grid[0]
         q, k = (kept[key][0].unflatten(-1, (heads, -1)).unflatten(0, (frames, -1)) for key in ("q", "k"))
-        if q.requires_grad:
-            q.register_hook(self._count_backward(block))
+        self._count_backward(q, block)
         return q, k
 
 

@@ -54,8 +54,8 @@ def run_case(
         text, null_text = backbone.embed(case.prompt), backbone.embed("")
         negative = backbone.embed(case.negative_prompt)
     job = Job(
-        backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, on_iteration=on_iteration,
-        case=case,
+        backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, noise=noise,
+        on_iteration=on_iteration, case=case,
     )  # fmt: skip
     with watch.stage("denoise"), method.session(job):
         latents = denoise(
@@ -65,4 +65,4 @@ def run_case(
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
-    return TransferResult(case, video, watch.totals(), job.trace, backbone.passes, latents.cpu())
+    return TransferResult(case, video, watch.totals(), job.trace, backbone.passes, latents.cpu(), learned=job.learned)

@@ -80,6 +80,9 @@ class PassCounter:
     block_forwards: int = 0
     block_backwards: int = 0
     gradients: int = 0
+    """Gradients through the transformer."""
+    reference_forwards: int = 0
+    """Of the forwards, those that read the reference: a cached reference saves them."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ class TransferResult:
     seconds: dict[str, float]
     """Per stage: encode, reference, guide, denoise, decode, total."""
     trace: list[dict[str, float]]
-    """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused."""
+    """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
     passes: PassCounter
     latents_BCFHW: Tensor
     scores: dict[str, float] = field(default_factory=dict)
+    learned: dict[str, Tensor] = field(default_factory=dict)
+    """What the method learned and can use again with another prompt, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -52,3 +53,25 @@ class Backbone(Protocol):
         self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
     ) -> tuple[Tensor, Tensor]:
         """Self-attention queries and keys (F, S, N, D) of ``block``; later blocks do not run."""
+
+    def tapped_velocity(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The full forward and, from the same pass, queries and keys of ``block`` as in :meth:`query_key`.
+
+        Only the queries and keys have a gradient: from ``block`` on the pass is a constant.
+        """
+
+    def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:
+        """The residual stream (F, S, E) after ``block``; later blocks do not run."""
+
+    def keys_and_values_of(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int = 0
+    ) -> AbstractContextManager[None]:
+        """Within the context, ``block`` attends to the keys and values of these latents, as constants."""
+
+    def rotation(self) -> Tensor:
+        """The rotary embedding (4, F S, D / 2) float32: cosines and sines of the queries, then of the keys."""
+
+    def rotated_by(self, tables_4SD: Tensor) -> AbstractContextManager[None]:
+        """Within the context, every block rotates queries and keys by these tables, differentiable."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 
 import torch
 from diffusers import WanPipeline
 from torch import Tensor
 
+from fastvmt.backbones.alter import given_keys_and_values, given_rotation, rotation_tables
 from fastvmt.backbones.layout import model_folder, read_layout
-from fastvmt.backbones.probe import stop_at
+from fastvmt.backbones.probe import KeyValue, Residual, TappedBlock, running, stop_at
 from fastvmt.types import PassCounter, Video
 
 
@@ -109,29 +111,78 @@ class WanBackbone:
     def _timestep(self, latents: Tensor, sigma: float) -> Tensor:
         return torch.full((latents.shape[0],), 1000.0 * sigma, device=self.device)
 
+    def _forward(self, latents: Tensor, sigma: float, text: Tensor) -> Tensor:
+        x = latents.to(self.dtype)
+        return self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0].float()
+
+    def _check_block(self, block: int) -> None:
+        if not 0 <= block < self.layout.depth:
+            raise ValueError(f"guidance.block={block} must be in 0..{self.layout.depth - 1} for {self.name}")
+
+    def _by_frame(self, x_BNC: Tensor) -> Tensor:
+        return x_BNC[0].unflatten(0, (self.layout.grid[0], -1))
+
     def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
         self.passes.block_forwards += self.layout.depth
-        x = latents_BCFHW.to(self.dtype)
-        return self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0].float()
+        return self._forward(latents_BCFHW, sigma, text)
 
     def query_key(
         self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
     ) -> tuple[Tensor, Tensor]:
-        if not 0 <= block < self.layout.depth:
-            raise ValueError(f"guidance.block={block} must be in 0..{self.layout.depth - 1} for {self.name}")
-        x = latents_BCFHW.to(self.dtype)
+        self._check_block(block)
         with stop_at(self.transformer, block, rope) as probe:
-            self.transformer(x, self._timestep(x, sigma), text, return_dict=False)
+            self._forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block
         q, k = probe.kept
-        if q.requires_grad:
-            q.register_hook(self._count_backward(block))
-        q, k = (t[0].unflatten(0, (self.layout.grid[0], -1)) for t in (q, k))
-        return q, k
+        self._count_backward(q, block)
+        return self._by_frame(q), self._by_frame(k)
 
-    def _count_backward(self, block: int) -> Callable[[Tensor], None]:
+    def tapped_velocity(
+        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        self._check_block(block)
+        blocks = self.transformer.blocks
+        tap = TappedBlock(blocks[block], rope)
+        with running(self.transformer, [*blocks[:block], tap, *blocks[block + 1 :]]):
+            velocity = self._forward(latents_BCFHW, sigma, text)
+        self.passes.block_forwards += self.layout.depth
+        q, k = tap.kept
+        self._count_backward(q, block)
+        return velocity, self._by_frame(q), self._by_frame(k)
+
+    def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:
+        self._check_block(block)
+        end = Residual()
+        with running(self.transformer, [*self.transformer.blocks[: block + 1], end]):
+            self._forward(latents_BCFHW, sigma, text)
+        self.passes.block_forwards += block + 1
+        self._count_backward(end.kept, block + 1)
+        return self._by_frame(end.kept)
+
+    @contextmanager
+    def keys_and_values_of(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int = 0) -> Iterator[None]:
+        self._check_block(block)
+        probe = KeyValue(self.transformer.blocks[block])
+        with torch.no_grad(), running(self.transformer, [*self.transformer.blocks[:block], probe]):
+            self._forward(latents_BCFHW, sigma, text)
+        self.passes.block_forwards += block
+        with given_keys_and_values(self.transformer, block, *probe.kept):
+            yield
+
+    def rotation(self) -> Tensor:
+        return rotation_tables(self.transformer, torch.empty(self.layout.latent_shape, device=self.device))
+
+    def rotated_by(self, tables_4SD: Tensor) -> AbstractContextManager[None]:
+        return given_rotation(self.transformer, tables_4SD)
+
+    def _count_backward(self, read: Tensor, blocks: int) -> None:
+        """Count a gradient through ``blocks`` blocks when ``read`` receives one."""
+        if read.requires_grad:
+            read.register_hook(self._counter(blocks))
+
+    def _counter(self, blocks: int) -> Callable[[Tensor], None]:
         def hook(_grad: Tensor) -> None:
-            self.passes.block_backwards += block
+            self.passes.block_backwards += blocks
             self.passes.gradients += 1
 
         return hook

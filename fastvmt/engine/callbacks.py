@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
@@ -16,12 +17,13 @@ from fastvmt.engine.motion_plot import plot_motion
 from fastvmt.engine.record import mean_scores, mean_seconds, provenance, write_json
 from fastvmt.types import TransferResult, Video
 
+TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")
 VIEW_SIDE = 384
 """Small videos are enlarged to about this height, so that players show more than a stamp."""
 
 
 class CaseFiles(lightning.Callback):
-    """Per case: three videos, the motion picture, the trace, and last the record that marks it finished."""
+    """Per case: videos, motion picture, trace, what was learned, and last the record that marks it finished."""
 
     def on_test_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, *args: Any
@@ -35,6 +37,8 @@ class CaseFiles(lightning.Callback):
         self.videos(folder, result, module.key)
         plot_motion(folder / "motion.png", module.backbone, result, module.plan.guidance, module.plan.window)
         self.trace(folder / "trace.csv", result.trace)
+        if result.learned:
+            save_file(result.learned, folder / "learned.safetensors")
         write_json(folder / "case.json", outputs["record"])
 
     def videos(self, folder: Path, result: TransferResult, key: str) -> None:
@@ -49,9 +53,10 @@ class CaseFiles(lightning.Callback):
         write_video(folder / "side_by_side.mp4", side_by_side([reference, generated]), tags, scale=scale)
 
     def trace(self, path: Path, rows: list[dict[str, float]]) -> None:
-        """Loss, gradient norm and reuse per inner iteration."""
+        """Loss, gradient norm and reuse per inner iteration, and what the method adds."""
         with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, ["step", "sigma", "iteration", "loss", "grad_norm", "reused"])
+            columns = dict.fromkeys(TRACE_COLUMNS) | dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(stream, list(columns))
             writer.writeheader()
             writer.writerows(rows)
 

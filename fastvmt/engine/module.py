@@ -17,7 +17,7 @@ from fastvmt.case import run_case
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.record import Record, finished, slug
 from fastvmt.scores import Scores
-from fastvmt.types import TransferCase, TransferResult
+from fastvmt.types import PassCounter, TransferCase, TransferResult
 
 
 class TransferModule(lightning.LightningModule):
@@ -65,9 +65,15 @@ class TransferModule(lightning.LightningModule):
             "scores": self.scores(result),
             "seconds": result.seconds,
             "passes": asdict(result.passes),
+            "declared_passes": asdict(self.declared_passes()),
             "reference_cache": {"hits": self.cache.hits, "misses": self.cache.misses},
             "peak_memory_gib": self.peak_memory(),
         }
+
+    def declared_passes(self) -> PassCounter:
+        """What the method says a transfer costs, the reading of the reference aside."""
+        sampler = self.plan.sampler
+        return self.plan.method.budget(self.plan.layout, sampler.steps, sampler.cfg_scale)
 
     def peak_memory(self) -> dict[str, float]:
         """Peak allocated device memory, and the process' peak resident memory, in GiB."""

@@ -30,12 +30,13 @@ def optimise(
     lr_end: float,
     delta: int,
     weight_decay: float = 0.0,
+    advice: str = "lower guidance.lr or window.tau",
     on_iteration: Callable[[dict[str, float]], None] | None = None,
 ) -> Tensor:
     """Minimise ``loss`` over float32 latents with a fresh AdamW; every ``delta``-th gradient is real.
 
     The optimiser's moments keep advancing on replayed gradients. Raises ``FloatingPointError`` when
-    a gradient is not finite. Returns new latents; the input is untouched.
+    a gradient is not finite, with ``advice`` on what to change. Returns new latents; the input is untouched.
     """
     x = latents.detach().float().clone().requires_grad_(True)
     optimizer = torch.optim.AdamW([x], lr=lr, weight_decay=weight_decay)
@@ -56,7 +57,7 @@ def optimise(
         if not math.isfinite(norm):
             raise FloatingPointError(
                 f"the motion loss {last_loss} has a gradient that is not finite at inner iteration {iteration}; "
-                "lower guidance.lr or window.tau"
+                f"{advice}"
             )
         optimizer.param_groups[0]["lr"] = learning_rate(iteration, iterations, lr, lr_end)
         x.grad = grad.clone()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.layout import Layout
-from fastvmt.cache import TensorCache
-from fastvmt.sampling import add_noise, guided_velocity
+from fastvmt.cache import TensorCache, content_key
+from fastvmt.sampling import add_noise, guided_velocity, seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
-from fastvmt.types import TransferCase
+from fastvmt.types import PassCounter, TransferCase
 
 Trace = list[dict[str, float]]
 
@@ -36,7 +37,11 @@ class Job:
     sigmas: list[float]
     watch: Stopwatch
     cache: TensorCache
+    noise: Tensor | None = None
+    """The case's start noise."""
     trace: Trace = field(default_factory=list)
+    learned: dict[str, Tensor] = field(default_factory=dict)
+    """What the method wants to use again with another prompt, by name; stored beside the video."""
     on_iteration: Callable[[dict[str, float]], None] | None = None
     """Called with every new trace row (progress bars)."""
     case: TransferCase | None = None
@@ -46,6 +51,37 @@ class Job:
         self.trace.append(row)
         if self.on_iteration is not None:
             self.on_iteration(row)
+
+    def stored(self, compute: Callable[[], dict[str, Tensor]], **parts: object) -> dict[str, Tensor]:
+        """Tensors that ``compute`` reads from the reference, cached on disk.
+
+        The key holds the reference, the model and the null text; ``parts`` are the settings that matter.
+        """
+        backbone, text = self.backbone, self.null_text
+        key = content_key(
+            reference=self.reference, text=text, model=backbone.fingerprint, precision=str(text.dtype),
+            grid=backbone.layout.grid, **parts,
+        )  # fmt: skip
+        with self.reading_reference(), torch.no_grad():
+            tensors = self.cache.get(key, compute)
+        return {name: tensor.to(self.reference.device) for name, tensor in tensors.items()}
+
+    def noised_reference(self, sigma: float, seed: int) -> Tensor:
+        """The reference at a noise level, with noise of its own seed."""
+        return add_noise(self.reference, seeded_noise(self.reference.shape, seed, self.reference.device), sigma)
+
+    @contextmanager
+    def reading_reference(self) -> Iterator[None]:
+        """Charge time and block forwards to the reference."""
+        before = self.backbone.passes.block_forwards
+        with self.watch.stage("reference"):
+            yield
+        self.backbone.passes.reference_forwards += self.backbone.passes.block_forwards - before
+
+
+def sampling_passes(layout: Layout, steps: int, cfg_scale: float) -> int:
+    """Block forwards of plain sampling: one pass per step and prompt, the negative one only off scale 1."""
+    return steps * layout.depth * (1 if cfg_scale == 1 else 2)
 
 
 class Method:
@@ -75,6 +111,10 @@ class Method:
     def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
         """The velocity of the Euler step: classifier-free guidance."""
         return guided_velocity(job.backbone, latents, sigma, job.text, job.negative, job.sampler.cfg_scale)
+
+    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+        """The passes of one transfer in closed form, without those that read the reference."""
+        return PassCounter(block_forwards=sampling_passes(layout, steps, cfg_scale))
 
     def inner_iterations(self, steps: int) -> int:
         """How many inner iterations a transfer of ``steps`` denoising steps makes (progress bars)."""

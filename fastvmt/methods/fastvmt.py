@@ -10,13 +10,13 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.cache import content_key
 from fastvmt.guidance.optimize import guided_steps, optimise
-from fastvmt.methods.base import Job, Method
+from fastvmt.methods.base import Job, Method, sampling_passes
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import pair_weights
 from fastvmt.sampling import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField
+from fastvmt.types import MotionField, PassCounter
 
 
 class FastVMT(Method):
@@ -50,6 +50,11 @@ class FastVMT(Method):
     def inner_iterations(self, steps: int) -> int:
         return guided_steps(steps, self.guidance.fraction) * self.guidance.iterations
 
+    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+        gradients = guided_steps(steps, self.guidance.fraction) * -(-self.guidance.iterations // self.skip.delta)
+        blocks = gradients * self.guidance.block
+        return PassCounter(sampling_passes(layout, steps, cfg_scale) + blocks, blocks, gradients)
+
     @torch.no_grad()
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
         """The reference's motion field at a noise level: null text, fixed noise, cached on disk."""
@@ -74,7 +79,7 @@ class FastVMT(Method):
         g = self.guidance
         if step >= guided_steps(len(job.sigmas) - 1, g.fraction):
             return latents
-        with job.watch.stage("reference"):
+        with job.reading_reference():
             reference = self.reference_motion(job, min(sigma, g.reference_noise))
         weights = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
 

@@ -1,0 +1,109 @@
+"""MotionClone: one gradient of sparse temporal attention per step (arXiv 2406.05338), on a video transformer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.layout import Layout
+from fastvmt.guidance.optimize import guided_steps
+from fastvmt.methods.base import Job, Method, sampling_passes
+from fastvmt.methods.guided import check_block, check_frames
+from fastvmt.motion.temporal import self_hits, sparse_loss, strongest, temporal_probability
+from fastvmt.settings import check
+from fastvmt.types import PassCounter
+
+
+def ramp(step: int, guided: int, share: float) -> float:
+    """Linear warm-up over the first ``share`` of the guided steps, and cool-down over the last, in (0, 1]."""
+    steps = max(1, round(guided * share))
+    return min(1.0, (step + 1) / steps, (guided - step) / steps)
+
+
+class MotionClone(Method):
+    """Add the gradient of a sparse temporal-attention loss to each of the first Euler steps.
+
+    The transformer attends over space and time at once; its attention is restricted to the same
+    position of all frames and normalised again. The loss compares the reference's largest
+    probability over frames with the generated one at the same frame. The gradient comes from the
+    forward with the prompt that denoises anyway: x' = Euler(x) - weight ramp sigma sigma' gradient.
+    The reference is noised to ``reference_noise`` once, null text.
+    """
+
+    name = "motionclone"
+
+    def __init__(
+        self,
+        *,
+        block: int,
+        rope: bool,
+        weight: float,
+        ramp_share: float,
+        exclude_self: bool,
+        fraction: float,
+        reference_noise: float,
+        reference_seed: int,
+    ) -> None:
+        check(block >= 0, "method.block", block, "at least 0")
+        check(weight >= 0, "method.weight", weight, "at least 0")
+        check(0 <= ramp_share <= 0.5, "method.ramp_share", ramp_share, "in [0, 0.5]")
+        check(0 <= fraction <= 1, "method.fraction", fraction, "in [0, 1]")
+        check(0 <= reference_noise <= 1, "method.reference_noise", reference_noise, "in [0, 1]")
+        self.block, self.rope, self.weight, self.ramp_share = block, rope, weight, ramp_share
+        self.exclude_self, self.fraction = exclude_self, fraction
+        self.reference_noise, self.reference_seed = reference_noise, reference_seed
+
+    def requirements(self, layout: Layout) -> None:
+        check_frames(layout)
+        check_block(self.block, layout)
+
+    def inner_iterations(self, steps: int) -> int:
+        return guided_steps(steps, self.fraction)
+
+    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+        gradients = guided_steps(steps, self.fraction)
+        return PassCounter(sampling_passes(layout, steps, cfg_scale), gradients * self.block, gradients)
+
+    def reference_attention(self, job: Job) -> tuple[Tensor, Tensor]:
+        """The reference's largest probabilities and their frames, each (S, N, F, 1), cached on disk."""
+        level = self.reference_noise
+
+        def compute() -> dict[str, Tensor]:
+            noisy = job.noised_reference(level, self.reference_seed)
+            q, k = job.backbone.query_key(noisy, level, job.null_text, self.block, self.rope)
+            value, index = strongest(temporal_probability(q, k), self.exclude_self)
+            return {"value": value, "index": index}
+
+        stored = job.stored(
+            compute, kind="motionclone", sigma=level, block=self.block, rope=self.rope, seed=self.reference_seed,
+            exclude_self=self.exclude_self,
+        )  # fmt: skip
+        return stored["value"], stored["index"]
+
+    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+        guided = guided_steps(len(job.sigmas) - 1, self.fraction)
+        if step >= guided:
+            return super().velocity(job, step, latents, sigma)
+        value, index = self.reference_attention(job)
+        following = job.sigmas[step + 1]
+        with torch.enable_grad():
+            x = latents.detach().clone().requires_grad_(True)
+            velocity, q, k = job.backbone.tapped_velocity(x, sigma, job.text, self.block, self.rope)
+            with job.watch.stage("guide"):
+                loss = sparse_loss(temporal_probability(q, k), value, index)
+                (gradient,) = torch.autograd.grad(loss, x)
+        if job.sampler.cfg_scale != 1:
+            negative = job.backbone.velocity(latents, sigma, job.negative)
+            velocity = torch.lerp(negative, velocity, job.sampler.cfg_scale)
+        move = self.weight * ramp(step, guided, self.ramp_share) * sigma * following * gradient
+        euler = (sigma - following) * velocity
+        row = {"step": step, "sigma": sigma, "iteration": 0, "loss": loss.item(), "grad_norm": float(gradient.norm())}
+        if not math.isfinite(row["grad_norm"]):
+            raise FloatingPointError(
+                f"the loss {row['loss']} has a gradient that is not finite at step {step}; lower method.weight"
+            )
+        ratio = float(move.norm() / euler.norm())
+        job.record(row | {"reused": 0.0, "self_hits": self_hits(index), "move_ratio": ratio})
+        return velocity + move / (sigma - following)

@@ -1,0 +1,77 @@
+"""SMM: differences of spatial marginal means of features (arXiv 2311.17009), on a video transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastvmt.methods.base import Job
+from fastvmt.methods.guided import BlockGuided
+from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.settings import check
+
+LOW_FREQUENCY = 4
+"""Frames are reduced by this factor to find their low frequencies."""
+
+
+def low_frequencies(latents_BCFHW: Tensor) -> Tensor:
+    """Each frame reduced and enlarged again, bilinear with antialiasing."""
+    frames = latents_BCFHW.transpose(1, 2).flatten(0, 1)
+    height, width = (max(1, side // LOW_FREQUENCY) for side in frames.shape[-2:])
+    small = F.interpolate(frames, (height, width), mode="bilinear", antialias=True)
+    large = F.interpolate(small, frames.shape[-2:], mode="bilinear", antialias=True)
+    return large.unflatten(0, (latents_BCFHW.shape[0], -1)).transpose(1, 2)
+
+
+class SMM(BlockGuided):
+    """Match how the mean feature of the frames changes from every frame to every other.
+
+    ``ref``: the reference is read ``matched`` at the current noise level, or ``clean``; null text.
+    ``init``: ``noise`` starts as other methods do; ``highfreq`` takes the low spatial frequencies of
+    the start from the reference noised (with its own seed) to the first level, the others from the
+    start noise. At ``sampler.strength=1`` that level is pure noise.
+    """
+
+    name = "smm"
+    stops_after = 1
+
+    def __init__(
+        self,
+        *,
+        ref: str,
+        init: str,
+        block: int,
+        reference_seed: int,
+        fraction: float,
+        iterations: int,
+        lr: float,
+        lr_end: float,
+    ) -> None:
+        super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
+        check(ref in ("matched", "clean"), "method.ref", ref, "matched or clean")
+        check(init in ("highfreq", "noise"), "method.init", init, "highfreq or noise")
+        self.ref, self.init, self.reference_seed = ref, init, reference_seed
+
+    def start(self, job: Job, noise: Tensor) -> Tensor:
+        if self.init == "noise":
+            return super().start(job, noise)
+        noisy = job.noised_reference(job.sigmas[0], self.reference_seed)
+        return low_frequencies(noisy) + noise - low_frequencies(noise)
+
+    def reference_mean(self, job: Job, sigma: float) -> Tensor:
+        """(F, E) the reference's marginal means, cached on disk."""
+        level = sigma if self.ref == "matched" else 0.0
+
+        def compute() -> dict[str, Tensor]:
+            noisy = job.noised_reference(level, self.reference_seed)
+            return {"mean": marginal_mean(job.backbone.hidden(noisy, level, job.null_text, self.block))}
+
+        return job.stored(compute, kind="smm", sigma=round(level, 6), block=self.block, seed=self.reference_seed)[
+            "mean"
+        ]
+
+    def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+        reference = self.reference_mean(job, sigma)
+        return lambda x: smm_loss(marginal_mean(job.backbone.hidden(x, sigma, job.text, self.block)), reference)

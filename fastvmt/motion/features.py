@@ -1,0 +1,47 @@
+"""Motion in hidden features: MOFT (arXiv 2405.14864) and spatial marginal means (SMM, arXiv 2311.17009)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastvmt.motion.flow import at_least_float32
+
+
+def motion_part(hidden_FSE: Tensor) -> Tensor:
+    """Features without their mean over the frames, which is content (MOFT)."""
+    hidden_FSE = at_least_float32(hidden_FSE)
+    return hidden_FSE - hidden_FSE.mean(0)
+
+
+def motion_channels(motion_FSE: Tensor, share: float) -> Tensor:
+    """Sorted indices of the ``share`` of channels, one at least, that carry most of the motion.
+
+    The channels with the largest entries of the first right singular vector of the (F S, E) matrix.
+    """
+    rows = motion_FSE.flatten(0, 1).double()
+    _, vectors = torch.linalg.eigh(rows.T @ rows)
+    count = max(1, round(share * rows.shape[1]))
+    return vectors[:, -1].abs().topk(count).indices.sort().values
+
+
+def moft_loss(generated_FSE: Tensor, reference_FSE: Tensor) -> Tensor:
+    """1 - cosine over the channels, mean over frames and positions; in [0, 2]."""
+    return (1 - F.cosine_similarity(generated_FSE, reference_FSE.detach(), dim=-1)).mean()
+
+
+def marginal_mean(hidden_FSE: Tensor) -> Tensor:
+    """(F, E) the mean feature of each frame (SMM)."""
+    return at_least_float32(hidden_FSE).mean(1)
+
+
+def smm_loss(generated_FE: Tensor, reference_FE: Tensor) -> Tensor:
+    """1 - cosine of the differences between every two frames' marginal means; mean over ordered pairs, in [0, 2].
+
+    A frame's difference to itself is left out: it would only add a constant.
+    """
+    frames = len(generated_FE)
+    anchor, other = (~torch.eye(frames, dtype=torch.bool, device=generated_FE.device)).nonzero(as_tuple=True)
+    generated, reference = (m[other] - m[anchor] for m in (generated_FE, reference_FE.detach()))
+    return (1 - F.cosine_similarity(generated, reference, dim=-1)).mean()
