@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fastvmt.motion.flow import full_flow, windowed_flow
+from fastvmt.motion.flow import full_flow, window_means, windowed_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import frame_pairs, pair_weights
-from fastvmt.motion.window import clamp_centre, tile_centre, tile_index, window_index
+from fastvmt.motion.window import clamp_centre, tile_centre, tile_index, tile_of_token, window_corner, window_index
 from fastvmt.settings import HeadReduce, TileQuery
 
 Grid = tuple[int, int, int]
@@ -96,7 +96,8 @@ def test_windowed_flow_equals_nested_loops(
 ) -> None:
     q, k = (t.detach() for t in features(grid, seed=grid[1]))
     pairs = frame_pairs(grid[0], sf)
-    field, means = windowed_flow(q, k, pairs, grid, 0.9, tile=tile, l=l, query=query)
+    field, corners = windowed_flow(q, k, pairs, grid, 0.9, tile=tile, l=l, query=query)
+    means = window_means(k, pairs, corners, grid, l)
     flow, expected_means = loop_flow(q, k, pairs, grid, 0.9, tile, l, query is TileQuery.mean)
     torch.testing.assert_close(field.flow_PS2, flow)
     torch.testing.assert_close(means, expected_means)
@@ -119,9 +120,10 @@ def test_a_window_that_covers_the_frame_is_the_dense_flow(
     pairs = frame_pairs(grid[0], sf)
     l = (max(grid[1:]) | 1) + 2 * extra
     dense = full_flow(q, k, pairs, grid, 0.7)
-    windowed, means = windowed_flow(
+    windowed, corners = windowed_flow(
         q, k, pairs, grid, 0.7, tile=tile, l=l, query=query, centre_gradient=centre_gradient
     )
+    means = window_means(k, pairs, corners, grid, l)
     torch.testing.assert_close(windowed.flow_PS2, dense.flow_PS2)
     torch.testing.assert_close(means, k.mean(1)[pairs[:, 1]][:, None].expand_as(means))
     probe = torch.randn(dense.flow_PS2.shape, generator=torch.Generator().manual_seed(seed), dtype=q.dtype)
@@ -143,7 +145,8 @@ def test_every_expected_position_lies_in_the_frame(
 ) -> None:
     q, k = features(grid, seed=seed, dtype=torch.float32)
     pairs = frame_pairs(grid[0], sf)
-    field, means = windowed_flow(q, k, pairs, grid, 3.0, tile=tile, l=2 * half + 1)
+    field, corners = windowed_flow(q, k, pairs, grid, 3.0, tile=tile, l=2 * half + 1)
+    means = window_means(k, pairs, corners, grid, 2 * half + 1)
     rows, columns = torch.meshgrid(torch.arange(grid[1]), torch.arange(grid[2]), indexing="ij")
     target = field.flow_PS2 + torch.stack([rows, columns], -1).flatten(0, 1)
     assert field.flow_PS2.shape == (len(pairs), grid[1] * grid[2], 2)
@@ -188,7 +191,8 @@ def test_gradients_match_finite_differences(l: int) -> None:
     def loss(q: Tensor, k: Tensor) -> Tensor:
         if l == 0:
             return amf_loss(full_flow(q, k, pairs, grid, 1.0), reference, pair_weights(pairs, 2, 0.2).double())
-        field, means = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), l=l)
+        field, corners = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), l=l)
+        means = window_means(k, pairs, corners, grid, l)
         return amf_loss(field, reference, pair_weights(pairs, 2, 0.2).double()) + window_loss(means, pairs)
 
     assert torch.autograd.gradcheck(loss, (q, k))
@@ -234,14 +238,15 @@ def test_window_is_whole_distinct_and_holds_its_centre(
     l = 2 * half + 1
     centre = torch.tensor([at[0] * (height - 1), at[1] * (width - 1)])
     for place in (centre, clamp_centre(centre, (height, width), l)):
-        index = window_index(place, (height, width), l).tolist()
+        index = window_index(window_corner(place, (height, width), l), (height, width), l).tolist()
         assert len(index) == len(set(index)) == min(l, height) * min(l, width)
         assert min(index) >= 0
         assert max(index) < height * width
         assert index == sorted(index)
         row, column = (round(float(x)) for x in place)
         assert row * width + column in index
-    assert window_index(centre, (height, width), l).tolist() == index  # clamping first changes no window
+    first = window_corner(centre, (height, width), l)
+    assert window_index(first, (height, width), l).tolist() == index  # clamping first changes no window
 
 
 @pytest.mark.parametrize(("height", "width", "tile"), [(6, 8, (2, 2)), (5, 7, (2, 3)), (3, 4, (3, 4)), (2, 2, (3, 3))])
@@ -253,6 +258,8 @@ def test_tiles_partition_the_frame(height: int, width: int, tile: tuple[int, int
         valid = tokens >= 0
         assert (r[valid] // tile[0]).unique().numel() == (c[valid] // tile[1]).unique().numel() == 1
     assert all(c in tokens for c, tokens in zip(tile_centre(index, tile), index, strict=True))
+    owner = tile_of_token(height, width, tile)
+    assert all((owner[tokens[tokens >= 0]] == number).all() for number, tokens in enumerate(index))
 
 
 @pytest.mark.parametrize("how", list(HeadReduce))

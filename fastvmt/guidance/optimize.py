@@ -30,15 +30,19 @@ def optimise(
     lr_end: float,
     delta: int,
     weight_decay: float = 0.0,
+    dtype: torch.dtype = torch.float32,
     advice: str = "lower guidance.lr or window.tau",
     on_iteration: Callable[[dict[str, float]], None] | None = None,
 ) -> Tensor:
-    """Minimise ``loss`` over float32 latents with a fresh AdamW; every ``delta``-th gradient is real.
+    """Minimise ``loss`` over latents with a fresh AdamW; every ``delta``-th gradient is real.
+
+    Latents and moments are ``dtype``, which is also that of the result: float32, unless the rounding of
+    lower precision is itself of interest.
 
     The optimiser's moments keep advancing on replayed gradients. Raises ``FloatingPointError`` when
     a gradient is not finite, with ``advice`` on what to change. Returns new latents; the input is untouched.
     """
-    x = latents.detach().float().clone().requires_grad_(True)
+    x = latents.detach().to(dtype, copy=True).requires_grad_(True)
     optimizer = torch.optim.AdamW([x], lr=lr, weight_decay=weight_decay)
     reuse = GradientReuse(delta)
     last_loss = math.nan

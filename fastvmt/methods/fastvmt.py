@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.cache import content_key
 from fastvmt.guidance.optimize import guided_steps, optimise
 from fastvmt.methods.base import Job, Method, sampling_passes
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import pair_weights
-from fastvmt.sampling import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField, PassCounter
 
@@ -23,6 +21,8 @@ class FastVMT(Method):
     """Before each of the first denoising steps, optimise the latents so that their motion matches."""
 
     name = "fastvmt"
+    latent_dtype = torch.float32
+    """Precision of the latents while they are optimised."""
 
     def __init__(self, window: Window, skip: Skip, guidance: Guidance) -> None:
         self.window, self.skip, self.guidance = window, skip, guidance
@@ -55,44 +55,53 @@ class FastVMT(Method):
         blocks = gradients * self.guidance.block
         return PassCounter(sampling_passes(layout, steps, cfg_scale) + blocks, blocks, gradients)
 
-    @torch.no_grad()
+    def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
+        """The motion field of latents at a noise level, and the windows' mean keys where a loss needs them."""
+        return read_motion(job.backbone, latents, sigma, text, self.guidance, self.window)
+
+    def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
+        """The weighted sum of both losses."""
+        g = self.guidance
+        weight_P = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
+        value = g.amf_weight * amf_loss(generated, reference, weight_P)
+        if mean_keys is not None:
+            value = value + g.window_weight * window_loss(mean_keys, generated.pairs_P2)
+        return value
+
+    def noised_reference(self, job: Job, sigma: float) -> Tensor:
+        """The reference's latents at a noise level."""
+        return job.noised_reference(sigma, self.guidance.reference_seed)
+
+    def reference_settings(self, job: Job, sigma: float) -> dict[str, object]:
+        """Everything beside reference and model that the reference's motion field depends on."""
+        g = self.guidance
+        return {
+            "sigma": round(sigma, 6), "block": g.block, "rope": g.rope, "heads": g.head_reduce.value,
+            "seed": g.reference_seed, "window": asdict(self.window),
+        }  # fmt: skip
+
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
         """The reference's motion field at a noise level: null text, fixed noise, cached on disk."""
-        g, w, backbone = self.guidance, self.window, job.backbone
 
         def compute() -> dict[str, Tensor]:
-            noise = seeded_noise(job.reference.shape, g.reference_seed, job.reference.device)
-            noisy = add_noise(job.reference, noise, sigma)
-            field, _ = read_motion(backbone, noisy, sigma, job.null_text, g, w)
+            field, _ = self.read(job, self.noised_reference(job, sigma), sigma, job.null_text)
             return {"flow": field.flow_PS2, "pairs": field.pairs_P2}
 
-        key = content_key(
-            reference=job.reference, text=job.null_text, model=backbone.fingerprint, precision=str(job.null_text.dtype),
-            sigma=round(sigma, 6), block=g.block, rope=g.rope, heads=g.head_reduce.value, seed=g.reference_seed,
-            window=asdict(w), grid=backbone.layout.grid,
-        )  # fmt: skip
-        stored = job.cache.get(key, compute)
-        device = job.reference.device
-        return MotionField(stored["flow"].to(device), stored["pairs"].to(device), backbone.layout.grid)
+        stored = job.stored(compute, kind=FastVMT.name, **self.reference_settings(job, sigma))
+        return MotionField(stored["flow"], stored["pairs"], job.backbone.layout.grid)
 
     def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
         g = self.guidance
         if step >= guided_steps(len(job.sigmas) - 1, g.fraction):
             return latents
-        with job.reading_reference():
-            reference = self.reference_motion(job, min(sigma, g.reference_noise))
-        weights = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
+        reference = self.reference_motion(job, min(sigma, g.reference_noise))
 
         def loss(x: Tensor) -> Tensor:
-            field, mean_keys = read_motion(job.backbone, x, sigma, job.text, g, self.window)
-            value = g.amf_weight * amf_loss(field, reference, weights)
-            if mean_keys is not None and g.window_weight > 0:
-                value = value + g.window_weight * window_loss(mean_keys, field.pairs_P2)
-            return value
+            return self.objective(*self.read(job, x, sigma, job.text), reference)
 
         with job.watch.stage("guide"):
             return optimise(
                 latents, loss, iterations=g.iterations, lr=g.lr, lr_end=g.lr_end, delta=self.skip.delta,
-                weight_decay=g.weight_decay,
+                weight_decay=g.weight_decay, dtype=self.latent_dtype,
                 on_iteration=lambda row: job.record({"step": step, "sigma": sigma} | row),
             )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.motion.flow import full_flow, windowed_flow
+from fastvmt.motion.flow import full_flow, window_means, windowed_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.pairs import frame_pairs
 from fastvmt.settings import Guidance, Window
@@ -17,7 +17,8 @@ def read_motion(
 ) -> tuple[MotionField, Tensor | None]:
     """The attention motion flow of latents at noise level ``sigma``, differentiable.
 
-    Also each window's mean key (P, T, E), or None when the flow is dense (``window.l=0``).
+    Also each window's mean key (P, T, E), or None where no loss needs it: ``guidance.window_weight=0``,
+    or a dense flow (``window.l=0``).
     """
     grid = backbone.layout.grid
     q, k = backbone.query_key(latents, sigma, text, guidance.block, guidance.rope)
@@ -25,7 +26,8 @@ def read_motion(
     pairs = frame_pairs(grid[0], window.sf).to(q.device)
     if window.l == 0:
         return full_flow(q, k, pairs, grid, scale * window.tau), None
-    return windowed_flow(
+    field, corner_PT2 = windowed_flow(
         q, k, pairs, grid, scale * window.tau,
         tile=(window.tile[0], window.tile[1]), l=window.l, query=window.query, centre_gradient=window.centre_gradient,
     )  # fmt: skip
+    return field, window_means(k, pairs, corner_PT2, grid, window.l) if guidance.window_weight > 0 else None

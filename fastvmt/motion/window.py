@@ -29,9 +29,20 @@ def tile_centre(index_Tt: Tensor, tile: tuple[int, int]) -> Tensor:
     return torch.where(middle >= 0, middle, index_Tt.max(1).values)
 
 
-def window_side(extent: int, l: int) -> int:  # noqa: E741
-    """Tokens of a window along an axis: ``l``, or the whole axis where it is shorter."""
-    return min(l, extent)
+def tile_of_token(height: int, width: int, tile: tuple[int, int]) -> Tensor:
+    """(S,) number of the tile that each token belongs to, in the order of :func:`tile_index`."""
+    rows, columns = torch.arange(height) // tile[0], torch.arange(width) // tile[1]
+    return (rows[:, None] * -(-width // tile[1]) + columns).flatten()
+
+
+def window_sides(grid: tuple[int, int], l: int) -> tuple[int, int]:  # noqa: E741
+    """Rows and columns of a window: ``l``, or the whole axis where it is shorter."""
+    return min(l, grid[0]), min(l, grid[1])
+
+
+def window_offsets(grid: tuple[int, int], l: int, device: torch.device | None = None) -> Tensor:  # noqa: E741
+    """(L, 2) float (row, column) of a window's cells relative to its first, row by row."""
+    return token_positions(*window_sides(grid, l), device=device)
 
 
 def clamp_centre(centre: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # noqa: E741
@@ -39,22 +50,21 @@ def clamp_centre(centre: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # no
 
     Along an axis that the window covers, every centre becomes the axis' middle.
     """
-    bounds = []
-    for extent in grid:
-        half = (window_side(extent, l) - 1) / 2
-        bounds.append((half, extent - 1 - half))
-    low, high = torch.tensor(bounds, device=centre.device, dtype=centre.dtype).T
-    return torch.minimum(torch.maximum(centre, low), high)
+    axes = zip(centre.unbind(-1), grid, window_sides(grid, l), strict=True)
+    return torch.stack([at.clamp((side - 1) / 2, extent - 1 - (side - 1) / 2) for at, extent, side in axes], -1)
 
 
-def window_index(centre: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # noqa: E741
-    """(..., L) int64 token indices of the windows around soft centres (..., 2), row by row.
+def window_corner(centre: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # noqa: E741
+    """(..., 2) int64 (row, column) of the first cell of the windows around soft centres (..., 2).
 
-    The *centre* is clamped, not each position: all indices are valid and distinct.
+    The *centre* is clamped, not each position: every window lies inside the grid.
     """
-    sides = [window_side(extent, l) for extent in grid]
-    axes = []
-    for axis, (extent, side) in enumerate(zip(grid, sides, strict=True)):
-        start = (torch.round(centre[..., axis]) - side // 2).long().clamp(0, extent - side)
-        axes.append(start[..., None] + torch.arange(side, device=centre.device))
-    return (axes[0][..., :, None] * grid[1] + axes[1][..., None, :]).flatten(-2)
+    axes = zip(centre.round().long().unbind(-1), grid, window_sides(grid, l), strict=True)
+    return torch.stack([(at - side // 2).clamp(0, extent - side) for at, extent, side in axes], -1)
+
+
+def window_index(corner: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # noqa: E741
+    """(..., L) int64 token indices of the windows with these first cells (..., 2), row by row."""
+    tall, wide = window_sides(grid, l)
+    cells = torch.arange(tall, device=corner.device)[:, None] * grid[1] + torch.arange(wide, device=corner.device)
+    return (corner[..., 0] * grid[1] + corner[..., 1])[..., None] + cells.flatten()

@@ -1,0 +1,142 @@
+"""FastVMT as its authors' code computes it, departure by departure (see ``Switches``)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from math import prod
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.layout import Layout, model_folder
+from fastvmt.methods.base import Job
+from fastvmt.methods.fastvmt import FastVMT
+from fastvmt.motion.released import (
+    between_frames,
+    reduce_queries_and_keys,
+    released_amf_loss,
+    released_flow,
+    released_pairs,
+    released_weights,
+    released_window_loss,
+    tracked_keys,
+)
+from fastvmt.motion.switches import Switches
+from fastvmt.sampling import add_noise
+from fastvmt.settings import Guidance, Skip, Window
+from fastvmt.types import MotionField
+
+
+def head_count(path: str) -> int:
+    """Attention heads of the transformer in a model folder (see ``model_folder``), from its JSON file."""
+    config = json.loads((model_folder(path) / "transformer" / "config.json").read_text())
+    return int(config["num_attention_heads"])
+
+
+def rounded_level(sigma: float) -> float:
+    """The noise level of a timestep that went through bfloat16."""
+    return float(torch.tensor(1000.0 * sigma).bfloat16()) / 1000.0
+
+
+def nearest_level(sigma: float, levels: list[float]) -> float:
+    """The first of the levels that are nearest to ``sigma``."""
+    return min(levels, key=lambda level: abs(level - sigma))
+
+
+class ReleasedFastVMT(FastVMT):
+    """FastVMT with switches; with all at their correct form it is FastVMT bit for bit.
+
+    Optimiser, schedule and gradient reuse are FastVMT's: there the released code follows the paper.
+    """
+
+    name = "fastvmt_released"
+
+    def __init__(self, window: Window, skip: Skip, guidance: Guidance, switches: Switches, model: str) -> None:
+        """``model``: the backbone's folder or shipped name, for its number of heads."""
+        super().__init__(window, skip, guidance)
+        self.switches, self.model = switches, model
+        self.latent_dtype = getattr(torch, switches.latent_dtype)
+
+    def requirements(self, layout: Layout) -> None:
+        super().requirements(layout)
+        s, window = self.switches, self.window
+        if s.pair_range == "code" and window.sf < 2:
+            raise ValueError(
+                f"window.sf={window.sf} leaves no pair of frames with method.switches.pair_range=code, which looks "
+                "sf - 1 frames ahead: set window.sf=2 or more"
+            )
+        if s.head_reduce == "official_scramble":
+            tokens, heads = prod(layout.grid), head_count(self.model)
+            if tokens % heads:
+                raise ValueError(
+                    f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head; "
+                    f"{layout.name} has {tokens}: change backbone.frames, height or width, or use mean_qk"
+                )
+        self.check_windows(layout)
+
+    def check_windows(self, layout: Layout) -> None:
+        """Raise ``ValueError`` when a switch of the windows has none, or none that fits the frame, to work on."""
+        s, l = self.switches, self.window.l  # noqa: E741
+        correct = Switches()
+        concerned = ("window_clamp", "offset", "parity", "key_mean", "window_norm")
+        changed = [name for name in concerned if getattr(s, name) != getattr(correct, name)]
+        if l == 0 and changed:
+            raise ValueError(
+                f"method.switches.{changed[0]}={getattr(s, changed[0])} needs windows, but window.l=0 has none: "
+                f"set window.l to an odd number or method.switches.{changed[0]}={getattr(correct, changed[0])}"
+            )
+        shorter = min(layout.grid[1:])
+        if s.window_clamp == "positions" and l > shorter:
+            raise ValueError(
+                f"window.l={l} with method.switches.window_clamp=positions must be at most {shorter}, the shorter "
+                f"side in tokens of a frame of {layout.name}"
+            )
+
+    def level(self, sigma: float) -> float:
+        """The noise level that the model is told."""
+        return rounded_level(sigma) if self.switches.timestep_dtype == "bfloat16" else sigma
+
+    def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
+        g, w, s, grid = self.guidance, self.window, self.switches, job.backbone.layout.grid
+        q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
+        q, k, scale = reduce_queries_and_keys(q, k, s, g.head_reduce)
+        pairs = released_pairs(grid[0], w.sf, s).to(q.device)
+        field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, s)
+        if index_PTL is None or g.window_weight == 0:
+            return field, None
+        return field, tracked_keys(k, between_frames(pairs), index_PTL, grid, w, s)
+
+    def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
+        g, s = self.guidance, self.switches
+        weight_P = released_weights(reference.pairs_P2, self.window.sf, g.alpha, s)
+        value = g.amf_weight * released_amf_loss(generated, reference, weight_P, s)
+        if mean_keys is not None:
+            value = value + g.window_weight * released_window_loss(mean_keys, between_frames(generated.pairs_P2), s)
+        return value
+
+    def noise_level(self, job: Job, sigma: float) -> float:
+        """The level to which the reference is noised: the schedule's, found from the timestep."""
+        if self.switches.timestep_dtype == "float32":
+            return sigma
+        return nearest_level(rounded_level(sigma), [min(level, self.guidance.reference_noise) for level in job.sigmas])
+
+    def noised_reference(self, job: Job, sigma: float) -> Tensor:
+        level = self.noise_level(job, sigma)
+        if self.switches.ref_noise == "independent":
+            return job.noised_reference(level, self.guidance.reference_seed)
+        assert job.noise is not None
+        return add_noise(job.reference, job.noise, level)
+
+    def reference_settings(self, job: Job, sigma: float) -> dict[str, object]:
+        noise = job.noise if self.switches.ref_noise == "init" else None
+        settings = {"switches": asdict(self.switches), "noise": noise, "level": round(self.noise_level(job, sigma), 6)}
+        return super().reference_settings(job, sigma) | settings
+
+    def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+        """Also in steps without guidance, the trajectory is rounded to ``latent_dtype``."""
+        rounded = latents.to(self.latent_dtype).float()
+        return super().before_step(job, step, rounded, sigma).float()
+
+    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+        return super().velocity(job, step, latents, self.level(sigma))
