@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.motion_plot import plot_motion
-from fastvmt.engine.record import mean_scores, mean_seconds, provenance, write_json
+from fastvmt.engine.record import mean_costs, mean_scores, mean_seconds, provenance, write_json
 from fastvmt.types import TransferResult, Video
 
 VIEW_SIDE = 384
@@ -30,11 +32,13 @@ class CaseFiles(lightning.Callback):
         result: TransferResult | None = outputs["result"]
         if result is None:
             return
+        start = time.perf_counter()
         folder = module.case_folder(result.case)
         folder.mkdir(parents=True, exist_ok=True)
         self.videos(folder, result, module.key)
         plot_motion(folder / "motion.png", module.backbone, result, module.plan.guidance, module.plan.window)
         self.trace(folder / "trace.csv", result.trace)
+        outputs["record"]["cost"]["seconds"]["save"] = time.perf_counter() - start
         write_json(folder / "case.json", outputs["record"])
 
     def videos(self, folder: Path, result: TransferResult, key: str) -> None:
@@ -67,11 +71,14 @@ class RunFile(lightning.Callback):
         content = {
             "scores": mean_scores(module.records),
             "seconds": mean_seconds(module.records),
+            "costs": mean_costs(module.records),
+            "load_seconds": module.load_seconds,
+            "lost": [asdict(lost) for lost in module.plan.cases.lost],
             "cases": module.records,
             "method": module.plan.method.name,
             "backbone": {"name": module.backbone.name, "weights_sha256": module.backbone.fingerprint},
             "config_hash": module.key,
             "config": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-            **provenance(),
+            **provenance(module.nvml),
         }
         write_json(Path(cfg.output_dir) / "result.json", content)
