@@ -39,7 +39,8 @@ def job(random_wan: Path, tmp_path: Path):
 def test_run_writes_every_file(job, tmp_path, capsys):
     scores = run(composed(*job))
     printed = capsys.readouterr().out
-    assert "n=1" in printed and "resident" in printed and "loop" in printed
+    for row in ("motion fidelity", "loop, seconds", "resident, gib", "energy, joules"):
+        assert row in printed
     out = tmp_path / "out"
     result = json.loads((out / "result.json").read_text())
     (case,) = result["cases"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from clips import brightness, clip, write_frames
 from hydra import compose, initialize_config_dir
 
 from experiments.write_manifest import main as write_manifest
@@ -21,30 +22,9 @@ from fastvmt.data.frame_folder import clip_sha256, frame_files, is_frame_folder,
 from fastvmt.data.video import write_video
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
-from fastvmt.types import Video
 
 LAYOUT = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2))
 """Clips of 9 frames, 2 k + 1."""
-
-
-def clip(frames: int, height: int = 48, width: int = 64, fps: float = 8.0) -> Video:
-    """A texture that moves one pixel a frame; frame t has mean brightness 10 t + 20."""
-    rng = np.random.default_rng(0)
-    texture = cv2.GaussianBlur(rng.normal(0, 40, (height, width + frames)).astype(np.float32), (5, 5), 0)
-    rows = [texture[:, t : t + width] - texture[:, t : t + width].mean() + 10 * t + 20 for t in range(frames)]
-    grey = np.stack(rows).clip(0, 255).astype(np.uint8)
-    return Video(torch.from_numpy(np.repeat(grey[..., None], 3, -1)), fps)
-
-
-def write_frames(folder: Path, video: Video, suffix: str = ".png") -> None:
-    folder.mkdir(parents=True)
-    for t, frame in enumerate(video.frames_THWC.numpy()):
-        cv2.imwrite(str(folder / f"{t}{suffix}"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-
-
-def brightness(video: Video) -> list[int]:
-    """Which native frames a clip consists of."""
-    return [round((float(frame.float().mean()) - 20) / 10) for frame in video.frames_THWC]
 
 
 # frame folders
@@ -341,11 +321,11 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
         make_plan(composed())
     run(composed("benchmark.on_lost=skip"))
     printed = capsys.readouterr().out
-    assert "1 references left out, 2 cases" in printed and "n=1" in printed
+    assert "1 references left out, 2 cases" in printed and "total, seconds" in printed
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert [case["id"] for case in result["cases"]] == ["dog/fox/s4"]
     assert [lost["reference"] for lost in result["lost"]] == ["swan"]
-    assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["joules"]["n"] == 0
+    assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["energy_joules"]["n"] == 0
     bench(seeds=[4])  # the other clip came back: only its cases run
     ran = []
     from fastvmt.engine.module import TransferModule

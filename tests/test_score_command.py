@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from clips import brightness, clip, write_frames
 
 from fastvmt.data.alignment import align, slowed, spread
 from fastvmt.data.triples import clips_in, listed, matched
 from fastvmt.data.video import write_video
 from fastvmt.metrics.__main__ import main
 from fastvmt.types import Video
-from tests.test_manifest import brightness, clip, write_frames
 
 # alignment
 

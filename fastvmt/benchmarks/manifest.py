@@ -94,6 +94,20 @@ def sampled_clip(reference: Reference, clip: Video, layout: Layout, target_fps: 
     return video, how
 
 
+def check_filters(**filters: tuple[Sequence[str] | None, Sequence[str]]) -> None:
+    """Raise ``ValueError`` for a chosen value that is not among the legal ones."""
+    for key, (chosen, legal) in filters.items():
+        if unknown := [value for value in chosen or () if value not in legal]:
+            raise ValueError(f"benchmark.{key}={unknown} must be among {', '.join(legal)}")
+
+
+def refusal(lost: Sequence[Lost], references: int) -> str:
+    """Why a benchmark cannot run as it is."""
+    listed = "; ".join(f"{row.reference}: {row.reason}" for row in lost)
+    many = f"{len(lost)} of {references} references cannot be used"
+    return f"{many} (benchmark.on_lost=skip leaves them out): {listed}"
+
+
 class ManifestBenchmark(Benchmark):
     """Every prompt and seed of every reference; case ids are ``reference/prompt/s<seed>``.
 
@@ -122,10 +136,7 @@ class ManifestBenchmark(Benchmark):
         """
         if path is None:
             raise ValueError("benchmark=manifest needs benchmark.path=<file>.jsonl")
-        filters = (("splits", splits, SPLITS), ("categories", categories, CATEGORIES), ("kinds", kinds, KINDS))
-        for key, wanted, legal in filters:
-            if unknown := [value for value in wanted or () if value not in legal]:
-                raise ValueError(f"benchmark.{key}={unknown} must be among {', '.join(legal)}")
+        check_filters(splits=(splits, SPLITS), categories=(categories, CATEGORIES), kinds=(kinds, KINDS))
         if on_lost not in ON_LOST:
             raise ValueError(f"benchmark.on_lost={on_lost} must be one of {', '.join(ON_LOST)}")
         if target_fps is not None and not target_fps > 0:
@@ -137,9 +148,7 @@ class ManifestBenchmark(Benchmark):
         chosen = [r for r in references if r.split in (splits or SPLITS) and r.category in (categories or CATEGORIES)]
         self.lost = tuple(self._unusable(chosen))
         if self.lost and on_lost == "error":
-            listed = "; ".join(f"{lost.reference}: {lost.reason}" for lost in self.lost)
-            many = f"{len(self.lost)} of {len(chosen)} references cannot be used"
-            raise ValueError(f"{many} (benchmark.on_lost=skip leaves them out): {listed}")
+            raise ValueError(refusal(self.lost, len(chosen)))
         gone = {lost.reference for lost in self.lost}
         self._entries: list[tuple[Reference, Prompt, int]] = [
             (r, prompt, seed)

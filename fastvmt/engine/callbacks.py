@@ -15,7 +15,7 @@ from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.motion_plot import plot_motion
-from fastvmt.engine.record import mean_costs, mean_scores, mean_seconds, provenance, write_json
+from fastvmt.engine.record import cost_summaries, mean_scores, mean_seconds, provenance, write_json
 from fastvmt.types import TransferResult, Video
 
 VIEW_SIDE = 384
@@ -71,7 +71,8 @@ class RunFile(lightning.Callback):
         content = {
             "scores": mean_scores(module.records),
             "seconds": mean_seconds(module.records),
-            "costs": mean_costs(module.records),
+            "costs": {name: asdict(row) for name, row in cost_summaries(module.records).items()},
+            "gpu_at_start": module.gpu_at_start,
             "load_seconds": module.load_seconds,
             "lost": [asdict(lost) for lost in module.plan.cases.lost],
             "cases": module.records,

@@ -32,6 +32,7 @@ class TransferModule(lightning.LightningModule):
         self.plan, self.scores, self.cache, self.key = plan, scores, cache, key
         self.backbone = backbone
         self.nvml, self.no_energy = open_nvml(device_uuid(backbone.device), installed_library())
+        self.gpu_at_start = None if self.nvml is None else self.nvml.state()
         self.block = read_block(plan.cfg.backbone.path, plan.cfg.backbone.max_tokens)
         self.records: list[Record] = []
         self.load_seconds: float | None = None

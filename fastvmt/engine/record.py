@@ -116,12 +116,12 @@ def energy_column(records: list[Record]) -> dict[str, float]:
     return {case_id: math.nan if value is None else value for case_id, value in totals.items()}
 
 
-def mean_costs(records: list[Record]) -> dict[str, dict[str, float | int]]:
-    """Seconds of loop and total, peak memory by kind and joules, over cases; n = 0 and null is n/a."""
+def cost_summaries(records: list[Record]) -> dict[str, Summary]:
+    """Seconds of loop and total, peak memory by kind and joules, over cases; n = 0 is n/a."""
     columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
     columns |= {f"{kind}_gib": peak_column(records, kind) for kind in ("allocated", "reserved", "device", "resident")}
-    columns["joules"] = energy_column(records)
-    return {name: asdict(summarise(column)) for name, column in columns.items()}
+    columns["energy_joules"] = energy_column(records)
+    return {name: summarise(column) for name, column in columns.items()}
 
 
 def provenance(nvml: Nvml | None = None) -> Record:

@@ -23,7 +23,7 @@ from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, UserError, construct, make_plan
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.record import config_hash, mean_scores, slug
-from fastvmt.engine.tables import lost_table, plan_table, score_table
+from fastvmt.engine.tables import lost_table, mean_table, plan_table, score_table
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.scores import Scores
 
@@ -107,6 +107,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     finally:
         wandb.finish()
     console.print(score_table(module.records))
+    console.print(mean_table(module.records))
     print_lost(plan, console)
     console.print(
         f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)"

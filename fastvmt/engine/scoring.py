@@ -19,7 +19,7 @@ from fastvmt.data.frame_folder import read_clip
 from fastvmt.data.triples import Triple
 from fastvmt.engine.plan import UserError, construct
 from fastvmt.engine.record import Record, score_summaries
-from fastvmt.engine.tables import SHOWN, show
+from fastvmt.engine.tables import SHOWN, show, summary_table
 from fastvmt.scores import Scores
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
 
@@ -84,16 +84,11 @@ def _named(triple: Triple) -> dict[str, Any]:
     return {"id": triple.id, **paths, "prompt": triple.prompt}
 
 
-def summary_table(records: list[Record]) -> Table:
-    """One row per score: its mean over clips, the spread and the number of clips behind it."""
-    summaries = score_summaries(records)
+def means(records: list[Record]) -> Table:
+    """One row per score."""
     lengths = sorted({record["frames"] for record in records if "frames" in record})
-    table = Table(title=f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames")
-    for column in ("score", "mean", "std", "n"):
-        table.add_column(column, justify="left" if column == "score" else "right")
-    for name, row in summaries.items():
-        table.add_row(name, show(row.mean), show(row.std), str(row.n))
-    return table
+    title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"
+    return summary_table(title, score_summaries(records))
 
 
 def clip_table(records: list[Record]) -> Table:

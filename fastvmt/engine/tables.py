@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from fastvmt.benchmarks import Lost
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, energy_column, peak_column, score_column, seconds_column
-from fastvmt.statistics import summarise
+from fastvmt.engine.record import Record, cost_summaries, score_summaries
+from fastvmt.statistics import Summary
 
 HEADLINE = ("motion_fidelity", "trajectory_cosine", "text_similarity", "temporal_consistency")
 SHOWN = 24
@@ -39,31 +38,35 @@ def plan_table(plan: Plan) -> Table:
 
 
 def score_table(records: list[Record]) -> Table:
-    """Headline scores, seconds and memory per case, and their means with the number of cases behind each."""
-    columns = {name: score_column(records, name) for name in HEADLINE}
-    columns |= {f"{stage}\ns": seconds_column(records, stage) for stage in ("loop", "total")}
-    memory = memory_kind(records)
-    columns[f"{memory}\nGiB"] = peak_column(records, memory)
-    joules = energy_column(records)
-    if not all(math.isnan(value) for value in joules.values()):
-        columns["energy\nJ"] = joules
-    table = Table(title="scores (higher is better), seconds of the guided loop and in total, peak memory")
-    for column in ("case", "prompt", *columns):
+    """Headline scores and seconds per case."""
+    table = Table(title="scores (higher is better) and seconds")
+    for column in ("case", "prompt", *HEADLINE, "seconds"):
         table.add_column(column.replace("_", "\n"), justify="left" if column in ("case", "prompt") else "right")
     for record in records[:SHOWN]:
-        table.add_row(record["id"], record["prompt"], *(show(column[record["id"]]) for column in columns.values()))
+        values = [show(record["scores"].get(name)) for name in HEADLINE]
+        table.add_row(record["id"], record["prompt"], *values, f"{record['seconds']['total']:.1f}")
     if len(records) > SHOWN:
-        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(columns) + 1))
-    table.add_section()
-    means = [summarise(column) for column in columns.values()]
-    table.add_row("mean", "", *(f"{show(mean.mean)}\nn={mean.n}" for mean in means))
+        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(HEADLINE) + 2))
     return table
 
 
-def memory_kind(records: list[Record]) -> str:
-    """Which memory to show: in device tensors where there are some, else the process'."""
-    on_device = any(r["cost"]["memory_gib"]["allocated"] is not None for r in records)
-    return "allocated" if on_device else "resident"
+def mean_table(records: list[Record]) -> Table:
+    """Means over cases: the scores, seconds of the guided loop and in total, peak memory, energy."""
+    rows = {name.replace("_", " "): row for name, row in score_summaries(records).items()}
+    for name, row in cost_summaries(records).items():
+        what, unit = name.rsplit("_", 1)
+        rows[f"{what}, {unit}"] = row
+    return summary_table("means over cases (seeds averaged within)", rows)
+
+
+def summary_table(title: str, rows: Mapping[str, Summary]) -> Table:
+    """One row per quantity with the number n of cases behind its mean."""
+    table = Table(title=title)
+    for column in ("", "mean", "std", "std over seeds", "n"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in rows.items():
+        table.add_row(name, show(row.mean), show(row.std), show(row.seed_std), str(row.n))
+    return table
 
 
 def lost_table(lost: Sequence[Lost]) -> Table:

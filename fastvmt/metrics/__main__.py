@@ -14,7 +14,7 @@ from fastvmt.data.alignment import Alignment
 from fastvmt.data.triples import LISTS, Triple, listed, matched, read_prompts
 from fastvmt.engine.plan import UserError
 from fastvmt.engine.record import Record, mean_scores, provenance, write_json
-from fastvmt.engine.scoring import Policy, clip_table, failed, load_scores, score_triple, summary_table
+from fastvmt.engine.scoring import Policy, clip_table, failed, load_scores, means, score_triple
 
 EXAMPLES = """
 examples:
@@ -85,7 +85,7 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
                 raise UserError(f"{triple.id}: {error}") from error
             records.append(failed(triple, error))
     console.print(clip_table(records))
-    console.print(summary_table(records))
+    console.print(means(records))
     if alone:
         console.print(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}")
     if arguments.output:
