@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout, read_layout
-from fastvmt.benchmarks import SingleClip
+from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.config import Config
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window
-from fastvmt.types import TransferCase
 
 
 class UserError(Exception):
@@ -35,7 +33,7 @@ class Plan:
     sampler: Sampler
     window: Window
     guidance: Guidance
-    cases: Sequence[TransferCase]
+    cases: Benchmark
 
 
 def construct(node: DictConfig, group: str, **extra: Any) -> Any:
@@ -76,7 +74,7 @@ def check_clip(cfg: DictConfig) -> None:
         raise UserError(f"video={cfg.video} does not exist")
 
 
-def make_cases(cfg: DictConfig, layout: Layout) -> Sequence[TransferCase]:
+def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     """The user's clip, or the chosen benchmark."""
     if cfg.video is None:
         return construct(cfg.benchmark, "benchmark", layout=layout, fps=cfg.backbone.fps, sample_seed=cfg.seed)
