@@ -14,7 +14,7 @@ MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.metrics.
 WITH_EXAMPLES = {"aesthetic", "consistency", "dynamic", "flicker", "motion_fidelity", "similarity", "smoothness"}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES, ids=[f"metrics.{name}" for name in MODULES])
 def test_examples(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"fastvmt.metrics.{name}"))
     assert found.failed == 0

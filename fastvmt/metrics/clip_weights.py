@@ -6,6 +6,7 @@ wrong embeddings, so a state dict is only read when its architecture says which 
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def state_dict_clip(path: Path, device: str, architecture: str, quick_gelu: bool
         model = open_clip.create_model(
             architecture, pretrained=str(path), device=device, precision="fp32", force_quick_gelu=bool(quick_gelu)
         )
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, pickle.UnpicklingError) as error:  # open_clip asserts some shapes
         raise ValueError(
             f"{str(path)!r} does not fit architecture={architecture!r}, set metrics.clip.architecture: {error}"
         ) from error
