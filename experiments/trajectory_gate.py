@@ -1,7 +1,7 @@
 """How confident is the trajectory score of good, blurred, smeared, empty and meaningless videos?
 
 ``python -m experiments.trajectory_gate`` prints, per kind of clip and of damage, the range of confidences
-and the cosines that go with them: the measurement behind ``fastvmt.metrics.scorers.SURE``.
+and the cosines that go with them: the measurement behind ``fastvmt.metrics.scorers.SURE_OBJECT`` and ``SURE_CAMERA``.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from fastvmt.metrics.consistency import consistency
 from fastvmt.metrics.encoder import ClipEncoder
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
 from fastvmt.metrics.motion_fidelity import score_motion
-from fastvmt.metrics.scorers import BUILDERS, COLUMNS, SURE
+from fastvmt.metrics.scorers import BUILDERS, COLUMNS, SURE_OBJECT, Sample
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.scores import NoScores, Scores
 from fastvmt.trackers.dis import DisTracker
@@ -114,19 +114,17 @@ def test_a_trajectory_that_was_not_really_measured_is_not_scored(scores: Scores)
     clip, empty = render(scene, 96), render(replace(scene, objects=(), poses=()), 96)
     truth = sample(scene)[1]
     noise = np.random.default_rng(0).integers(0, 256, clip.frames_THWC.shape).astype(np.uint8)
-    cosines, confidences = {}, {}
-    for name, frames in {"blob": smeared(clip, empty, 8.0), "empty": empty.frames_THWC, "noise": noise}.items():
-        video = Video(torch.from_numpy(frames), 8.0)
-        found = scores.scorers["trajectory"].score(_sample(video, truth, scene))
-        cosines[name], confidences[name] = found["trajectory_cosine"], found["trajectory_confidence"]
-    assert confidences["blob"] > SURE and cosines["blob"] > 0.9
-    for name in ("empty", "noise"):
-        assert confidences[name] < SURE and math.isnan(cosines[name])
+    videos = {"clean": clip.frames_THWC, "empty": empty.frames_THWC, "noise": noise}
+    videos["lost blob"] = smeared(clip, empty, 8.0)  # its measured path would give a cosine of -0.7
+    for name, frames in videos.items():
+        found = scores.scorers["trajectory"].score(_sample(Video(torch.from_numpy(frames), 8.0), truth, scene))
+        if name == "clean":
+            assert found["trajectory_confidence"] > SURE_OBJECT and found["trajectory_cosine"] > 0.97
+        else:
+            assert found["trajectory_confidence"] < SURE_OBJECT and math.isnan(found["trajectory_cosine"])
 
 
-def _sample(video: Video, truth: Truth, scene: Scene) -> Any:
-    from fastvmt.metrics.scorers import Sample
-
+def _sample(video: Video, truth: Truth, scene: Scene) -> Sample:
     return Sample(video, None, scene.caption, truth, scene.category)
 
 
