@@ -53,9 +53,7 @@ def run_case(
         reference = backbone.encode(case.reference)
         text, null_text = backbone.embed(case.prompt), backbone.embed("")
         negative = backbone.embed(case.negative_prompt)
-    job = Job(
-        backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, on_iteration=on_iteration
-    )
+    job = Job(backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, on_iteration=on_iteration)
     with watch.stage("denoise"), method.session(job):
         latents = denoise(
             method.start(job, noise), sigmas, partial(method.velocity, job), partial(method.before_step, job), on_step

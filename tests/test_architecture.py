@@ -17,7 +17,7 @@ CHAIN = ("types", "settings", "motion", "guidance", "methods", "engine", "main")
 LEAVES: dict[str, set[str]] = {
     "types": set(), "settings": set(), "stopwatch": set(), "cache": set(), "world": set(),
     "motion": {"types", "settings"}, "guidance": {"types", "settings"},
-    "backbones": {"types", "torchvision_ops"}, "trackers": {"types", "settings", "torchvision_ops"},
+    "backbones": {"types", "torchvision_ops"}, "trackers": {"types", "settings", "torchvision_ops", "cache"},
     "sampling": {"types", "settings", "backbones"},
 }  # fmt: skip
 """Everything of fastvmt that a low unit may import beside itself."""

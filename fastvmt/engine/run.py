@@ -19,7 +19,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.engine.callbacks import CaseFiles, RunFile
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, UserError, construct, make_plan
+from fastvmt.engine.plan import Plan, UserError, construct, make_plan, make_tracker
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.record import config_hash, mean_scores, slug
 from fastvmt.engine.tables import plan_table, score_table
@@ -66,7 +66,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     cfg, folder = plan.cfg, Path(plan.cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    scores: Scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     backbone = construct(cfg.backbone, "backbone")
     key = config_hash(cfg)
     cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
