@@ -187,7 +187,7 @@ def dynamic_fidelity(rows_N: Tensor, columns_M: Tensor, speed_N: Tensor, speed_M
 
     Example:
         >>> best = torch.tensor([1.0, 0.0])  # one track agrees, one does not
-        >>> dynamic_fidelity(best, best, torch.tensor([0.008, 0.002]), torch.tensor([0.008, 0.002]))
+        >>> round(dynamic_fidelity(best, best, torch.tensor([0.008, 0.002]), torch.tensor([0.008, 0.002])), 3)
         0.8
     """
     generated, reference = speed_N.clamp_max(FAST), speed_M.clamp_max(FAST)
