@@ -14,9 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import Benchmark, SingleClip
+from fastvmt.cache import TensorCache
 from fastvmt.config import Config
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window
+from fastvmt.trackers.base import Tracker
+from fastvmt.trackers.cached import CachedTracker
 
 
 class UserError(Exception):
@@ -48,6 +51,12 @@ def construct(node: DictConfig, group: str, **extra: Any) -> Any:
         return instantiate(node, _convert_="object", **extra)
     except InstantiationException as error:
         raise UserError(str(error.__cause__ or error)) from error
+
+
+def make_tracker(cfg: DictConfig) -> Tracker:
+    """The chosen tracker; its tracks are kept below ``cache_dir``."""
+    tracker: Tracker = construct(cfg.tracker, "tracker")
+    return tracker if cfg.cache_dir is None else CachedTracker(tracker, TensorCache(Path(cfg.cache_dir) / "tracks"))
 
 
 def check_keys(cfg: DictConfig) -> None:

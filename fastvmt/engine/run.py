@@ -20,7 +20,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.engine.callbacks import CaseFiles, RunFile
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, UserError, construct, make_plan
+from fastvmt.engine.plan import Plan, UserError, construct, make_plan, make_tracker
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.record import config_hash, mean_scores, slug
 from fastvmt.engine.tables import lost_table, mean_table, plan_table, score_table
@@ -74,7 +74,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     cfg, folder = plan.cfg, Path(plan.cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    scores: Scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     start = time.perf_counter()
     backbone = construct(cfg.backbone, "backbone")
     load_seconds = time.perf_counter() - start
