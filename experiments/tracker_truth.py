@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from fastvmt.backbones.layout import Layout, read_layout
-from fastvmt.benchmarks import WorldBenchmark, truth_of
+from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.benchmarks.world import truth_of
 from fastvmt.engine.record import Record, provenance, write_json
 from fastvmt.metrics.motion_fidelity import scores_of_tracks, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
