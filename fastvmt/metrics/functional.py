@@ -162,6 +162,11 @@ def motion_fidelity(
         raise ValueError(f"diagonal={diagonal} must be above 0")
     a = steps(generated_NT2, generated_visible_NT, diagonal, jitter)
     b = steps(reference_MT2, reference_visible_MT, diagonal, jitter)
+    return scores_of_steps(a, b)
+
+
+def scores_of_steps(a: Steps, b: Steps) -> MotionScores:
+    """:func:`motion_fidelity` of generated (a) and reference (b) tracks that were split into steps."""
     if len(a.speed_N) == 0 or len(b.speed_N) == 0:
         rows, columns = torch.full_like(a.speed_N, -torch.inf), torch.full_like(b.speed_N, -torch.inf)
     else:
