@@ -20,16 +20,19 @@ from fastvmt.engine.record import mean_scores, slug
 from fastvmt.engine.run import run
 
 LOG = Path(__file__).parent / "results" / "tuning.jsonl"
-CASES = 4
+CASES = 8
 CANDIDATES: list[list[str]] = [
     ["method=none"],
     [],
-    ["guidance.fraction=0.5"],
-    ["guidance.block=5"],
     ["window=dense"],
-    ["window.l=7", "window.sf=4"],
-    ["guidance.lr=0.01", "guidance.lr_end=0.01", "guidance.fraction=0.5"],
+    ["guidance.lr=0.03", "guidance.lr_end=0.03"],
+    ["guidance.fraction=0.5"],
+    ["window.tau=8"],
+    ["window.l=7"],
+    ["window.sf=4"],
     ["guidance.reference_noise=0.3"],
+    ["guidance.block=5"],
+    ["guidance.iterations=12", "skip.delta=3"],
 ]
 
 

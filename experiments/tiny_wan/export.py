@@ -21,7 +21,7 @@ from rich.progress import track
 
 from experiments.tiny_wan.dit import build
 from experiments.tiny_wan.text import MAX_TOKENS
-from fastvmt.metrics.encoder import OpenClipEncoder
+from fastvmt.metrics.encoder import ClipEncoder
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 Clips = NDArray[np.uint8]
@@ -66,7 +66,7 @@ def generate(folder: Path, prompts: list[str], cfg: DictConfig) -> Clips:
 
 def judge(clips: Clips, pairs: list[tuple[str, str]], clip_folder: Path) -> dict[str, float]:
     """Tiny-clip's top-1 of object and background over all 16 x 6 captions, mean over a clip's frames."""
-    encoder = OpenClipEncoder(clip_folder)
+    encoder = ClipEncoder(clip_folder)
     options = [(o, b) for o in OBJECTS for b in BACKGROUNDS]
     text = encoder.encode_text([canonical_caption([o], b) for o, b in options])
     hits = []
