@@ -186,6 +186,7 @@ def plan(*overrides: str) -> Plan:
 def test_presets_fit_the_embedded_model(option: str) -> None:
     method = plan(f"method={option}").method
     assert isinstance(method, ReleasedFastVMT)
+    assert method.name == option
     assert method.window == Window()
 
 
