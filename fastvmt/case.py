@@ -38,16 +38,17 @@ def run_case(
     *,
     on_step: Callable[[int], None] | None = None,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
+    watch: Stopwatch | None = None,
 ) -> TransferResult:
     """Generate the video of ``case``. The reference must have the backbone's frames and size.
 
     The same case, seed and settings give the same video; the start noise depends on ``case.seed``
-    alone, so that methods can be compared on it.
+    alone, so that methods can be compared on it. ``watch`` brings meters of memory and energy along.
     """
     warn_unknown(backbone, case.prompt)
     backbone.passes = PassCounter()
     noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
-    watch = Stopwatch(noise.device)
+    watch = watch or Stopwatch(noise.device)
     sigmas = sigma_schedule(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
     with watch.stage("encode"):
         reference = backbone.encode(case.reference)
@@ -55,7 +56,7 @@ def run_case(
         negative = backbone.embed(case.negative_prompt)
     job = Job(
         backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, noise=noise,
-        on_iteration=on_iteration,
+        on_iteration=on_iteration, case=case,
     )  # fmt: skip
     with watch.stage("denoise"), method.session(job):
         latents = denoise(

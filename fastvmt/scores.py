@@ -1,19 +1,21 @@
-"""The scores of one result, side by side."""
+"""The scores of one result, side by side: which ones is a list in the configuration."""
 
 from __future__ import annotations
 
 import math
-from importlib import resources
-from pathlib import Path
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-from fastvmt.metrics.encoder import OpenClipEncoder
-from fastvmt.metrics.motion_fidelity import score_motion
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.trajectory import trajectory_cosine
+from fastvmt.metrics.judges import Judges
+from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
+from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
-from fastvmt.types import TransferResult
-from fastvmt.world.scene import sprite
-from fastvmt.world.vocabulary import OBJECTS, named
+from fastvmt.types import TransferResult, Truth, Video
+
+ON_MISSING = ("error", "skip")
+PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
 
 
 class NoScores:
@@ -25,38 +27,109 @@ class NoScores:
     def __call__(self, result: TransferResult) -> dict[str, float]:
         return {}
 
+    def score(
+        self, video: Video, reference: Video | None, prompt: str, truth: Truth | None = None, category: str = ""
+    ) -> dict[str, float]:
+        return {}
+
+    def provenance(self, video: Video | None = None) -> dict[str, Any]:
+        return {}
+
 
 class Scores:
-    """Motion fidelity against the reference and, where it is known, its true motion; CLIP scores.
+    """The scores that ``names`` lists, each by itself; everything is loaded when this is made.
 
     Videos are scored in memory, before they are encoded. Missing values are NaN.
     """
 
-    def __init__(self, tracker: Tracker, clip: dict[str, str]) -> None:
-        model = clip["model"]
-        shipped = Path(str(resources.files("fastvmt"))) / "models" / model
-        self.tracker = tracker
-        self.encoder = OpenClipEncoder(shipped if shipped.is_dir() else model)
-        self.text = TextSimilarity(self.encoder)
-        self.temporal = TemporalConsistency(self.encoder)
+    def __init__(
+        self,
+        tracker: Tracker,
+        names: Sequence[str],
+        clip: Mapping[str, Any],
+        weights: Mapping[str, str | None] | None = None,
+        vbench_compat: bool = False,
+        on_missing: str = "error",
+        device: str = "cpu",
+    ) -> None:
+        """See ``conf/metrics/default.yaml``.
+
+        Raises ``ValueError`` for an unknown name or setting, and ``MissingWeightsError`` for absent
+        weights unless ``on_missing`` is ``skip``, which warns and leaves their columns NaN.
+        """
+        unknown = [name for name in names if name not in BUILDERS]
+        if unknown:
+            raise ValueError(f"metrics.names has {unknown[0]!r}, which is none of {', '.join(BUILDERS)}")
+        if on_missing not in ON_MISSING:
+            raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
+        self.tracker, self.on_missing = tracker, on_missing
+        self.vbench_compat = vbench_compat
+        judges = Judges(clip, weights or {}, vbench_compat, device)
+        self.scorers: dict[str, Scorer] = {}
+        missing: dict[str, MissingWeightsError] = {}
+        for name in dict.fromkeys(names):
+            try:
+                self.scorers[name] = BUILDERS[name](judges, tracker)
+            except MissingWeightsError as error:
+                missing[name] = error
+                self.scorers[name] = left_out(name, error)
+        self._report(missing)
+
+    def _report(self, missing: Mapping[str, MissingWeightsError]) -> None:
+        """Everything that is missing at once, as an error or as a warning."""
+        by_cause: dict[str, list[str]] = {}
+        for name, error in missing.items():
+            by_cause.setdefault(str(error), []).append(name)
+        message = "\n".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
+        if missing and self.on_missing == "error":
+            raise MissingWeightsError(f"weights are missing for\n{message}")
+        if missing:
+            warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
 
     def __call__(self, result: TransferResult) -> dict[str, float]:
-        """Score names to values."""
-        case, video = result.case, result.video
-        motion = score_motion(video, case.reference, self.tracker)
-        trajectory = math.nan
-        if case.truth is not None:
-            sprites = [sprite(name) for name in named(case.prompt, OBJECTS)]
-            trajectory = trajectory_cosine(video, case.truth, case.category, sprites, self.tracker).cosine
-        return {
-            "motion_fidelity": motion.fidelity,
-            "motion_fidelity_dynamic": motion.dynamic,
-            "trajectory_cosine": trajectory,
-            "text_similarity": self.text.score(video, case.prompt),
-            "temporal_consistency": self.temporal.score(video),
-            "static_fraction": motion.static_generated,
-            "static_fraction_reference": motion.static_reference,
-            "speed": motion.speed_generated,
-            "speed_reference": motion.speed_reference,
-            "coverage": motion.coverage_generated,
+        """Score columns to values."""
+        case = result.case
+        return self.score(result.video, case.reference, case.prompt, case.truth, case.category)
+
+    def score(
+        self, video: Video, reference: Video | None, prompt: str, truth: Truth | None = None, category: str = ""
+    ) -> dict[str, float]:
+        """Score columns to values, for a video from anywhere.
+
+        Args:
+            reference: the clip whose motion the video should follow, of the same frame size; None leaves
+                motion fidelity NaN. The longer of the two is cut.
+            truth: the reference's true motion, and with it the world's ``category``; None leaves the
+                trajectory NaN.
+
+        Raises ``ValueError`` for videos that a score cannot take (sizes that differ, too few frames).
+        """
+        sample = Sample(video, reference, prompt, truth, category)
+        columns: dict[str, float] = {}
+        for scorer in self.scorers.values():
+            columns |= scorer.score(sample)
+        return columns
+
+    def provenance(self, video: Video | None = None) -> dict[str, Any]:
+        """Per score what computed it, and what all share; plain values, for ``result.json``."""
+        shared: dict[str, Any] = {
+            "scored_from": "memory",
+            "vbench_compat": self.vbench_compat,
+            "versions": {package: installed(package) for package in PACKAGES},
         }
+        if video is not None:
+            shared |= {"frames": video.size[0], "size": list(video.size[1:]), "fps": video.fps}
+        return {"scores": {name: scorer.source for name, scorer in self.scorers.items()}, **shared}
+
+
+def left_out(name: str, error: MissingWeightsError) -> Scorer:
+    """A score whose weights are missing: its columns are NaN."""
+    return Scorer(lambda _: dict.fromkeys(COLUMNS[name], math.nan), {"missing": str(error)})
+
+
+def installed(package: str) -> str:
+    """The version of a package, if it is installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 import fastvmt
 from fastvmt.config import config_folder
+from fastvmt.cost.flops import Block
 from fastvmt.data.video import read_metadata, read_video
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
@@ -35,8 +36,11 @@ def job(random_wan: Path, tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_run_writes_every_file(job, tmp_path):
+def test_run_writes_every_file(job, tmp_path, capsys):
     scores = run(composed(*job))
+    printed = capsys.readouterr().out
+    for row in ("motion fidelity", "loop, seconds", "resident, gib", "energy, joules"):
+        assert row in printed
     out = tmp_path / "out"
     result = json.loads((out / "result.json").read_text())
     (case,) = result["cases"]
@@ -47,6 +51,18 @@ def test_run_writes_every_file(job, tmp_path):
     assert set(case["seconds"]) >= {"encode", "reference", "guide", "denoise", "decode", "total"}
     parts = sum(value for name, value in case["seconds"].items() if name != "total")
     assert case["seconds"]["total"] == pytest.approx(parts)
+    seconds, cost = case["seconds"], case["cost"]
+    loop = seconds["reference"] + seconds["guide"] + seconds["denoise"]
+    assert cost["seconds"]["loop"] == pytest.approx(loop) == pytest.approx(result["seconds"]["loop"])
+    assert cost["seconds"]["total"] == pytest.approx(seconds["total"])
+    assert cost["seconds"]["metrics"] > 0 and cost["seconds"]["save"] > 0 and result["load_seconds"] > 0
+    assert cost["memory_gib"]["resident"]["guide"] > 0.05 and cost["memory_gib"]["allocated"] is None
+    assert cost["energy"]["total"] is None and cost["energy"]["reason"]
+    block = Block(width=48, ffn=64, text_tokens=16)  # tests/conftest.py
+    assert cost["transformer_flops"]["forward"] == case["passes"]["block_forwards"] * block.forward(5 * 6 * 6)
+    assert result["costs"]["loop_seconds"]["n"] == result["costs"]["resident_gib"]["n"] == 1
+    assert result["costs"]["allocated_gib"] == {"mean": None, "std": None, "seed_std": None, "n": 0, "missing": 1}
+    assert result["lost"] == []
     assert len(result["backbone"]["weights_sha256"]) == 64
     assert result["versions"]["torch"] and result["hardware"]["cpus"]
     tags = read_metadata(folder / "generated.mp4")

@@ -1,43 +1,43 @@
-"""CLIP scores with known vectors, the state that all metrics share, and a tiny CLIP from disk."""
+"""CLIP scores with known vectors, and the state that all metrics share."""
 
 from __future__ import annotations
 
 import json
 import math
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, multiprocessing
 from torch.nn.functional import normalize
 
-import fastvmt.torchvision_ops  # noqa: F401  before open_clip and torchmetrics, which import torchvision
-from fastvmt.metrics.encoder import OpenClipEncoder
+import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
+from fastvmt.metrics.consistency import BackgroundConsistency
+from fastvmt.metrics.flicker import TemporalFlickering
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
 from fastvmt.metrics.motion_fidelity import MotionFidelity
+from fastvmt.metrics.per_video import PerVideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.types import Video
 
-open_clip = pytest.importorskip("open_clip")
-
-TINY = {
-    "embed_dim": 16,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
+LONG = "red as a rose"
 
 
 class ColourEncoder:
-    """Frames embed as their mean colour, prompts as the colour they name."""
+    """Frames embed as their mean colour, prompts as the colour they begin with."""
+
+    provenance = {"id": "colour"}
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
         return normalize(frames_TCHW.float().mean((2, 3)), dim=-1)
 
     def encode_text(self, prompts: list[str]) -> Tensor:
-        return torch.stack([torch.eye(3)[["red", "green", "blue"].index(prompt)] for prompt in prompts])
+        return torch.stack([torch.eye(3)[["red", "green", "blue"].index(prompt.split()[0])] for prompt in prompts])
+
+    def truncates(self, prompt: str) -> bool:
+        return prompt == LONG
 
 
 def colours(*rgb: tuple[int, int, int]) -> Video:
@@ -55,6 +55,19 @@ def test_exact_means() -> None:
     steady = TemporalConsistency(ColourEncoder())
     steady.update([video], [0])
     assert float(steady.compute()) == pytest.approx((0 + 1 / math.sqrt(2)) / 2)
+
+
+def test_scale_and_prompts_that_are_too_long() -> None:
+    video = colours((255, 0, 0), (0, 255, 0))
+    metric = TextSimilarity(ColourEncoder(), scale=100)
+    with pytest.warns(UserWarning, match="reads only the start"):
+        metric.update([video, video, video], ["red", LONG, LONG], [0, 1, 2])
+    assert metric.per_sample()[1].tolist() == pytest.approx([50, 50, 50])
+    assert int(metric.n_truncated) == 2
+    with pytest.raises(ValueError, match=r"metrics\.clip\.scale=0"):
+        TextSimilarity(ColourEncoder(), scale=0)
+    with pytest.warns(UserWarning, match="all black"):
+        TextSimilarity(ColourEncoder()).score(colours((0, 0, 0), (0, 0, 0)), "red")
 
 
 def test_frozen_video_is_consistent_and_scale_does_not_matter() -> None:
@@ -103,63 +116,52 @@ def test_repeats_count_once_and_state_can_be_reset_and_pickled() -> None:
     assert set(collection.compute()) == {"a", "b"}
 
 
+def test_frames_can_be_pooled_as_the_official_tool_does() -> None:
+    metric = BackgroundConsistency(None, pool="frames")
+    with pytest.warns(UserWarning, match="left out"):
+        metric.record([1.0, 0.25, math.nan], [0, 1, 2], [2.0, 4.0, 9.0])
+    assert float(metric.compute()) == pytest.approx((2 * 1 + 4 * 0.25) / 6)
+    each = BackgroundConsistency(ColourEncoder(), pool="frames")
+    videos = [colours((255, 0, 0), (0, 255, 0)), colours((255, 0, 0), (255, 0, 0), (255, 0, 0))]
+    each.update(videos, [0, 1])
+    assert float(each.compute()) == pytest.approx((0 + 1 + 1) / 3)  # the mean over all frames after the first
+    with pytest.raises(ValueError, match="pool='cases'"):
+        BackgroundConsistency(None, pool="cases")
+
+
+VIDEOS = [colours((255, 0, 0), (0, 255, k)) for k in range(0, 250, 50)] + [colours((9, 0, 0), (9, 0, 0), (0, 9, 0))]
+
+
+def score_shard(cases: list[int]) -> dict[str, float]:
+    """Means of several metrics after an update with some of ``VIDEOS``; case 3 has no prompt."""
+    videos = [VIDEOS[i] for i in cases]
+    text = TextSimilarity(ColourEncoder())
+    plain: list[PerVideoMetric] = [
+        TemporalConsistency(ColourEncoder()), BackgroundConsistency(ColourEncoder(), pool="frames"),
+        TemporalFlickering(),
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text.update(videos, ["" if i == 3 else LONG for i in cases], cases)
+    for metric in plain:
+        metric.update(videos, cases)
+    means = {type(metric).__name__: float(metric.compute()) for metric in (text, *plain)}
+    assert int(text.n_truncated) == sum(i != 3 for i in cases)
+    return means
+
+
 def _worker(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     metric = MotionFidelity(tracker=None)
     shards = {0: ([0.0, 0.3, 0.6], [0, 2, 4]), 1: ([0.9, 0.0], [1, 0])}  # uneven, case 0 twice
     metric.record(*shards[rank])
-    Path(folder, f"{rank}.json").write_text(json.dumps(float(metric.compute())))
+    means = {"MotionFidelity": float(metric.compute())} | score_shard([[0, 2, 3, 5], [1, 4, 0]][rank])
+    Path(folder, f"{rank}.json").write_text(json.dumps(means))
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_agree_with_one(tmp_path: Path) -> None:
     multiprocessing.start_processes(_worker, args=(str(tmp_path),), nprocs=2, start_method="fork")  # no imports anew
-    values = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    assert values == pytest.approx([(0.0 + 0.3 + 0.6 + 0.9) / 4] * 2)
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random CLIP in open_clip's folder layout."""
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    model = open_clip.model.CLIP(**TINY)
-    save_file(
-        {key: value.contiguous() for key, value in model.state_dict().items()},
-        folder / "open_clip_model.safetensors",
-    )
-    preprocess = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28]}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": preprocess}))
-    return folder
-
-
-def test_clip_from_a_folder(clip_folder: Path) -> None:
-    encoder = OpenClipEncoder(clip_folder)
-    torch.manual_seed(0)
-    original = open_clip.model.CLIP(**TINY).eval()
-    tokens = open_clip.get_tokenizer("ViT-B-32")(["a dog on grass"])
-    expected = normalize(original.encode_text(tokens), dim=-1)
-    assert torch.allclose(encoder.encode_text(["a dog on grass"]), expected, atol=1e-5)  # its weights, not random ones
-    frames = torch.randint(0, 256, (70, 3, 40, 60), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    rows = encoder.encode_images(frames)
-    assert rows.shape == (70, 16)
-    assert torch.allclose(rows.norm(dim=-1), torch.ones(70), atol=1e-5)
-    assert torch.allclose(rows[66:67], encoder.encode_images(frames[66:67]), atol=1e-5)
-    with pytest.raises(ValueError, match="uint8"):
-        encoder.encode_images(frames.float())
-
-
-def test_long_prompts_keep_the_end_token(clip_folder: Path) -> None:
-    tokenizer = OpenClipEncoder(clip_folder).tokenizer
-    tokens = tokenizer(["dog " * 200])
-    assert tokens.shape == (1, 77)
-    assert tokens[0, -1] == tokenizer(["dog"])[0].max()
-
-
-@pytest.mark.parametrize("missing", ["open_clip_config.json", "open_clip_model.safetensors"])
-def test_missing_weights_are_refused(clip_folder: Path, tmp_path: Path, missing: str) -> None:
-    for path in clip_folder.iterdir():
-        if path.name != missing:
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(FileNotFoundError, match=rf"lacks {missing}.*metrics\.clip\.model"):
-        OpenClipEncoder(tmp_path)
+    alone = {"MotionFidelity": (0.0 + 0.3 + 0.6 + 0.9) / 4} | score_shard(list(range(len(VIDEOS))))
+    for rank in range(2):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == pytest.approx(alone)

@@ -173,3 +173,13 @@ def test_side_by_side() -> None:
         side_by_side([numbered(5), numbered(6)])
     with pytest.raises(ValueError, match="labels"):
         side_by_side([numbered(5)], ["a", "b"])
+
+
+@pytest.mark.parametrize("width", [32, 40, 48, 56, 72])
+def test_narrow_clips_are_read(tmp_path: Path, width: int) -> None:
+    """decord cannot copy frames of some small widths."""
+    video = Video(world_video().frames_THWC[:, :48, :width].contiguous(), 8.0)
+    write_video(tmp_path / "a.mp4", video)
+    back = read_video(tmp_path / "a.mp4")
+    assert back.size == (9, 48, width)
+    assert (back.frames_THWC.float() - video.frames_THWC.float()).abs().mean() < 4

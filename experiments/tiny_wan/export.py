@@ -42,9 +42,9 @@ def write_model(cfg: DictConfig, folder: Path) -> dict[str, float]:
     vocabulary = {"objects": list(OBJECTS), "backgrounds": list(BACKGROUNDS)}
     (folder / "vocabulary.json").write_text(json.dumps(vocabulary, indent=1))
     return {
-        "parameters_m": sum(p.numel() for p in model.parameters()) / 1e6,
-        "steps": training.step_count,
-        "minutes": training.seconds / 60,
+        "parameters_m": sum(p.numel() for m in (model.transformer, model.text_encoder) for p in m.parameters()) / 1e6,
+        "steps": training.step_count + cfg.earlier.steps,
+        "minutes": training.seconds / 60 + cfg.earlier.minutes,
     }
 
 
@@ -96,7 +96,8 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
 - **Data**: the moving-emoji world (`fastvmt/world`), rendered from seeds: {objects} objects, {backgrounds} backgrounds,
   captions that never name the motion. Sprites: Noto Color Emoji, SIL Open Font License 1.1.
 - **Training**: `python -m experiments.tiny_wan.vae`, then `.dit`, then `.export`. Autoencoder {vae_steps} steps in
-  {vae_minutes:.0f} min, transformer and text encoder {steps} steps in {minutes:.0f} min, on {hardware}.
+  {vae_minutes:.0f} min, transformer and text encoder {steps} steps in {minutes:.0f} min, on {hardware}. An auxiliary
+  loss told a middle block which object and which part of it each token shows; it is no part of the packed model.
 - **Autoencoder**: {psnr_mean:.1f} dB PSNR on {vae_clips} held-out clips (worst {psnr_worst:.1f} dB).
 - **Judged by tiny-clip**, {clips} clips without motion guidance: the object is right in {object_top1:.0%}, the
   background in {background_top1:.0%} ({sample_steps} steps, CFG {sample_cfg}, shift {sampling_shift}).
@@ -109,7 +110,8 @@ def write_card(folder: Path, cfg: DictConfig, facts: dict[str, float], vae: dict
     """README.md of the directory, from measured figures."""
     text = CARD.format(
         **facts, frames=cfg.frames, size=cfg.size, tokens="5 x 12 x 12", objects=len(OBJECTS),
-        backgrounds=len(BACKGROUNDS), vae_steps=vae["steps"], vae_minutes=vae["minutes"],
+        backgrounds=len(BACKGROUNDS), vae_steps=vae["steps"] + cfg.earlier.vae_steps,
+        vae_minutes=vae["minutes"] + cfg.earlier.vae_minutes,
         psnr_mean=vae["psnr_mean"], psnr_worst=vae["psnr_worst"], vae_clips=vae["clips"],
         hardware=f"{cfg.hardware or platform.machine()}", sample_steps=cfg.sample_steps, sample_cfg=cfg.sample_cfg,
         sampling_shift=cfg.sampling_shift, names=", ".join(OBJECTS), places=", ".join(BACKGROUNDS),

@@ -35,7 +35,7 @@ class Backbone(Protocol):
         """Objects and backgrounds that a small model knows, or None where the text encoder knows words at large."""
 
     def encode(self, video: Video) -> Tensor:
-        """Latents of a clip (the posterior's mean)."""
+        """Latents of a clip, or of a single frame as an image (the posterior's mean)."""
 
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
         """Frames (T, H, W, 3) float32 in [0, 1] of latents."""

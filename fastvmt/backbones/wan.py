@@ -96,7 +96,7 @@ class WanBackbone:
     @torch.no_grad()
     def encode(self, video: Video) -> Tensor:
         expected = (self.layout.frames, self.layout.height, self.layout.width)
-        if video.size != expected:
+        if video.size not in (expected, (1, *expected[1:])):  # a clip, or one frame as an image
             raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
         pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
         mean, std = self._statistics()

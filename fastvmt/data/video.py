@@ -79,6 +79,8 @@ def _decode_decord(path: Path) -> NDArray[np.uint8]:
         reader = decord.VideoReader(str(path), num_threads=1)
         return np.asarray(reader.get_batch(range(len(reader))).asnumpy(), np.uint8)
     except decord.DECORDError as error:  # its text is a C++ location and stack trace
+        if "from_size" in str(error):  # intact, but of a width whose rows decord pads and then cannot copy
+            return _decode_pyav(path)
         raise RuntimeError("decoding stopped before the end of the file") from error
 
 

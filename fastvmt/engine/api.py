@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct, make_plan
+from fastvmt.engine.plan import construct, make_plan, make_tracker
 from fastvmt.types import TransferResult
 
 
@@ -21,7 +21,7 @@ def transfer_clip(video: str | Path, prompt: str, overrides: Sequence[str]) -> T
         cfg = compose("config", overrides=list(overrides))
     cfg.video, cfg.prompt = str(video), prompt
     plan = make_plan(cfg)
-    scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     backbone = construct(cfg.backbone, "backbone")
     cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
     result = run_case(backbone, plan.method, plan.sampler, plan.cases[0], cache)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.motion_plot import plot_motion
-from fastvmt.engine.record import mean_scores, mean_seconds, provenance, write_json
+from fastvmt.engine.record import cost_summaries, mean_scores, mean_seconds, provenance, write_json
 from fastvmt.types import TransferResult, Video
 
 TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")
@@ -32,6 +34,7 @@ class CaseFiles(lightning.Callback):
         result: TransferResult | None = outputs["result"]
         if result is None:
             return
+        start = time.perf_counter()
         folder = module.case_folder(result.case)
         folder.mkdir(parents=True, exist_ok=True)
         self.videos(folder, result, module.key)
@@ -39,6 +42,7 @@ class CaseFiles(lightning.Callback):
         self.trace(folder / "trace.csv", result.trace)
         if result.learned:
             save_file(result.learned, folder / "learned.safetensors")
+        outputs["record"]["cost"]["seconds"]["save"] = time.perf_counter() - start
         write_json(folder / "case.json", outputs["record"])
 
     def videos(self, folder: Path, result: TransferResult, key: str) -> None:
@@ -72,11 +76,15 @@ class RunFile(lightning.Callback):
         content = {
             "scores": mean_scores(module.records),
             "seconds": mean_seconds(module.records),
+            "costs": {name: asdict(row) for name, row in cost_summaries(module.records).items()},
+            "gpu_at_start": module.gpu_at_start,
+            "load_seconds": module.load_seconds,
+            "lost": [asdict(lost) for lost in module.plan.cases.lost],
             "cases": module.records,
             "method": module.plan.method.name,
             "backbone": {"name": module.backbone.name, "weights_sha256": module.backbone.fingerprint},
             "config_hash": module.key,
             "config": OmegaConf.to_container(cfg, resolve=True, enum_to_str=True),
-            **provenance(),
+            **provenance(module.nvml),
         }
         write_json(Path(cfg.output_dir) / "result.json", content)

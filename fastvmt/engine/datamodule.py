@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import lightning
 import torch
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Sampler
 
+from fastvmt.benchmarks import Benchmark
 from fastvmt.types import TransferCase
 
 
 class CaseData(lightning.LightningDataModule):
     """One case per step; with several processes each case runs exactly once."""
 
-    def __init__(self, cases: Sequence[TransferCase]) -> None:
+    def __init__(self, cases: Benchmark) -> None:
         super().__init__()
         self.cases = cases
 

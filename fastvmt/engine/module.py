@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +15,11 @@ import torch
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
+from fastvmt.cost.account import CostAccount, peak
+from fastvmt.cost.flops import read_block, transformer_flops
+from fastvmt.cost.nvml import device_uuid, installed_library, open_nvml
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, finished, slug
+from fastvmt.engine.record import Record, case_key, finished, slug
 from fastvmt.scores import Scores
 from fastvmt.types import PassCounter, TransferCase, TransferResult
 
@@ -27,7 +31,12 @@ class TransferModule(lightning.LightningModule):
         super().__init__()
         self.plan, self.scores, self.cache, self.key = plan, scores, cache, key
         self.backbone = backbone
+        self.nvml, self.no_energy = open_nvml(device_uuid(backbone.device), installed_library())
+        self.gpu_at_start = None if self.nvml is None else self.nvml.state()
+        self.block = read_block(plan.cfg.backbone.path, plan.cfg.backbone.max_tokens)
         self.records: list[Record] = []
+        self.load_seconds: float | None = None
+        """Weights from disk to device."""
         self.on_step: Callable[[int], None] | None = None
         self.on_iteration: Callable[[dict[str, float]], None] | None = None
 
@@ -37,37 +46,46 @@ class TransferModule(lightning.LightningModule):
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Any]:
         """Run a case, or take the record of an earlier run. Returns ``record`` and ``result`` (or None)."""
-        record = finished(self.case_folder(case), self.key)
+        record = finished(self.case_folder(case), self.key, case)
         result = None
         if record is None:
-            result = self.run_transfer(case)
-            record = self.record_of(result)
+            result, cost = self.run_transfer(case)
+            record = self.record_of(result, cost)
         self.records.append(record)
         return {"record": record, "result": result}
 
-    def run_transfer(self, case: TransferCase) -> TransferResult:
-        """Generate the case's video."""
-        return run_case(
-            self.backbone, self.plan.method, self.plan.sampler, case, self.cache,
-            on_step=self.on_step, on_iteration=self.on_iteration,
-        )  # fmt: skip
+    def run_transfer(self, case: TransferCase) -> tuple[TransferResult, Record]:
+        """Generate the case's video; also what that cost."""
+        with CostAccount(self.backbone.device, self.nvml, self.no_energy) as account:
+            result = run_case(
+                self.backbone, self.plan.method, self.plan.sampler, case, self.cache,
+                on_step=self.on_step, on_iteration=self.on_iteration, watch=account.watch,
+            )  # fmt: skip
+        cost = account.report(frames=result.video.size[0])
+        cost["transformer_flops"] = self.block and transformer_flops(self.block, self.plan.layout.grid, result.passes)
+        return result, cost
 
-    def record_of(self, result: TransferResult) -> Record:
+    def record_of(self, result: TransferResult, cost: Record) -> Record:
         """The JSON record of a result, scores included."""
         case = result.case
+        start = time.perf_counter()
+        scores = self.scores(result)
+        cost["seconds"]["metrics"] = time.perf_counter() - start
         return {
             "id": case.id,
             "config": self.key,
+            "case": case_key(case),
             "prompt": case.prompt,
             "reference": case.reference_prompt or case.reference.name,
             "category": case.category,
             "seed": case.seed,
-            "scores": self.scores(result),
+            "scores": scores,
             "seconds": result.seconds,
             "passes": asdict(result.passes),
             "declared_passes": asdict(self.declared_passes()),
+            "cost": cost,
             "reference_cache": {"hits": self.cache.hits, "misses": self.cache.misses},
-            "peak_memory_gib": self.peak_memory(),
+            "peak_memory_gib": self.peak_memory(cost),
         }
 
     def declared_passes(self) -> PassCounter:
@@ -75,12 +93,11 @@ class TransferModule(lightning.LightningModule):
         sampler = self.plan.sampler
         return self.plan.method.budget(self.plan.layout, sampler.steps, sampler.cfg_scale)
 
-    def peak_memory(self) -> dict[str, float]:
-        """Peak allocated device memory, and the process' peak resident memory, in GiB."""
+    def peak_memory(self, cost: Record) -> dict[str, float]:
+        """The process' peak resident memory since it started and the case's peak in device tensors, GiB."""
         memory = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
-        if self.backbone.device.type == "cuda":
-            memory["device"] = torch.cuda.max_memory_allocated(self.backbone.device) / 2**30
-        return memory
+        allocated = peak(cost["memory_gib"], "allocated")
+        return memory if allocated is None else memory | {"device": allocated}
 
     def on_test_epoch_end(self) -> None:
         """Gather the records of all processes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout, read_layout
-from fastvmt.benchmarks import SingleClip
+from fastvmt.benchmarks import Benchmark, SingleClip
+from fastvmt.cache import TensorCache
 from fastvmt.config import Config
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window
-from fastvmt.types import TransferCase
+from fastvmt.trackers.base import Tracker
+from fastvmt.trackers.cached import CachedTracker
 
 
 class UserError(Exception):
@@ -35,7 +36,7 @@ class Plan:
     sampler: Sampler
     window: Window
     guidance: Guidance
-    cases: Sequence[TransferCase]
+    cases: Benchmark
 
 
 def construct(node: DictConfig, group: str, **extra: Any) -> Any:
@@ -50,6 +51,12 @@ def construct(node: DictConfig, group: str, **extra: Any) -> Any:
         return instantiate(node, _convert_="object", **extra)
     except InstantiationException as error:
         raise UserError(str(error.__cause__ or error)) from error
+
+
+def make_tracker(cfg: DictConfig) -> Tracker:
+    """The chosen tracker; its tracks are kept below ``cache_dir``."""
+    tracker: Tracker = construct(cfg.tracker, "tracker")
+    return tracker if cfg.cache_dir is None else CachedTracker(tracker, TensorCache(Path(cfg.cache_dir) / "tracks"))
 
 
 def check_keys(cfg: DictConfig) -> None:
@@ -76,7 +83,7 @@ def check_clip(cfg: DictConfig) -> None:
         raise UserError(f"video={cfg.video} does not exist")
 
 
-def make_cases(cfg: DictConfig, layout: Layout) -> Sequence[TransferCase]:
+def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     """The user's clip, or the chosen benchmark."""
     if cfg.video is None:
         return construct(cfg.benchmark, "benchmark", layout=layout, fps=cfg.backbone.fps, sample_seed=cfg.seed)

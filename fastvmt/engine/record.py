@@ -8,15 +8,19 @@ import os
 import platform
 import re
 import subprocess
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.cache import content_key
+from fastvmt.cost.account import loop_seconds, peak
+from fastvmt.cost.nvml import Nvml
+from fastvmt.statistics import Summary, summarise
+from fastvmt.types import TransferCase
 
 PACKAGES = ("fastvmt", "torch", "diffusers", "transformers", "lightning", "torchmetrics", "open_clip_torch", "numpy")
 NOT_RESULT = ("output_dir", "cache_dir", "dry", "logger", "trainer", "objective", "device", "experiment")
@@ -53,35 +57,75 @@ def write_json(path: Path, content: Record) -> None:
     os.replace(partial, path)
 
 
-def finished(folder: Path, key: str) -> Record | None:
+def case_key(case: TransferCase) -> str:
+    """Hash of what a case asks for: a manifest or a clip may change between runs under the same path."""
+    return content_key(
+        prompt=case.prompt, negative=case.negative_prompt, seed=case.seed, frames=case.reference.frames_THWC,
+        size=case.reference.size, fps=case.reference.fps,
+    )  # fmt: skip
+
+
+def finished(folder: Path, key: str, case: TransferCase) -> Record | None:
     """The record of a case that an earlier run with the same configuration completed."""
     file = folder / "case.json"
     if not file.exists():
         return None
     record: Record = json.loads(file.read_text())
-    return record if record["config"] == key else None
+    return record if record["config"] == key and record.get("case") == case_key(case) else None
+
+
+def score_column(records: list[Record], score: str) -> dict[str, float]:
+    """One score by case id; NaN where it is missing."""
+    values = {r["id"]: r["scores"].get(score) for r in records}
+    return {case_id: math.nan if value is None else float(value) for case_id, value in values.items()}
+
+
+def score_summaries(records: list[Record]) -> dict[str, Summary]:
+    """Every score over cases, seeds averaged within; scores that no case has are there with n = 0."""
+    names = dict.fromkeys(name for record in records for name in record["scores"])
+    return {name: summarise(score_column(records, name)) for name in names}
 
 
 def mean_scores(records: list[Record]) -> dict[str, dict[str, float | int]]:
-    """Mean, standard deviation and count of every score over cases; missing values are left out."""
-    names = dict.fromkeys(name for record in records for name in record["scores"])
-    table = {}
-    for name in names:
-        values = [r["scores"][name] for r in records if r["scores"].get(name) is not None]
-        values = [v for v in values if math.isfinite(v)]
-        if values:
-            table[name] = {"mean": float(np.mean(values)), "std": float(np.std(values)), "n": len(values)}
-    return table
+    """:func:`score_summaries` of the scores that some case has, as plain values."""
+    return {name: asdict(row) for name, row in score_summaries(records).items() if row.n}
+
+
+def seconds_column(records: list[Record], stage: str) -> dict[str, float]:
+    """Seconds of a stage by case id, also of ``loop`` (reference + guide + denoise); 0 where it did not run."""
+    if stage == "loop":
+        return {r["id"]: loop_seconds(r["seconds"]) for r in records}
+    return {r["id"]: r["seconds"].get(stage, 0.0) for r in records}
 
 
 def mean_seconds(records: list[Record]) -> dict[str, float]:
-    """Mean seconds per stage over cases."""
+    """Mean seconds per stage over cases, and of ``loop``."""
     names = dict.fromkeys(name for record in records for name in record["seconds"])
-    return {name: float(np.mean([r["seconds"].get(name, 0.0) for r in records])) for name in names}
+    return {name: summarise(seconds_column(records, name)).mean for name in (*names, "loop")}
 
 
-def provenance() -> Record:
-    """Versions, hardware and commit."""
+def peak_column(records: list[Record], kind: str) -> dict[str, float]:
+    """Peak GiB of one kind of memory by case id; NaN where it was not measured."""
+    peaks = {r["id"]: peak(r["cost"]["memory_gib"], kind) for r in records}
+    return {case_id: math.nan if value is None else value for case_id, value in peaks.items()}
+
+
+def energy_column(records: list[Record]) -> dict[str, float]:
+    """Joules of the whole generation by case id; NaN where they were not measured."""
+    totals = {r["id"]: r["cost"]["energy"]["total"] for r in records}
+    return {case_id: math.nan if value is None else value for case_id, value in totals.items()}
+
+
+def cost_summaries(records: list[Record]) -> dict[str, Summary]:
+    """Seconds of loop and total, peak memory by kind and joules, over cases; n = 0 is n/a."""
+    columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
+    columns |= {f"{kind}_gib": peak_column(records, kind) for kind in ("allocated", "reserved", "device", "resident")}
+    columns["energy_joules"] = energy_column(records)
+    return {name: summarise(column) for name, column in columns.items()}
+
+
+def provenance(nvml: Nvml | None = None) -> Record:
+    """Versions, hardware (with the GPU's state where NVML tells it) and commit."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -95,6 +139,12 @@ def provenance() -> Record:
     return {
         "versions": versions,
         "python": platform.python_version(),
-        "hardware": {"device": device, "threads": torch.get_num_threads(), "cpus": os.cpu_count()},
+        "hardware": {
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "cpus": os.cpu_count(),
+            "cuda": torch.version.cuda,
+            "gpu": None if nvml is None else nvml.state(),
+        },
         "commit": git.stdout.strip() or None,
     }

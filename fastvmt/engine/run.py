@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 import warnings
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from fastvmt.cache import TensorCache
 from fastvmt.engine.callbacks import CaseFiles, RunFile
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, UserError, construct, make_plan
+from fastvmt.engine.plan import Plan, UserError, construct, make_plan, make_tracker
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.record import config_hash, mean_scores, slug
-from fastvmt.engine.tables import plan_table, score_table
+from fastvmt.engine.tables import lost_table, mean_table, plan_table, score_table
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.scores import Scores
 
@@ -39,8 +40,15 @@ def run(cfg: DictConfig) -> dict[str, float]:
     console = Console()
     if cfg.dry:
         console.print(plan_table(plan))
+        print_lost(plan, console)
         return {}
     return execute(plan, console)
+
+
+def print_lost(plan: Plan, console: Console) -> None:
+    """The benchmark's references that were left out, if any."""
+    if plan.cases.lost:
+        console.print(lost_table(plan.cases.lost))
 
 
 def check_devices(cfg: DictConfig) -> None:
@@ -66,11 +74,14 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     cfg, folder = plan.cfg, Path(plan.cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    scores: Scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+    start = time.perf_counter()
     backbone = construct(cfg.backbone, "backbone")
+    load_seconds = time.perf_counter() - start
     key = config_hash(cfg)
     cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
     module = TransferModule(plan, backbone, scores, cache, key)
+    module.load_seconds = load_seconds
     trainer = lightning.Trainer(
         accelerator=cfg.trainer.accelerator,
         devices=cfg.trainer.devices,
@@ -96,6 +107,8 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     finally:
         wandb.finish()
     console.print(score_table(module.records))
+    console.print(mean_table(module.records))
+    print_lost(plan, console)
     console.print(
         f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)"
     )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.table import Table
 
+from fastvmt.benchmarks import Lost
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, mean_scores, mean_seconds
+from fastvmt.engine.record import Record, cost_summaries, score_summaries
+from fastvmt.statistics import Summary
 
 HEADLINE = ("motion_fidelity", "trajectory_cosine", "text_similarity", "temporal_consistency")
+SHOWN = 24
+"""Cases in the table; the files have all."""
 
 
 def plan_table(plan: Plan) -> Table:
@@ -16,6 +22,7 @@ def plan_table(plan: Plan) -> Table:
     table = Table(title="dry run: valid", show_header=False)
     rows = {
         "cases": str(len(plan.cases)),
+        "references left out": str(len(plan.cases.lost)),
         "method": plan.method.name,
         "backbone": f"{layout.name}, {layout.depth} blocks",
         "clip": f"{layout.frames} frames, {layout.height} x {layout.width}",
@@ -31,22 +38,49 @@ def plan_table(plan: Plan) -> Table:
 
 
 def score_table(records: list[Record]) -> Table:
-    """Headline scores and seconds per case, and their means."""
+    """Headline scores and seconds per case."""
     table = Table(title="scores (higher is better) and seconds")
     for column in ("case", "prompt", *HEADLINE, "seconds"):
         table.add_column(column.replace("_", "\n"), justify="left" if column in ("case", "prompt") else "right")
-    for record in records[:24]:
+    for record in records[:SHOWN]:
         values = [show(record["scores"].get(name)) for name in HEADLINE]
         table.add_row(record["id"], record["prompt"], *values, f"{record['seconds']['total']:.1f}")
-    if len(records) > 24:
-        table.add_row(f"... {len(records) - 24} more", *[""] * (len(HEADLINE) + 2))
-    means, seconds = mean_scores(records), mean_seconds(records)
-    table.add_section()
-    shown = [f"{means[name]['mean']:.3f} (n={means[name]['n']})" if name in means else "n/a" for name in HEADLINE]
-    table.add_row("mean", "", *shown, f"{seconds['total']:.1f}")
+    if len(records) > SHOWN:
+        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(HEADLINE) + 2))
+    return table
+
+
+def mean_table(records: list[Record]) -> Table:
+    """Means over cases: the scores, seconds of the guided loop and in total, peak memory, energy."""
+    rows = {name.replace("_", " "): row for name, row in score_summaries(records).items()}
+    for name, row in cost_summaries(records).items():
+        what, unit = name.rsplit("_", 1)
+        rows[f"{what}, {unit}"] = row
+    return summary_table("means over cases (seeds averaged within)", rows)
+
+
+def summary_table(title: str, rows: Mapping[str, Summary]) -> Table:
+    """One row per quantity with the number n of cases behind its mean."""
+    table = Table(title=title)
+    for column in ("", "mean", "std", "std over seeds", "n"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in rows.items():
+        table.add_row(name, show(row.mean), show(row.std), show(row.seed_std), str(row.n))
+    return table
+
+
+def lost_table(lost: Sequence[Lost]) -> Table:
+    """References that were left out, and why."""
+    table = Table(title=f"{len(lost)} references left out, {sum(row.cases for row in lost)} cases")
+    for column in ("reference", "cases", "reason"):
+        table.add_column(column)
+    for row in lost:
+        table.add_row(row.reference, str(row.cases), row.reason)
     return table
 
 
 def show(value: float | None) -> str:
-    """Three decimals, or n/a."""
-    return "n/a" if value is None or value != value else f"{value:.3f}"
+    """Three decimals below ten and one above, or n/a."""
+    if value is None or value != value:
+        return "n/a"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

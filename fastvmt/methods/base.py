@@ -15,7 +15,7 @@ from fastvmt.cache import TensorCache, content_key
 from fastvmt.sampling import add_noise, guided_velocity, seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
-from fastvmt.types import PassCounter
+from fastvmt.types import PassCounter, TransferCase
 
 Trace = list[dict[str, float]]
 
@@ -44,6 +44,8 @@ class Job:
     """What the method wants to use again with another prompt, by name; stored beside the video."""
     on_iteration: Callable[[dict[str, float]], None] | None = None
     """Called with every new trace row (progress bars)."""
+    case: TransferCase | None = None
+    """The clip, its caption and the prompt that the latents and embeddings were made from."""
 
     def record(self, row: dict[str, float]) -> None:
         self.trace.append(row)

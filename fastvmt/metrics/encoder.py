@@ -1,7 +1,9 @@
-"""Encoders of frames and prompts into one space: the protocol, and open_clip from a local folder."""
+"""Encoders of frames and prompts into one space: the protocol, CLIP from local files, and a memory."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
@@ -11,57 +13,119 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+from fastvmt.metrics.clip_weights import ARCHITECTURE, load_clip
+from fastvmt.metrics.preprocess import check_frames, vbench_clip
+from fastvmt.metrics.weights import locate
+
 BATCH = 64
 """Frames encoded at a time."""
+PREPROCESSING = ("pil", "vbench")
 
 
-class FrameEncoder(Protocol):
-    """Maps frames and prompts to unit vectors whose cosine says how well they fit."""
+class ImageEncoder(Protocol):
+    """Maps frames to unit vectors."""
+
+    provenance: dict[str, str]
+    """What it is: id, weights_sha256, preprocess, precision."""
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
         """uint8 RGB frames to float32 unit rows (T, D)."""
         ...
 
+
+class FrameEncoder(ImageEncoder, Protocol):
+    """Maps frames and prompts to unit vectors whose cosine says how well they fit."""
+
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Prompts to float32 unit rows (B, D)."""
         ...
 
+    def truncates(self, prompt: str) -> bool:
+        """Whether the prompt is longer than the encoder reads."""
+        ...
 
-class OpenClipEncoder:
-    """A CLIP model in open_clip's folder layout; nothing is downloaded, everything runs in float32."""
 
-    def __init__(self, path: str | Path, device: str = "cpu") -> None:
-        """Raises ``FileNotFoundError`` when a file of the folder is missing."""
-        folder = Path(path).expanduser()
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:  # open_clip would go on with random weights
-            raise FileNotFoundError(
-                f"CLIP folder {str(path)!r} lacks {', '.join(missing)}. It needs {' and '.join(FILES)}, as in the "
-                "Hugging Face repository timm/vit_base_patch32_clip_224.openai (about 600 MB, MIT licence). "
-                "Download it and set metrics.clip.model=<folder>."
-            )
-        name = f"local-dir:{folder}"
-        self.device = device
-        self.model, self.preprocess = open_clip.create_model_from_pretrained(name, device=device, precision="fp32")
-        self.model.eval()
-        self.tokenizer = open_clip.get_tokenizer(name)
+class ClipEncoder:
+    """A CLIP model from local files, in float32; see :func:`load_clip` for the forms it may have."""
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        device: str = "cpu",
+        preprocess: str = "pil",
+        architecture: str = ARCHITECTURE,
+        quick_gelu: bool | None = None,
+        source: str = "clip",
+    ) -> None:
+        """``preprocess``: ``pil`` is antialiased, as CLIP was published; ``vbench`` is VBench's (see there).
+
+        ``source`` names the entry of ``weights.SOURCES`` that an error about a missing file quotes.
+        """
+        if preprocess not in PREPROCESSING:
+            raise ValueError(f"metrics.clip.preprocess={preprocess!r} must be one of {', '.join(PREPROCESSING)}")
+        self.clip = load_clip(locate(source, path), device, architecture, quick_gelu)
+        self.device, self.preprocess = device, preprocess
+        self.transform = open_clip.image_transform(
+            self.clip.size, is_train=False, mean=self.clip.mean, std=self.clip.std, **self.clip.resize
+        )
+        self.provenance = {
+            "id": f"{Path(str(path)).name} ({self.clip.form})",
+            "weights_sha256": self.clip.sha256,
+            "preprocess": preprocess,
+            "precision": "float32",
+        }
 
     @torch.no_grad()
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
-        """See :class:`FrameEncoder`; resize and crop are antialiased, as the folder's configuration says."""
-        if frames_TCHW.dtype != torch.uint8 or frames_TCHW.ndim != 4 or frames_TCHW.shape[1] != 3:
-            raise ValueError(f"frames are uint8 (T, 3, H, W), got {frames_TCHW.dtype} {tuple(frames_TCHW.shape)}")
-        images = [Image.fromarray(frame) for frame in frames_TCHW.permute(0, 2, 3, 1).cpu().numpy()]
-        rows = [
-            self.model.encode_image(
-                torch.stack([self.preprocess(image) for image in images[i : i + BATCH]]).to(self.device)
-            )
-            for i in range(0, len(images), BATCH)
-        ]
+        """See :class:`ImageEncoder`."""
+        check_frames(frames_TCHW)
+        rows = [self.clip.encode_image(self.prepared(part).to(self.device)) for part in frames_TCHW.split(BATCH)]
         return normalize(torch.cat(rows).float(), dim=-1).cpu()
+
+    def prepared(self, frames_TCHW: Tensor) -> Tensor:
+        """Frames as the image tower expects them, float32."""
+        if self.preprocess == "vbench":
+            return vbench_clip(frames_TCHW, self.clip.size, self.clip.mean, self.clip.std)
+        images = frames_TCHW.permute(0, 2, 3, 1).cpu().numpy()
+        return torch.stack([self.transform(Image.fromarray(image)) for image in images])
 
     @torch.no_grad()
     def encode_text(self, prompts: list[str]) -> Tensor:
         """See :class:`FrameEncoder`; prompts longer than the context are cut and keep their end token."""
-        return normalize(self.model.encode_text(self.tokenizer(prompts).to(self.device)).float(), dim=-1).cpu()
+        tokens = self.clip.tokenizer(prompts, context_length=self.clip.context)
+        return normalize(self.clip.encode_text(tokens.to(self.device)).float(), dim=-1).cpu()
+
+    def truncates(self, prompt: str) -> bool:
+        """See :class:`FrameEncoder`: with twice the room, the tokens within the context would differ."""
+        context = self.clip.context
+        cut, whole = (self.clip.tokenizer([prompt], context_length=room) for room in (context, 2 * context))
+        return not torch.equal(cut, whole[:, :context])
+
+
+class RememberingEncoder:
+    """An encoder that keeps its last answers: scores that share it encode each video once."""
+
+    def __init__(self, encoder: FrameEncoder, videos: int = 4) -> None:
+        if videos < 1:
+            raise ValueError(f"videos={videos} must be at least 1")
+        self.encoder, self.videos = encoder, videos
+        self.provenance = encoder.provenance
+        self.rows: OrderedDict[str, Tensor] = OrderedDict()
+
+    def encode_images(self, frames_TCHW: Tensor) -> Tensor:
+        """See :class:`ImageEncoder`; a video is known by the digest of its shape and bytes."""
+        digest = hashlib.sha256(repr(tuple(frames_TCHW.shape)).encode())
+        digest.update(frames_TCHW.contiguous().cpu().numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in self.rows:
+            self.rows[key] = self.encoder.encode_images(frames_TCHW)
+        self.rows.move_to_end(key)
+        while len(self.rows) > self.videos:
+            self.rows.popitem(last=False)
+        return self.rows[key]
+
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        return self.encoder.encode_text(prompts)
+
+    def truncates(self, prompt: str) -> bool:
+        return self.encoder.truncates(prompt)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
+from torchmetrics.utilities import dim_zero_cat
 
+from fastvmt.metrics.frechet import hybrid
 from fastvmt.metrics.functional import MotionScores, motion_fidelity
 from fastvmt.metrics.per_video import PerVideoMetric
+from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import textured
 from fastvmt.types import Video
@@ -19,53 +24,174 @@ GRID = 20
 JITTER = 0.25
 """Noise of a tracked step in native pixels. The published rule, 3e-4 diagonals, is 0.29 pixels at 832 x 480
 but 0.04 in a 96-pixel clip, where sensor-like noise would then pass for motion."""
-COLUMNS = ("fidelity", "dynamic", "precision", "recall")
+DILATION = 5
+"""Pixels by which a foreground mask is widened: seeds on an object's border count as on it."""
+OURS = ("robust", "dynamic", "precision", "recall", "hybrid")
+"""Modes on tracks of textured points from three frames."""
+PUBLISHED = {"paper": 55, "compat_smm": 55, "compat_ditflow": 55, "compat_det": 50}
+"""Modes on a full grid of the first frame, and the grid's side."""
+MODES = (*OURS, *PUBLISHED)
+ALIGNMENTS = ("truncate", "linspace", "strict")
+BESIDE = tuple(f.name for f in fields(MotionScores))
+"""What the metric reports beside its value."""
 
 
-def seed_grid(height: int, width: int) -> Tensor:
-    """(GRID * GRID, 2) points (x, y), evenly spread with a margin of a 64th of the width."""
+def seed_grid(height: int, width: int, side: int = GRID) -> Tensor:
+    """(side * side, 2) points (x, y), evenly spread with a margin of a 64th of the width."""
     margin = width / 64
-    x = torch.linspace(margin, width - 1 - margin, GRID)
-    y = torch.linspace(margin, height - 1 - margin, GRID)
+    x = torch.linspace(margin, width - 1 - margin, side)
+    y = torch.linspace(margin, height - 1 - margin, side)
     return torch.cartesian_prod(y, x).flip(-1)
 
 
-def tracklets(video: Video, tracker: Tracker) -> Tracks:
-    """Tracks seeded on texture in the first, the middle and the last frame, followed both ways in time."""
+def seeds(video: Video, foreground_THW: Tensor | None = None) -> tuple[Tensor, bool]:
+    """Queries (t, x, y) on texture in the first, the middle and the last frame, and whether texture is low.
+
+    ``foreground_THW`` (bool) keeps those on the foreground, widened by 5 pixels. Raises ``ValueError``
+    for a video of one frame or a mask of another size.
+    """
     frames, height, width = video.size
     if frames < 2:
         raise ValueError(f"motion fidelity needs at least 2 frames, {video.name or 'the video'} has {frames}")
+    if foreground_THW is not None and tuple(foreground_THW.shape) != video.size:
+        raise ValueError(f"a foreground mask has the video's size {video.size}, got {tuple(foreground_THW.shape)}")
     grid = seed_grid(height, width)
-    queries = []
+    queries, any_low = [], False
     for t in sorted({0, frames // 2, frames - 1}):
-        keep, _ = textured(video.frames_THWC[t], grid)
+        keep, low = textured(video.frames_THWC[t], grid)
         points = grid[torch.from_numpy(keep)]
+        if foreground_THW is not None:
+            wide = max_pool2d(foreground_THW[t][None].float(), 2 * DILATION + 1, stride=1, padding=DILATION)[0] > 0
+            x, y = points.round().long().T
+            points = points[wide.cpu()[y, x]]
         queries.append(torch.cat([torch.full((len(points), 1), float(t)), points], 1))
-    return tracker.track(video.frames_THWC, torch.cat(queries))
+        any_low |= low
+    return torch.cat(queries), any_low
 
 
-def truncated(video: Video, frames: int) -> Video:
-    return Video(video.frames_THWC[:frames], video.fps, video.name)
+def tracklets(video: Video, tracker: Tracker, foreground_THW: Tensor | None = None) -> Tracks:
+    """Tracks of :func:`seeds`, followed both ways in time."""
+    return tracker.track(video.frames_THWC, seeds(video, foreground_THW)[0])
 
 
-def score_motion(generated: Video, reference: Video, tracker: Tracker) -> MotionScores:
-    """Motion fidelity of one pair; the longer video is cut to the length of the shorter.
+def grid_tracks(video: Video, tracker: Tracker, side: int) -> Tracks:
+    """Tracks of a full grid of ``side`` x ``side`` points of the first frame, as in published code."""
+    grid = seed_grid(*video.size[1:], side)
+    return tracker.track(video.frames_THWC, torch.cat([torch.zeros(len(grid), 1), grid], 1))
 
-    The reference must be the clip that the generator saw. Raises ``ValueError`` for unequal sizes.
-    """
+
+def thinned(tracks: Tracks, frames: int | None) -> Tracks:
+    """At most ``frames`` frames, evenly spaced; null keeps all."""
+    count = tracks.points_NT2.shape[1]
+    if frames is None or frames >= count:
+        return tracks
+    index = torch.linspace(0, count - 1, frames).round().long()
+    return Tracks(tracks.points_NT2[:, index], tracks.visible_NT[:, index])
+
+
+def aligned(generated: Video, reference: Video, how: str) -> tuple[Video, Video]:
+    """Two videos of one length: ``truncate`` the longer, thin it evenly (``linspace``), or refuse (``strict``)."""
+    counts = generated.size[0], reference.size[0]
+    if how not in ALIGNMENTS:
+        raise ValueError(f"alignment={how!r} must be one of {', '.join(ALIGNMENTS)}")
+    if how == "strict" and counts[0] != counts[1]:
+        raise ValueError(f"alignment=strict compares videos of one length, got {counts[0]} and {counts[1]} frames")
+    index = [
+        torch.linspace(0, count - 1, min(counts)).round().long() if how == "linspace" else torch.arange(min(counts))
+        for count in counts
+    ]
+    cut = [Video(v.frames_THWC[i], v.fps, v.name) for v, i in zip((generated, reference), index, strict=True)]
+    return cut[0], cut[1]
+
+
+def diagonal_of(generated: Video, reference: Video) -> float:
+    """The frame's diagonal in pixels; raises ``ValueError`` for videos of unequal size."""
     if generated.size[1:] != reference.size[1:]:
         raise ValueError(
             f"motion fidelity compares videos of one size, got {generated.size[1:]} (generated) and "
             f"{reference.size[1:]} (reference): score against the reference as it was prepared for the generator"
         )
-    frames = min(generated.size[0], reference.size[0])
-    a, b = (tracklets(truncated(video, frames), tracker) for video in (generated, reference))
-    diagonal = float(torch.tensor(generated.size[1:]).double().norm())
-    return motion_fidelity(a.points_NT2, b.points_NT2, a.visible_NT, b.visible_NT, diagonal, JITTER)
+    return float(torch.tensor(generated.size[1:]).double().norm())
+
+
+def scores_of_tracks(generated: Tracks, reference: Tracks, diagonal: float) -> MotionScores:
+    """:func:`fastvmt.metrics.functional.motion_fidelity` of tracks in pixels, with the tracker's noise."""
+    return motion_fidelity(
+        generated.points_NT2, reference.points_NT2, generated.visible_NT, reference.visible_NT, diagonal, JITTER
+    )
+
+
+def hybrid_of_tracks(generated: Tracks, reference: Tracks, diagonal: float) -> float:
+    """:func:`fastvmt.metrics.frechet.hybrid` of tracks in pixels, with the tracker's noise."""
+    return hybrid(
+        generated.points_NT2, reference.points_NT2, generated.visible_NT, reference.visible_NT, diagonal, JITTER
+    )
+
+
+def track_pair(
+    generated: Video,
+    reference: Video,
+    tracker: Tracker,
+    *,
+    frames: int | None = None,
+    alignment: str = "truncate",
+    foreground_THW: Tensor | None = None,
+) -> tuple[Tracks, Tracks, bool]:
+    """Tracks of two videos aligned in time, and whether one has little texture; see :func:`score_motion`."""
+    mine, theirs = aligned(generated, reference, alignment)
+    (own, low), (other, also_low) = seeds(mine), seeds(theirs, foreground_THW)
+    a, b = tracker.track(mine.frames_THWC, own), tracker.track(theirs.frames_THWC, other)
+    return thinned(a, frames), thinned(b, frames), low or also_low
+
+
+def score_motion(
+    generated: Video,
+    reference: Video,
+    tracker: Tracker,
+    *,
+    frames: int | None = None,
+    alignment: str = "truncate",
+    foreground_THW: Tensor | None = None,
+) -> MotionScores:
+    """Robust motion fidelity of one pair, by default over the length of the shorter video.
+
+    Args:
+        generated, reference: the reference must be the clip that the generator saw.
+        tracker: follows the points.
+        frames: score on at most so many evenly spaced frames (tracked in all): the chance level depends on it.
+        alignment: ``truncate``, ``linspace`` or ``strict``.
+        foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
+
+    Raises ``ValueError`` for unequal sizes, one frame, or an unknown alignment.
+    """
+    diagonal = diagonal_of(generated, reference)
+    a, b, low = track_pair(
+        generated, reference, tracker, frames=frames, alignment=alignment, foreground_THW=foreground_THW
+    )
+    return replace(scores_of_tracks(a, b, diagonal), low_texture=low)
+
+
+def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:
+    """A score of :mod:`fastvmt.metrics.published`, and the robust scores of the same tracks."""
+    diagonal = diagonal_of(generated, reference)
+    a, b = (grid_tracks(video, tracker, PUBLISHED[mode]) for video in (generated, reference))
+    if mode == "compat_det":
+        value = compat_det(a.points_NT2, b.points_NT2, *reference.size[1:])
+    else:
+        formula = {"paper": paper, "compat_smm": compat_smm, "compat_ditflow": compat_ditflow}[mode]
+        value = formula(a.points_NT2, b.points_NT2)
+    count = min(a.points_NT2.shape[1], b.points_NT2.shape[1])
+    first = [Tracks(tracks.points_NT2[:, :count], tracks.visible_NT[:, :count]) for tracks in (a, b)]
+    return value, scores_of_tracks(first[0], first[1], diagonal)
 
 
 class MotionFidelity(PerVideoMetric):
-    """Mean over videos of one column of :func:`score_motion`, see :class:`MotionScores`.
+    """Mean over videos of one mode of motion fidelity.
+
+    Modes: ``robust`` (the headline, with its ``precision`` and ``recall``), ``dynamic`` (weighted by
+    speed), ``hybrid`` (mixed with trajectory shapes), ``paper`` (as written) and ``compat_smm``,
+    ``compat_ditflow``, ``compat_det`` (as released). At most 1, higher is better. Never compare modes,
+    trackers or numbers of frames with each other.
 
     Example:
         >>> metric = MotionFidelity(tracker=None)
@@ -74,17 +200,49 @@ class MotionFidelity(PerVideoMetric):
         0.6
     """
 
-    def __init__(self, tracker: Tracker | None, column: str = "fidelity", **kwargs: Any) -> None:
+    beside: list[Tensor]
+    """Rows (index, fields of :class:`MotionScores`) of the videos scored by ``update``."""
+
+    def __init__(
+        self,
+        tracker: Tracker | None,
+        mode: str = "robust",
+        frames: int | None = None,
+        alignment: str = "truncate",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if column not in COLUMNS:
-            raise ValueError(f"column={column!r} of motion fidelity must be one of {', '.join(COLUMNS)}")
-        self.tracker = tracker
-        self.column = column
+        if mode not in MODES:
+            raise ValueError(f"mode={mode!r} of motion fidelity must be one of {', '.join(MODES)}")
+        if frames is not None and frames < 2:
+            raise ValueError(f"frames={frames} must be at least 2, or null for all frames")
+        self.tracker, self.mode, self.frames, self.alignment = tracker, mode, frames, alignment
+        self.add_state("beside", default=[], dist_reduce_fx="cat")
 
     def update(self, generated: Sequence[Video], references: Sequence[Video], index: Sequence[int]) -> None:
         """Track and score pairs of videos."""
+        results = [self.score(mine, theirs) for mine, theirs in zip(generated, references, strict=True)]
+        self.record([value for value, _ in results], index)
+        rows = [[i, *(getattr(s, name) for name in BESIDE)] for i, (_, s) in zip(index, results, strict=True)]
+        self.beside.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 1 + len(BESIDE)))
+
+    def score(self, generated: Video, reference: Video) -> tuple[float, MotionScores]:
+        """The value of one pair, and coverage, static fraction and speed beside it."""
         if self.tracker is None:
             raise ValueError("this MotionFidelity only records scores: give it a tracker to score videos")
-        pairs = zip(generated, references, strict=True)
-        scores = [score_motion(mine, theirs, self.tracker) for mine, theirs in pairs]
-        self.record([getattr(score, self.column) for score in scores], index)
+        if self.mode in PUBLISHED:
+            return score_published(generated, reference, self.tracker, self.mode)
+        diagonal = diagonal_of(generated, reference)
+        a, b, low = track_pair(generated, reference, self.tracker, frames=self.frames, alignment=self.alignment)
+        scores = replace(scores_of_tracks(a, b, diagonal), low_texture=low)
+        if self.mode == "hybrid":
+            return hybrid_of_tracks(a, b, diagonal), scores
+        return getattr(scores, "fidelity" if self.mode == "robust" else self.mode), scores
+
+    def report(self) -> dict[str, float]:
+        """Means over distinct videos of everything in :class:`MotionScores`; empty before ``update``."""
+        if len(self.beside) == 0:
+            return {}
+        rows = dim_zero_cat(self.beside)
+        distinct = {int(row[0]): row[1:] for row in rows.flip(0)}
+        return dict(zip(BESIDE, torch.stack(list(distinct.values())).nanmean(0).tolist(), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fastvmt.types import Video
+
 NAN_POLICIES = ("skip", "raise")
+POOLS = ("videos", "frames")
 
 
 class PerVideoMetric(Metric):
@@ -20,7 +24,8 @@ class PerVideoMetric(Metric):
 
     Distributed samplers repeat cases to fill the last batch: the index tells repeats apart. NaN marks
     a video whose score is undefined: it is kept, counted and left out of the mean, or refused with
-    ``nan_policy="raise"``.
+    ``nan_policy="raise"``. ``pool="frames"`` weighs each video by its ``weight``, so that long videos
+    count more, as some published tables do.
     """
 
     higher_is_better = True
@@ -29,21 +34,29 @@ class PerVideoMetric(Metric):
 
     value: list[Tensor]
     index: list[Tensor]
+    weight: list[Tensor]
     n_invalid: Tensor
     """NaN values recorded, repeats included."""
 
-    def __init__(self, nan_policy: str = "skip", **kwargs: Any) -> None:
+    def __init__(self, nan_policy: str = "skip", pool: str = "videos", **kwargs: Any) -> None:
         super().__init__(compute_with_cache=False, **kwargs)  # record() would not empty the cache
         if nan_policy not in NAN_POLICIES:
             raise ValueError(f"nan_policy={nan_policy!r} must be one of {', '.join(NAN_POLICIES)}")
-        self.nan_policy = nan_policy
+        if pool not in POOLS:
+            raise ValueError(f"pool={pool!r} must be one of {', '.join(POOLS)}")
+        self.nan_policy, self.pool = nan_policy, pool
         self.add_state("value", default=[], dist_reduce_fx="cat")
         self.add_state("index", default=[], dist_reduce_fx="cat")
+        self.add_state("weight", default=[], dist_reduce_fx="cat")
         self.add_state("n_invalid", default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def record(self, values: Sequence[float], index: Sequence[int]) -> None:
-        """Keep scores that were computed already, one per video, under the videos' indices."""
-        if len(values) != len(index):
+    def record(self, values: Sequence[float], index: Sequence[int], weights: Sequence[float] | None = None) -> None:
+        """Keep scores that were computed already, one per video, under the videos' indices.
+
+        ``weights`` (default 1 each) matter with ``pool="frames"`` only.
+        """
+        weights = [1.0] * len(values) if weights is None else weights
+        if not len(values) == len(index) == len(weights):
             raise ValueError(f"{len(values)} scores for {len(index)} indices: give one index per video")
         invalid = [i for i, value in zip(index, values, strict=True) if math.isnan(value)]
         if invalid and self.nan_policy == "raise":
@@ -53,21 +66,49 @@ class PerVideoMetric(Metric):
         if invalid:
             warnings.warn(f"{type(self).__name__} is undefined for videos {invalid}: left out", stacklevel=2)
         self.value.append(torch.tensor(values, dtype=torch.float64, device=self.device).reshape(-1))
+        self.weight.append(torch.tensor(weights, dtype=torch.float64, device=self.device).reshape(-1))
         self.index.append(torch.tensor(index, dtype=torch.int64, device=self.device).reshape(-1))
         self.n_invalid += len(invalid)
         self._update_count += 1  # else torchmetrics warns that nothing was recorded
 
     def per_sample(self) -> tuple[Tensor, Tensor]:
         """Distinct indices in ascending order and their values (the first recorded of each)."""
-        if len(self.value) == 0:
-            return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
-        value, index = dim_zero_cat(self.value), dim_zero_cat(self.index)
-        order = torch.argsort(index, stable=True)
-        index, value = index[order], value[order]
-        first = torch.ones_like(index, dtype=torch.bool)
-        first[1:] = index[1:] != index[:-1]
-        return index[first], value[first]
+        index, value, _ = self._distinct()
+        return index, value
 
     def compute(self) -> Tensor:
         """Mean over videos; NaN when no video has a score."""
-        return self.per_sample()[1].nanmean()
+        _, value, weight = self._distinct()
+        weight = weight * value.isfinite()
+        return (value.nan_to_num() * weight).sum() / weight.sum() if weight.sum() > 0 else value.new_tensor(math.nan)
+
+    def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Index, value and weight of distinct videos, by ascending index."""
+        if len(self.value) == 0:
+            nothing = torch.empty(0, dtype=torch.float64)
+            return nothing.long(), nothing, nothing
+        value, index, weight = dim_zero_cat(self.value), dim_zero_cat(self.index), dim_zero_cat(self.weight)
+        order = torch.argsort(index, stable=True)
+        index, value, weight = index[order], value[order], weight[order]
+        first = torch.ones_like(index, dtype=torch.bool)
+        first[1:] = index[1:] != index[:-1]
+        weight = weight if self.pool == "frames" else torch.ones_like(weight)
+        return index[first], value[first], weight[first]
+
+
+class VideoMetric(PerVideoMetric):
+    """A score that needs nothing but the video."""
+
+    @abstractmethod
+    def score(self, video: Video) -> float:
+        """The score of one video."""
+
+    def update(self, videos: Sequence[Video], index: Sequence[int]) -> None:
+        """Score videos; each weighs as many frames as it has after the first."""
+        self.record([self.score(video) for video in videos], index, [video.size[0] - 1.0 for video in videos])
+
+
+def need_frames(video: Video, least: int, what: str) -> None:
+    """Raises ``ValueError`` if a video is too short to be scored."""
+    if video.size[0] < least:
+        raise ValueError(f"{what} needs at least {least} frames, {video.name or 'the video'} has {video.size[0]}")

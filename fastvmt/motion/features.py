@@ -23,7 +23,8 @@ def motion_channels(motion_FSE: Tensor, share: float) -> Tensor:
     rows = motion_FSE.flatten(0, 1).double()
     _, vectors = torch.linalg.eigh(rows.T @ rows)
     count = max(1, round(share * rows.shape[1]))
-    return vectors[:, -1].abs().topk(count).indices.sort().values
+    strongest: Tensor = vectors[:, -1].abs().topk(count).indices
+    return strongest.sort().values
 
 
 def moft_loss(generated_FSE: Tensor, reference_FSE: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from fastvmt.motion.flow import at_least_float32
 def temporal_probability(q_FSND: Tensor, k_FSND: Tensor) -> Tensor:
     """(S, N, F, F) how much each position of frame i attends to the same position of frame j, over all j."""
     q_FSND, k_FSND = at_least_float32(q_FSND), at_least_float32(k_FSND)
-    return (torch.einsum("isnd,jsnd->snij", q_FSND, k_FSND) * q_FSND.shape[-1] ** -0.5).softmax(-1)
+    logits_SNFF: Tensor = torch.einsum("isnd,jsnd->snij", q_FSND, k_FSND) * q_FSND.shape[-1] ** -0.5
+    return logits_SNFF.softmax(-1)
 
 
 def strongest(probability_SNFF: Tensor, exclude_self: bool = False) -> tuple[Tensor, Tensor]:

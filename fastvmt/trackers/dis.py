@@ -12,13 +12,11 @@ from contextlib import contextmanager
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastvmt.trackers.base import Tracks
-
-Float = NDArray[np.float32]
+from fastvmt.trackers.base import Tracks, check_queries
+from fastvmt.trackers.chain import Float, flow_step, tracks_of
 
 SMOOTHING = 0.9
 """Standard deviation of the blur of enlarged frames, native pixels."""
@@ -48,37 +46,32 @@ class DisTracker:
             raise ValueError(f"side={side} must be at least 64: the flow needs patches. Set tracker.side=<value>")
         self.side = side
 
+    @property
+    def id(self) -> str:
+        return f"dis side={self.side} opencv={cv2.__version__}"
+
     def track(self, frames_THWC: Tensor, queries_N3: Tensor) -> Tracks:
         """Tracks of (t, x, y) queries; raises ``ValueError`` for fewer than two frames or a t outside them."""
-        frames = frames_THWC.cpu().numpy()
-        queries = queries_N3.cpu().numpy().astype(np.float32)
-        start = queries[:, 0].astype(np.int64)
-        if len(frames) < 2:
-            raise ValueError(f"tracking needs at least 2 frames, got {len(frames)}")
-        if len(start) and not (0 <= start.min() and start.max() < len(frames)):
-            raise ValueError(f"query frames must be in [0, {len(frames) - 1}], got {start.min()}..{start.max()}")
+        check_queries(frames_THWC, queries_N3)
         with one_thread():
-            grey = self._working_frames(frames)
-            ratio = np.array([grey.shape[2] / frames.shape[2], grey.shape[1] / frames.shape[1]], np.float32)
-            seeds = (queries[:, 1:] + 0.5) * ratio - 0.5
-            forward, backward = flows(grey, finest_scale=max(1, round(math.log2(ratio.max()))))
-            points, visible = chain(forward, backward, start, seeds)
-            past = chain(backward[::-1], forward[::-1], len(frames) - 1 - start, seeds)
-        before = np.arange(len(frames)) < start[:, None]
-        points = np.where(before[..., None], past[0][:, ::-1], points)
-        visible = np.where(before, past[1][:, ::-1], visible)
-        return Tracks(torch.from_numpy((points + 0.5) / ratio - 0.5), torch.from_numpy(visible))
+            grey = grey_frames(frames_THWC, self.side)
+            size = grey.shape[1], grey.shape[2]
+            ratio = max(size[0] / frames_THWC.shape[1], size[1] / frames_THWC.shape[2])
+            step = flow_step(*flows(grey, finest_scale=max(1, round(math.log2(ratio)))))
+            return tracks_of(frames_THWC, queries_N3, size, step)
 
-    def _working_frames(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Grey frames with even sides, the shorter one about ``side``; enlarged ones smoothed to their old detail."""
-        ratio = self.side / min(frames.shape[1:3])
-        height, width = (max(2, 2 * round(length * ratio / 2)) for length in frames.shape[1:3])
-        how = cv2.INTER_CUBIC if ratio > 1 else cv2.INTER_AREA
-        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        scaled = [cv2.resize(frame, (width, height), interpolation=how) for frame in grey]
-        if ratio > 1:  # pixel noise, once enlarged, would be tracked like texture
-            scaled = [cv2.GaussianBlur(frame, (0, 0), SMOOTHING * ratio) for frame in scaled]
-        return np.stack(scaled)
+
+def grey_frames(frames_THWC: Tensor, side: int) -> NDArray[np.uint8]:
+    """Grey frames with even sides, the shorter one about ``side``; enlarged ones smoothed to their old detail."""
+    frames = frames_THWC.cpu().numpy()
+    ratio = side / min(frames.shape[1:3])
+    height, width = (max(2, 2 * round(length * ratio / 2)) for length in frames.shape[1:3])
+    how = cv2.INTER_CUBIC if ratio > 1 else cv2.INTER_AREA
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    scaled = [cv2.resize(frame, (width, height), interpolation=how) for frame in grey]
+    if ratio > 1:  # pixel noise, once enlarged, would be tracked like texture
+        scaled = [cv2.GaussianBlur(frame, (0, 0), SMOOTHING * ratio) for frame in scaled]
+    return np.stack(scaled)
 
 
 def flows(grey_THW: NDArray[np.uint8], finest_scale: int) -> tuple[list[Float], list[Float]]:
@@ -95,35 +88,3 @@ def flows(grey_THW: NDArray[np.uint8], finest_scale: int) -> tuple[list[Float], 
         return np.asarray(dis.calc(a, b, None), np.float32)  # type: ignore[call-overload]  # its stub lacks None
 
     return [flow(a, b) for a, b in pairs], [flow(b, a) for a, b in pairs]
-
-
-def sample(field: Float, points_N2: Float) -> Float:
-    """Bilinear values (N, C) of a field (H, W, C) at (x, y) points; clamped at the border."""
-    x, y = np.ascontiguousarray(points_N2[:, None, 0]), np.ascontiguousarray(points_N2[:, None, 1])
-    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)[:, 0]
-
-
-def chain(
-    forward: list[Float], backward: list[Float], start_N: NDArray[np.int64], seeds_N2: Float
-) -> tuple[Float, NDArray[np.bool_]]:
-    """Points (N, T, 2) and visibility (N, T) from frame ``start_N`` on; invisible before it.
-
-    A step is kept where ``|F + B|^2 < 0.01 (|F|^2 + |B|^2) + 0.5`` (forward-backward check).
-    """
-    count, frames = len(seeds_N2), len(forward) + 1
-    points = np.repeat(seeds_N2[:, None], frames, 1)
-    visible = np.zeros((count, frames), bool)
-    visible[np.arange(count), start_N] = True
-    if count == 0:
-        return points, visible
-    limit = np.array(forward[0].shape[1::-1], np.float32) - 1
-    for t, (there, back) in enumerate(zip(forward, backward, strict=True)):
-        flow = sample(there, points[:, t])
-        moved = points[:, t] + flow
-        returned = sample(back, moved)
-        slack = 0.01 * ((flow**2).sum(1) + (returned**2).sum(1)) + 0.5
-        kept = ((moved >= 0) & (moved <= limit)).all(1) & (((flow + returned) ** 2).sum(1) < slack)
-        alive = visible[:, t] & kept
-        points[alive, t + 1 :] = moved[alive, None]
-        visible[:, t + 1] |= alive
-    return points, visible

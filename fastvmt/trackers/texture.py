@@ -11,6 +11,11 @@ from fastvmt.trackers.dis import one_thread
 
 BLOCK = 7
 """Side of the neighbourhood that a corner response sums over, pixels."""
+LEAST = 1e-5
+"""Corner response below which nothing can be followed."""
+RELATIVE = 0.01
+"""The same as a share of the 95th percentile of all points: film grain on a flat wall has a response of
+its own (about 2e-5 for noise of 2 grey levels), and what moves there is the grain."""
 
 
 def corner_response(frame_HWC: Tensor, points_N2: Tensor) -> NDArray[np.float32]:
@@ -22,15 +27,13 @@ def corner_response(frame_HWC: Tensor, points_N2: Tensor) -> NDArray[np.float32]
     return np.asarray(response[y.clip(0, grey.shape[0] - 1), x.clip(0, grey.shape[1] - 1)], np.float32)
 
 
-def textured(
-    frame_HWC: Tensor, points_N2: Tensor, threshold: float = 1e-5, at_least: int = 50
-) -> tuple[NDArray[np.bool_], bool]:
-    """(N,) points whose corner response exceeds ``threshold``, and whether texture is low.
+def textured(frame_HWC: Tensor, points_N2: Tensor, at_least: int = 50) -> tuple[NDArray[np.bool_], bool]:
+    """(N,) points whose corner response suffices to follow them, and whether texture is low.
 
     Low texture: fewer than ``at_least`` points pass; then the best ``at_least`` are kept.
     """
     response = corner_response(frame_HWC, points_N2)
-    keep = response > threshold
+    keep = response > max(LEAST, RELATIVE * float(np.percentile(response, 95)))
     if keep.sum() >= min(at_least, len(response)):
         return keep, False
     keep = np.zeros(len(response), bool)

@@ -1,29 +1,22 @@
-"""Where cases come from: the moving-emoji world, or one clip of the user's."""
+"""Cases of the moving-emoji world."""
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.data.resample import prepare
-from fastvmt.data.video import read_video
+from fastvmt.benchmarks.base import Benchmark
 from fastvmt.types import TransferCase, Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
-log = logging.getLogger(__name__)
-
 BENCHMARK_SPLIT = 2
 """First word of the seeds of benchmark scenes; trainings use 0 and their held-out checks 1."""
 
 
-class WorldBenchmark(Sequence[TransferCase]):
+class WorldBenchmark(Benchmark):
     """Cases of the moving-emoji world, one category after the other; any number, from a seed.
 
     Each prompt names as many objects as the reference shows, all different from them, on another
@@ -58,7 +51,7 @@ class WorldBenchmark(Sequence[TransferCase]):
         objects = [str(name) for name in rng.choice(others, len(scene.objects), replace=False)]
         return scene, canonical_caption(objects, str(rng.choice(places)))
 
-    def __getitem__(self, index: int) -> TransferCase:  # type: ignore[override]
+    def __getitem__(self, index: int) -> TransferCase:
         if not 0 <= index < self.cases:
             raise IndexError(index)
         scene, prompt = self.scene(index)
@@ -78,43 +71,3 @@ def truth_of(clip: WorldClip) -> Truth:
     """A clip's true motion as tensors."""
     arrays = (clip.centres_KT2, clip.tracks_NT2, clip.visible_NT, clip.owner_N)
     return Truth(*(torch.from_numpy(array) for array in arrays))
-
-
-class SingleClip(Sequence[TransferCase]):
-    """One clip of the user's, resampled and cropped to the backbone's size."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        fps: float,
-        sample_seed: int,
-        *,
-        video: str,
-        prompt: str,
-        negative_prompt: str = "",
-        sample_fps: float | None = None,
-        start: int = 0,
-        frame_policy: str = "error",
-    ) -> None:
-        path = Path(video).expanduser()
-        clip = read_video(path)
-        reference, how = prepare(
-            clip, frames=layout.frames, height=layout.height, width=layout.width, fps=sample_fps, start=start,
-            policy=frame_policy, temporal_factor=layout.temporal_factor,
-        )  # fmt: skip
-        log.info("%s: %s", path.name, how)
-        self.case = TransferCase(
-            id=path.stem,
-            reference=reference,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            seed=sample_seed,
-        )
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> TransferCase:  # type: ignore[override]
-        if index != 0:
-            raise IndexError(index)
-        return self.case

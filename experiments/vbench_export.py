@@ -1,0 +1,133 @@
+"""Score finished runs with the official VBench tool, in an environment of its own, and bring its numbers back.
+
+1. ``python -m experiments.vbench_export write FOLDER RUN [RUN ...]`` copies the generated videos of run
+   folders to ``FOLDER/videos/00000.mp4, 00001.mp4, ...`` and lists them in ``FOLDER/manifest.json``.
+   The files are copied as they are: encoding them again would change what is scored.
+2. In the other environment: ``vbench evaluate --mode custom_input --videos_path FOLDER/videos --dimension ...``
+   with any of the dimensions below.
+3. ``python -m experiments.vbench_export read FOLDER RESULTS.json`` writes ``FOLDER/scores.csv``: one row per
+   video with our columns and, beside them, ``vbench_official/<dimension>``.
+
+Ours are scored in memory, the official ones from a lossy and, for small clips, enlarged file: expect small
+differences, and compare ranks rather than digits for clips below 384 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fastvmt.engine.record import Record, slug, write_json
+
+DIMENSIONS = (
+    "subject_consistency", "background_consistency", "motion_smoothness", "aesthetic_quality", "dynamic_degree",
+    "imaging_quality", "temporal_flickering",
+)  # fmt: skip
+"""Those that need no more than a video, and can be had for any prompt."""
+PERCENT = "imaging_quality"
+"""Given in percent per video by the official tool, as a fraction in its mean."""
+
+
+def run_cases(run: Path) -> list[Record]:
+    """Records of a run folder's finished cases, by id. Raises ``FileNotFoundError`` if there is none."""
+    records = [json.loads(file.read_text()) for file in sorted((run / "cases").glob("*/case.json"))]
+    if not records:
+        raise FileNotFoundError(f"{run} has no finished case (cases/*/case.json): give the output_dir of a run")
+    return sorted(records, key=lambda record: str(record["id"]))
+
+
+def write(folder: Path, runs: Sequence[Path]) -> list[Record]:
+    """Copy the videos of every run and list them; returns the list.
+
+    Raises ``FileExistsError`` if the folder holds videos already: numbers of two exports would mix.
+    """
+    videos = folder / "videos"
+    if videos.exists() and any(videos.iterdir()):
+        raise FileExistsError(f"{videos} is not empty: give a new folder")
+    videos.mkdir(parents=True, exist_ok=True)
+    rows: list[Record] = []
+    for run in runs:
+        for record in run_cases(run):
+            name = f"{len(rows):05d}.mp4"
+            shutil.copyfile(run / "cases" / slug(record["id"]) / "generated.mp4", videos / name)
+            rows.append(
+                {"video": name, "run": run.name, "case": record["id"], "prompt": record["prompt"],
+                 "scores": record["scores"]}
+            )  # fmt: skip
+    write_json(folder / "manifest.json", {"videos": rows})
+    return rows
+
+
+def official(results: dict[str, Any], known: set[str]) -> dict[str, dict[str, float]]:
+    """Columns ``vbench_official/<dimension>`` to values by file name, from the official tool's JSON.
+
+    It holds, per dimension, the mean and a list of ``{video_path, video_results}``. Raises ``ValueError``
+    for videos that were not exported.
+    """
+    columns: dict[str, dict[str, float]] = {}
+    for dimension, (_, videos) in results.items():
+        column = {}
+        for entry in videos:
+            name = Path(entry["video_path"]).name
+            if name not in known:
+                raise ValueError(f"the results score {name!r}, which is not in the manifest: is this the right folder?")
+            column[name] = float(entry["video_results"]) / (100 if dimension == PERCENT else 1)
+        columns[f"vbench_official/{dimension}"] = column
+    return columns
+
+
+def read(folder: Path, results: Path) -> list[dict[str, Any]]:
+    """Join the official results to the manifest, write ``scores.csv`` and return its rows."""
+    listed = json.loads((folder / "manifest.json").read_text())["videos"]
+    columns = official(json.loads(results.read_text()), {row["video"] for row in listed})
+    ours = list(dict.fromkeys(name for row in listed for name in row["scores"]))
+    rows = []
+    for row in listed:
+        own = {name: number(row["scores"].get(name)) for name in ours}
+        theirs = {column: values.get(row["video"], math.nan) for column, values in columns.items()}
+        rows.append({key: row[key] for key in ("video", "run", "case", "prompt")} | own | theirs)
+    with (folder / "scores.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def number(value: float | None) -> float:
+    """A score of a record, NaN where the record has null."""
+    return math.nan if value is None else float(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("write", help="copy the videos of run folders under the names that VBench reads")
+    export.add_argument("folder", type=Path)
+    export.add_argument("runs", type=Path, nargs="+")
+    back = commands.add_parser("read", help="join VBench's results to our scores")
+    back.add_argument("folder", type=Path)
+    back.add_argument("results", type=Path)
+    args = parser.parse_args(arguments)
+    console = Console()
+    if args.command == "write":
+        count = len(write(args.folder, args.runs))
+        console.print(f"{count} videos in {args.folder / 'videos'}; next, in VBench's own environment:")
+        console.print(
+            f"vbench evaluate --mode custom_input --videos_path {args.folder / 'videos'} --dimension "
+            + " ".join(DIMENSIONS),
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"{len(read(args.folder, args.results))} rows in {args.folder / 'scores.csv'}")
+
+
+if __name__ == "__main__":
+    main()

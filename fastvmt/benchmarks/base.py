@@ -1,0 +1,36 @@
+"""What a benchmark is: its cases, and those that it had to leave out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastvmt.types import TransferCase
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A reference that cannot be used."""
+
+    reference: str
+    cases: int
+    """How many cases go with it."""
+    reason: str
+
+
+class Benchmark:
+    """Cases by index, made when they are asked for."""
+
+    lost: tuple[Lost, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of cases."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> TransferCase:
+        """A case. Raises ``IndexError`` outside 0 .. len - 1."""
+
+    def __iter__(self) -> Iterator[TransferCase]:
+        return (self[index] for index in range(len(self)))

@@ -1,0 +1,54 @@
+"""One clip of the user's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from fastvmt.backbones.layout import Layout
+from fastvmt.benchmarks.base import Benchmark
+from fastvmt.data.resample import prepare
+from fastvmt.data.video import read_video
+from fastvmt.types import TransferCase
+
+log = logging.getLogger(__name__)
+
+
+class SingleClip(Benchmark):
+    """One clip of the user's, resampled and cropped to the backbone's size."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        fps: float,
+        sample_seed: int,
+        *,
+        video: str,
+        prompt: str,
+        negative_prompt: str = "",
+        sample_fps: float | None = None,
+        start: int = 0,
+        frame_policy: str = "error",
+    ) -> None:
+        path = Path(video).expanduser()
+        clip = read_video(path)
+        reference, how = prepare(
+            clip, frames=layout.frames, height=layout.height, width=layout.width, fps=sample_fps, start=start,
+            policy=frame_policy, temporal_factor=layout.temporal_factor,
+        )  # fmt: skip
+        log.info("%s: %s", path.name, how)
+        self.case = TransferCase(
+            id=path.stem,
+            reference=reference,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            seed=sample_seed,
+        )
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> TransferCase:
+        if index != 0:
+            raise IndexError(index)
+        return self.case

@@ -1,0 +1,1 @@
+"""What a transfer costs: seconds, memory, energy and arithmetic."""

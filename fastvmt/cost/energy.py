@@ -1,0 +1,106 @@
+"""Joules per stage of one GPU."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastvmt.cost.nvml import Nvml
+
+SHORTEST = 1.0
+"""Seconds below which a stage has no energy of its own: the counter refreshes every 20 to 100 ms."""
+WRAP = 2**32
+"""Where the counters of some drivers start again, mJ."""
+
+
+def counted(before: int, after: int) -> int | None:
+    """Millijoules between two readings of the counter.
+
+    A counter that went from the upper half of 32 bits to the lower one has wrapped; one that fell
+    otherwise was reset (the driver was loaded anew), which leaves the difference unknown: None.
+    """
+    if after >= before:
+        return after - before
+    wrapped = WRAP // 2 <= before < WRAP and after < WRAP // 2
+    return after + WRAP - before if wrapped else None
+
+
+class EnergyMeter:
+    """Charges the energy between borders to stages: the counter's, else the integral of sampled power.
+
+    One reading that fails makes its stage, and the total, unknown. Idle power is included.
+    """
+
+    def __init__(self, nvml: Nvml | None, reason: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        """``reason`` says why ``nvml`` is None or mute; empty when it is neither."""
+        self.nvml, self.reason, self.clock = nvml, reason, clock
+        self.millijoules: dict[str, float] = defaultdict(float)
+        self.unknown: set[str] = set()
+        self.method: str | None = None
+        self._lock = threading.Lock()
+        self._power: list[tuple[float, int | None]] = []
+        self._before: int | None = None
+        if nvml is None or reason:
+            return
+        if nvml.energy_mj() is not None:
+            self.method = "counter"
+        elif nvml.power_mw() is not None:
+            self.method = "sampled power"
+        else:
+            self.reason = "the GPU reports neither energy nor power"
+
+    def sample(self) -> None:
+        """Take a power sample (the fallback's only; called by a poller)."""
+        if self.method == "sampled power" and self.nvml is not None:
+            reading = self.clock(), self.nvml.power_mw()
+            with self._lock:
+                self._power.append(reading)
+
+    def border(self, stage: str | None) -> None:
+        """See :class:`fastvmt.stopwatch.Meter`."""
+        if self.method is None or self.nvml is None:
+            return
+        spent = self._counter() if self.method == "counter" else self._integral()
+        if stage is None:
+            return
+        if spent is None:
+            self.unknown.add(stage)
+        else:
+            self.millijoules[stage] += spent
+
+    def _counter(self) -> float | None:
+        assert self.nvml is not None
+        before, self._before = self._before, self.nvml.energy_mj()
+        return None if before is None or self._before is None else counted(before, self._before)
+
+    def _integral(self) -> float | None:
+        """Trapezoids through the samples since the last border (mW s = mJ)."""
+        self.sample()
+        with self._lock:
+            samples, self._power = self._power, self._power[-1:]
+        if len(samples) < 2 or any(power is None for _, power in samples):
+            return None
+        at, power = np.array(samples, float).T
+        return float(np.trapezoid(power, at))
+
+    def report(self, seconds: Mapping[str, float], frames: int) -> dict[str, Any]:
+        """Joules per stage, in total and per generated frame; None is n/a, with its reason.
+
+        ``seconds`` are the stages' durations: stages below a second count in the total only.
+        """
+        if self.method is None:
+            return {"method": None, "reason": self.reason, "joules": None, "total": None, "per_frame": None}
+        joules = {
+            stage: None if stage in self.unknown or duration < SHORTEST else self.millijoules[stage] / 1000
+            for stage, duration in seconds.items()
+        }
+        whole = not self.unknown and sum(seconds.values()) >= SHORTEST
+        total = sum(self.millijoules.values()) / 1000 if whole else None
+        per_frame = None if total is None else total / frames
+        reason = "" if whole else "shorter than a second, or a reading failed"
+        return {"method": self.method, "reason": reason, "joules": joules, "total": total, "per_frame": per_frame}

@@ -1,0 +1,94 @@
+"""Bring a generated clip and its reference to the same rate, frames and size before they are compared."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from fastvmt.data.resample import cover
+from fastvmt.types import Video
+
+SAME_RATE = 0.005
+"""Relative difference below which two frame rates are one: containers round 23.976."""
+
+
+class Alignment(str, Enum):
+    """What to do when two clips differ in length."""
+
+    truncate = "truncate"
+    """Keep the first frames of the longer one."""
+    linspace = "linspace"
+    """Take evenly spread frames of the longer one."""
+    strict = "strict"
+    """Refuse; sizes and rates must then agree as well."""
+
+
+def spread(count: int, frames: int) -> list[int]:
+    """``frames`` indices from 0 to ``count`` - 1, evenly spread, both ends included."""
+    return [0] if frames == 1 else [(2 * i * (count - 1) + frames - 1) // (2 * (frames - 1)) for i in range(frames)]
+
+
+def picked(video: Video, index: list[int], fps: float) -> Video:
+    """Some frames of a video."""
+    return Video(video.frames_THWC[index], fps, video.name)
+
+
+def slowed(video: Video, fps: float) -> Video:
+    """A video at a lower frame rate: frame i is the native frame nearest in time."""
+    step, index = video.fps / fps, []
+    while (nearest := int(len(index) * step + 0.5)) < video.size[0]:
+        index.append(nearest)
+    return picked(video, index, fps)
+
+
+def align(
+    generated: Video,
+    reference: Video,
+    policy: Alignment | str = Alignment.truncate,
+    *,
+    frames: int | None = None,
+    match_rate: bool = True,
+) -> tuple[Video, Video, list[str]]:
+    """Both clips at one rate, length and size, and a line for everything that was changed.
+
+    The faster one is sampled at the slower one's rate (unless ``match_rate`` is false: then frame i
+    is compared with frame i). The reference is scaled to cover the generated size and cropped to its
+    centre. ``frames`` then takes that many evenly spread frames of both: motion fidelity at different
+    lengths cannot be compared.
+
+    Raises ``ValueError`` for clips of a single frame, for fewer frames than asked for, and with
+    ``policy=strict`` for any difference.
+    """
+    policy, notes = Alignment(policy), []
+    for what, video in (("generated", generated), ("reference", reference)):
+        if video.size[0] < 2:
+            raise ValueError(f"the {what} clip {video.name!r} has {video.size[0]} frame: scores need at least 2")
+    if match_rate and abs(generated.fps - reference.fps) > SAME_RATE * reference.fps:
+        notes.append(f"rates {generated.fps:g} (generated) and {reference.fps:g} fps: the faster was thinned out")
+        rate = min(generated.fps, reference.fps)
+        generated, reference = (v if v.fps == rate else slowed(v, rate) for v in (generated, reference))
+    lengths = generated.size[0], reference.size[0]
+    if lengths[0] != lengths[1]:
+        notes.append(f"{lengths[0]} generated and {lengths[1]} reference frames: {policy.value} to {min(lengths)}")
+        generated, reference = (_shortened(v, min(lengths), policy) for v in (generated, reference))
+    if generated.size[1:] != reference.size[1:]:
+        (height, width), native = generated.size[1:], reference.size[1:]
+        notes.append(f"reference of {native[1]}x{native[0]} scaled and cropped to {width}x{height}")
+        reference = Video(cover(reference.frames_THWC, height, width)[0], reference.fps, reference.name)
+    if policy is Alignment.strict and notes:
+        raise ValueError(f"{generated.name!r} and its reference differ ({'; '.join(notes)}): align=strict refuses that")
+    count = generated.size[0]
+    if frames is not None and not 2 <= frames <= count:
+        raise ValueError(f"frames={frames} must be in [2, {count}]: {generated.name!r} and its reference share {count}")
+    if frames is not None and frames < count:
+        index = spread(count, frames)
+        generated, reference = (picked(v, index, v.fps * frames / count) for v in (generated, reference))
+    if generated.size[0] < 2:
+        raise ValueError(f"{generated.name!r} and its reference share a single frame: scores need at least 2")
+    return generated, reference, notes
+
+
+def _shortened(video: Video, frames: int, policy: Alignment) -> Video:
+    count = video.size[0]
+    if policy is Alignment.linspace:
+        return picked(video, spread(count, frames), video.fps * frames / count)
+    return picked(video, list(range(frames)), video.fps)

@@ -1,0 +1,92 @@
+"""DeT: temporal convolutions beside every self-attention, and a loss along point tracks (arXiv 2503.17350)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fastvmt.methods.base import Job
+from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
+from fastvmt.settings import check
+from fastvmt.trackers.base import Tracker
+from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
+from fastvmt.tuning.draw import Draw
+from fastvmt.tuning.loop import Losses, Phases, Tuning
+from fastvmt.tuning.losses import latent_cells, mean_square, tracking_loss
+from fastvmt.tuning.temporal_conv import Initial, TemporalConvolutions
+
+
+def grid_queries(height: int, width: int, side: int) -> Tensor:
+    """``side`` x ``side`` points (t = 0, x, y) spread over the first frame, pixels."""
+    y, x = ((torch.arange(side) + 0.5) * length / side - 0.5 for length in (height, width))
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([torch.zeros_like(rows), columns, rows], -1).flatten(0, 1)
+
+
+class DeT(Tuned):
+    """The tracking loss acts on the predicted clean clip at low noise; weight 0, as released, leaves it out."""
+
+    name = "det"
+    kept = "motion"
+    least_frames = 3
+
+    def __init__(
+        self,
+        tuning: Tuning,
+        tracker: Tracker,
+        channels: int = 128,
+        initial: str = "normal",
+        tracking_weight: float = 0.0,
+        tracking_sigma: float = 0.6,
+        points: int = 10,
+    ) -> None:
+        super().__init__(tuning)
+        legal = [kind.value for kind in Initial]
+        check(initial in legal, "method.initial", initial, f"one of {', '.join(legal)}")
+        check(channels >= 1, "method.channels", channels, "at least 1")
+        check(tracking_weight >= 0, "method.tracking_weight", tracking_weight, "at least 0")
+        check(0 <= tracking_sigma <= 1, "method.tracking_sigma", tracking_sigma, "in [0, 1]")
+        check(points >= 1, "method.points", points, "at least 1")
+        self.tracker, self.channels, self.initial = tracker, channels, Initial(initial)
+        self.tracking_weight, self.tracking_sigma, self.points = tracking_weight, tracking_sigma, points
+
+    def reference_cells(self, job: Job) -> tuple[Tensor, Tensor]:
+        """Latent cells (N, F, 2) and visibility (N, F) of a grid of points followed through the reference."""
+        frames, layout = case_of(job).reference.frames_THWC, job.backbone.layout
+        tracks = self.tracker.track(frames, grid_queries(layout.height, layout.width, self.points))
+        cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, layout)
+        return cells.to(job.reference.device), visible.to(job.reference.device)
+
+    def identity(self, job: Job) -> dict[str, object]:
+        own: dict[str, object] = {"channels": self.channels, "initial": self.initial.value}
+        if self.tracking_weight > 0:
+            cells, visible = self.reference_cells(job)
+            own |= {"weight": self.tracking_weight, "level": self.tracking_sigma, "cells": cells, "visible": visible}
+        return own
+
+    def adapters(self, job: Job) -> dict[str, Adapter]:
+        layout, width = job.backbone.layout, width_of(blocks_of(job.backbone))
+        convolutions = TemporalConvolutions.initial(
+            layout.depth, layout.grid[0], width, self.channels, self.initial, self.tuning.seed, job.backbone.device
+        )
+        return {self.kept: convolutions}
+
+    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
+        tracked = self.reference_cells(job) if self.tracking_weight > 0 else None
+
+        def phases(choices: Draw) -> Phases:
+            noise = draw_noise(job, choices)
+            with adapters[self.kept].installed(blocks_of(job.backbone)):
+                noisy, error = velocity_error(job, job.reference, choices, text, noise)
+                loss = mean_square(error)
+                if tracked is not None and choices.sigma <= self.tracking_sigma:
+                    clean = noisy - choices.sigma * (error + noise - job.reference)
+                    loss = loss + self.tracking_weight * tracking_loss(clean, *tracked)
+                yield self.kept, loss
+
+        return phases
+
+    def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
+        return TemporalConvolutions(tensors, job.backbone.layout.grid[0], job.backbone.device)

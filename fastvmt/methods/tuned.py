@@ -1,0 +1,155 @@
+"""What tuned methods share: adapters fitted to the reference once, stored, and installed while denoising."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.layout import Layout
+from fastvmt.cache import content_key
+from fastvmt.methods.base import Job, Method
+from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.draw import Draw
+from fastvmt.tuning.inversion import Inversion
+from fastvmt.tuning.loop import Losses, Tuning, tune
+from fastvmt.types import PassCounter, TransferCase
+
+
+def case_of(job: Job) -> TransferCase:
+    """The case behind the latents: tuned methods need the reference's caption, some its frames."""
+    if job.case is None:
+        raise ValueError("this method needs job.case, the reference clip and its caption")
+    return job.case
+
+
+def velocity_error(job: Job, latents: Tensor, choices: Draw, text: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The noised latents at the draw's level, and by how much the predicted velocity is off there."""
+    noisy = add_noise(latents, noise, choices.sigma)
+    return noisy, job.backbone.velocity(noisy, choices.sigma, text) - (noise - latents)
+
+
+def draw_noise(job: Job, choices: Draw) -> Tensor:
+    """The noise of a tuning iteration, of a whole clip's shape."""
+    return seeded_noise(tuple(job.reference.shape), choices.seed, job.reference.device)
+
+
+class Tuned(Method, ABC):
+    """Subclasses say which adapters, what they minimise, and which one samples.
+
+    A reference is tuned once for all prompts and seeds: the result is stored under a key of its
+    latents and caption, the weights, their precision and the settings of the tuning.
+    """
+
+    kept: str
+    """Group of the adapter that sampling needs."""
+    least_frames = 2
+    """Latent frames below which there is nothing to tune."""
+
+    def __init__(self, tuning: Tuning, inversion: Inversion | None = None) -> None:
+        self.tuning, self.inversion = tuning, inversion or Inversion()
+        self._inverted: Tensor | None = None
+
+    @abstractmethod
+    def adapters(self, job: Job) -> dict[str, Adapter]:
+        """Fresh adapters by group, which change nothing yet."""
+
+    @abstractmethod
+    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
+        """What an iteration minimises; ``text`` embeds the reference's caption."""
+
+    @abstractmethod
+    def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
+        """The adapter of the denoising, from stored parameters."""
+
+    @abstractmethod
+    def identity(self, job: Job) -> dict[str, object]:
+        """What of the method's own settings and inputs the tuned parameters depend on."""
+
+    def requirements(self, layout: Layout) -> None:
+        if layout.grid[0] < self.least_frames:
+            needed = (self.least_frames * layout.patch[0] - 1) * layout.temporal_factor + 1
+            raise ValueError(
+                f"{self.name} needs {self.least_frames} latent frames, {layout.name} has {layout.grid[0]}: "
+                f"set backbone.frames to at least {needed}"
+            )
+
+    def inner_iterations(self, steps: int) -> int:
+        return self.tuning.iterations
+
+    def tuning_passes(self, layout: Layout) -> PassCounter:
+        """Passes of the tuning alone; by default one whole forward and backward per iteration."""
+        n = self.tuning.iterations
+        return PassCounter(n * layout.depth, n * layout.depth, n)
+
+    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+        """Passes of a transfer that finds nothing stored: tuning, inversion and plain sampling.
+
+        With stored parameters a transfer costs the sampling alone.
+        """
+        passes = self.tuning_passes(layout)
+        passes.block_forwards += steps * layout.depth * (1 if cfg_scale == 1 else 2)
+        if self.inversion.share > 0:
+            passes.block_forwards += self.inversion.steps * layout.depth
+        return passes
+
+    def start(self, job: Job, noise: Tensor) -> Tensor:
+        if self._inverted is not None:
+            noise = self.inversion.blend(self._inverted, noise)
+        return super().start(job, noise)
+
+    @contextmanager
+    def session(self, job: Job) -> Iterator[None]:
+        with job.watch.stage("encode"):
+            text = job.backbone.embed(case_of(job).reference_prompt)
+        adapter = self.sampler_adapter(job, self.tuned(job, text))
+        if self.inversion.share > 0:
+            self._inverted = self.inverted(job, text)
+        try:
+            with adapter.installed(blocks_of(job.backbone)):
+                yield
+        finally:
+            self._inverted = None
+
+    def key(self, job: Job, text: Tensor, **parts: object) -> str:
+        """Content key of something made from the reference and its caption."""
+        return content_key(
+            reference=job.reference, text=text, model=job.backbone.fingerprint, precision=str(text.dtype),
+            grid=job.backbone.layout.grid, **parts,
+        )  # fmt: skip
+
+    def tuned(self, job: Job, text: Tensor) -> dict[str, Tensor]:
+        """The stored parameters, or new ones; an interrupted tuning goes on where it was last saved."""
+        key = self.key(job, text, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
+        file: Path | None = None
+        if job.cache.folder is not None:
+            file = job.cache.folder / f"{key}.checkpoint.safetensors"
+
+        def compute() -> dict[str, Tensor]:
+            with job.watch.stage("tune"):
+                adapters = self.adapters(job)
+                losses = self.losses(job, text, adapters)
+                tune(job.backbone, adapters, losses, self.tuning, file=file, on_iteration=job.record)
+            return adapters[self.kept].tensors()
+
+        tensors = job.cache.get(key, compute)
+        if file is not None:
+            file.unlink(missing_ok=True)
+        return tensors
+
+    @torch.no_grad()
+    def inverted(self, job: Job, text: Tensor) -> Tensor:
+        """The reference's noise under the model as it was, stored."""
+
+        def compute() -> dict[str, Tensor]:
+            with job.watch.stage("reference"):
+                noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, text)
+            return {"noise": noise}
+
+        key = self.key(job, text, inversion=self.inversion.steps, shift=job.sampler.shift)
+        return job.cache.get(key, compute)["noise"].to(job.reference.device)

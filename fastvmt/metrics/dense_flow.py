@@ -1,0 +1,105 @@
+"""Optical flow of neighbouring frames at the frames' own resolution: DIS, and RAFT from a local file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+from fastvmt.metrics.weights import checked_sha256, locate, read_state
+from fastvmt.trackers.dis import SMOOTHING, flows, one_thread
+
+Float = NDArray[np.float32]
+
+SIDE = 320
+"""Shorter side of the frames that DIS works on, pixels."""
+RAFT_SIDE = 128
+"""RAFT's correlation pyramid needs sides of at least this."""
+RAFT_UPDATES = 20
+
+
+class FlowModel(Protocol):
+    """Estimates flow between neighbouring frames."""
+
+    provenance: dict[str, str]
+
+    def forward_flow(self, frames_THWC: Tensor) -> list[Float] | None:
+        """T-1 fields (H, W, 2) as (dx, dy) in pixels, or None for frames too small for it."""
+        ...
+
+
+def dis_flow(frames_THWC: Tensor) -> tuple[list[Float], list[Float]]:
+    """DIS flow t -> t+1 and t+1 -> t, each (H, W, 2) as (dx, dy) in pixels of the given frames."""
+    frames = frames_THWC.cpu().numpy()
+    height, width = frames.shape[1:3]
+    ratio = SIDE / min(height, width)
+    size = (max(2, round(width * ratio)), max(2, round(height * ratio)))
+    scale = np.array([width / size[0], height / size[1]], np.float32)
+    with one_thread():
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        grey = [cv2.resize(g, size, interpolation=cv2.INTER_CUBIC if ratio > 1 else cv2.INTER_AREA) for g in grey]
+        if ratio > 1:  # as the tracker does: enlarged pixel noise would pass for texture
+            grey = [cv2.GaussianBlur(g, (0, 0), SMOOTHING * ratio) for g in grey]
+        found = flows(np.stack(grey), finest_scale=max(1, round(math.log2(max(ratio, 1)))))
+        back = [[cv2.resize(flow, (width, height)) * scale for flow in way] for way in found]
+    return back[0], back[1]
+
+
+class DisFlow:
+    """Dense inverse search; needs no weights."""
+
+    provenance = {"id": "OpenCV DIS", "weights_sha256": "", "precision": "float32"}
+
+    def forward_flow(self, frames_THWC: Tensor) -> list[Float]:
+        """See :class:`FlowModel`."""
+        return dis_flow(frames_THWC)[0]
+
+
+class RaftFlow:
+    """torchvision's large RAFT, 20 updates, float32; pairs are run one at a time."""
+
+    def __init__(self, path: str | Path | None, device: str = "cpu") -> None:
+        """``path``: ``raft_large_C_T_V1-22a6c225.pth``, the port of the original "things" weights."""
+        from torchvision.models.optical_flow import raft_large
+
+        found = locate("raft", path)
+        self.device, self.model = device, raft_large(weights=None)
+        self.provenance = {
+            "id": f"torchvision raft_large ({found.name})",
+            "weights_sha256": checked_sha256(found),
+            "precision": "float32",
+        }
+        try:
+            self.model.load_state_dict(read_state(found))
+        except RuntimeError as error:
+            raise ValueError(f"{str(found)!r} is not torchvision's large RAFT: set metrics.weights.raft") from error
+        self.model.eval().to(device)
+
+    @torch.no_grad()
+    def forward_flow(self, frames_THWC: Tensor) -> list[Float] | None:
+        """See :class:`FlowModel`; None if a side is below 128 pixels."""
+        height, width = frames_THWC.shape[1:3]
+        if min(height, width) < RAFT_SIDE:
+            return None
+        images = frames_THWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images, (left, top) = padded(images, 8)
+        fields = []
+        for before, after in zip(images[:-1], images[1:], strict=True):
+            flow: Any = self.model(before[None], after[None], num_flow_updates=RAFT_UPDATES)[-1][0]
+            cut = flow[:, top : top + height, left : left + width]
+            fields.append(cut.permute(1, 2, 0).cpu().numpy())
+        return fields
+
+
+def padded(images_TCHW: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """Images with replicated borders, sides a multiple of ``multiple``, and the original's (left, top) corner."""
+    high, wide = (-length % multiple for length in images_TCHW.shape[-2:])
+    corner = wide // 2, high // 2
+    return pad(images_TCHW, (corner[0], wide - corner[0], corner[1], high - corner[1]), mode="replicate"), corner

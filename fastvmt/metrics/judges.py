@@ -1,0 +1,81 @@
+"""The networks that scores need, each loaded once, when a score first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastvmt.metrics.aesthetic import read_head
+from fastvmt.metrics.amt import AmtInterpolator
+from fastvmt.metrics.clip_weights import ARCHITECTURE
+from fastvmt.metrics.dense_flow import RaftFlow
+from fastvmt.metrics.encoder import ClipEncoder, RememberingEncoder
+from fastvmt.metrics.subject import DinoEncoder, load_dino
+
+CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
+WEIGHT_KEYS = ("clip_l14", "dino", "aesthetic", "amt", "amt_checkout", "raft")
+
+
+class Judges:
+    """Loads what is asked for from the paths of the configuration; text and image scores share one encoder."""
+
+    def __init__(
+        self, clip: Mapping[str, Any], weights: Mapping[str, str | None], vbench_compat: bool, device: str
+    ) -> None:
+        """Raises ``ValueError`` for unknown keys; missing files show when a score asks for them."""
+        for group, given, known in (("clip", clip, CLIP_KEYS), ("weights", weights, WEIGHT_KEYS)):
+            unknown = [key for key in given if key not in known]
+            if unknown:
+                raise ValueError(f"metrics.{group}.{unknown[0]} is not a key; it has {', '.join(known)}")
+        self.settings, self.weights, self.vbench_compat = clip, weights, vbench_compat
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.preprocess = str(clip.get("preprocess", "pil"))
+
+    @property
+    def scale(self) -> float:
+        """Factor of the text similarity."""
+        return float(self.settings.get("scale", 1.0))
+
+    @cached_property
+    def clip(self) -> RememberingEncoder:
+        """The encoder of text, temporal and background scores: a shipped model or the user's."""
+        model = self.settings.get("model")
+        shipped = Path(str(resources.files("fastvmt"))) / "models" / str(model)
+        architecture = self.settings.get("architecture") or ARCHITECTURE
+        return RememberingEncoder(
+            ClipEncoder(
+                shipped if model and shipped.is_dir() else model,
+                self.device, self.preprocess, architecture, self.settings.get("quick_gelu"),
+            )
+        )  # fmt: skip
+
+    @cached_property
+    def clip_l14(self) -> RememberingEncoder:
+        """CLIP ViT-L/14, for aesthetic quality and the extra text column."""
+        path = self.weights.get("clip_l14")
+        return RememberingEncoder(
+            ClipEncoder(path, self.device, self.preprocess, "ViT-L-14-quickgelu", source="clip_l14")
+        )
+
+    @cached_property
+    def dino(self) -> DinoEncoder:
+        return load_dino(self.weights.get("dino"), self.vbench_compat, self.device)
+
+    @cached_property
+    def head(self) -> tuple[Tensor, float]:
+        """The aesthetic head."""
+        return read_head(self.weights.get("aesthetic"))
+
+    @cached_property
+    def amt(self) -> AmtInterpolator:
+        return AmtInterpolator(self.weights.get("amt_checkout"), self.weights.get("amt"), self.device)
+
+    @cached_property
+    def raft(self) -> RaftFlow:
+        return RaftFlow(self.weights.get("raft"), self.device)

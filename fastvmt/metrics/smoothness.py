@@ -1,0 +1,107 @@
+"""Motion smoothness: can every second frame be predicted from its neighbours?"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastvmt.metrics.dense_flow import dis_flow
+from fastvmt.metrics.per_video import VideoMetric, need_frames
+from fastvmt.trackers.dis import one_thread
+from fastvmt.types import Video
+
+
+class Interpolator(Protocol):
+    """Predicts the frame half-way between neighbours."""
+
+    provenance: dict[str, str]
+
+    def between(self, frames_THWC: Tensor) -> Tensor:
+        """uint8 frames to the T-1 uint8 frames between them."""
+        ...
+
+
+def interpolation_score(true_THWC: Tensor, predicted_THWC: Tensor) -> float:
+    """(255 - mean |true - predicted|) / 255 of uint8 frames; in [0, 1], higher is smoother.
+
+    Example:
+        >>> true = torch.full((1, 2, 2, 3), 100, dtype=torch.uint8)
+        >>> interpolation_score(true, true + 51)
+        0.8
+    """
+    return (255 - float((true_THWC.double() - predicted_THWC.double()).abs().mean())) / 255
+
+
+def motion_smoothness(frames_THWC: Tensor, interpolator: Interpolator) -> float:
+    """Keep frames 0, 2, 4, ..., predict those between, compare with the true ones (VBench, Huang et al., 2024).
+
+    With an even number of frames the last is unused.
+    """
+    kept = frames_THWC[::2]
+    true = frames_THWC[1::2][: len(kept) - 1]
+    return interpolation_score(true, interpolator.between(kept))
+
+
+class DisInterpolator:
+    """Half-way warps of both neighbours along DIS flow, averaged; values are truncated to uint8."""
+
+    provenance = {"id": "OpenCV DIS half-way warp", "weights_sha256": "", "precision": "float32"}
+
+    def between(self, frames_THWC: Tensor) -> Tensor:
+        """See :class:`Interpolator`."""
+        frames = frames_THWC.cpu().numpy()
+        there, back = dis_flow(frames_THWC)
+        middle = []
+        with one_thread():
+            for before, after, forward, backward in zip(frames[:-1], frames[1:], there, back, strict=True):
+                ahead, behind = warped(before, forward / 2), warped(after, backward / 2)
+                middle.append(np.clip((ahead + behind) / 2, 0, 255).astype(np.uint8))
+        return torch.from_numpy(np.stack(middle))
+
+
+def warped(frame_HWC: NDArray[np.uint8], flow_HW2: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The frame moved along a flow: pixel x shows what was at x - flow(x), bilinear, borders replicated."""
+    y, x = np.mgrid[: frame_HWC.shape[0], : frame_HWC.shape[1]].astype(np.float32)
+    frame = frame_HWC.astype(np.float32)
+    moved = cv2.remap(
+        frame, x - flow_HW2[..., 0], y - flow_HW2[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.float32)
+
+
+class MotionSmoothness(VideoMetric):
+    """:func:`motion_smoothness` with AMT-S (:class:`fastvmt.metrics.amt.AmtInterpolator`).
+
+    Example:
+        >>> class Mean:
+        ...     def between(self, frames_THWC):
+        ...         return ((frames_THWC[:-1].int() + frames_THWC[1:].int()) // 2).to(torch.uint8)
+        >>> ramp = torch.tensor([0, 10, 20], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 4, 4, 3)
+        >>> MotionSmoothness(Mean()).score(Video(ramp, fps=8))
+        1.0
+    """
+
+    def __init__(self, interpolator: Interpolator, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.interpolator = interpolator
+
+    def score(self, video: Video) -> float:
+        need_frames(video, 3, "motion smoothness")
+        return motion_smoothness(video.frames_THWC, self.interpolator)
+
+
+class MotionSmoothnessFlow(MotionSmoothness):
+    """The same formula with :class:`DisInterpolator`, for machines without AMT: not VBench's column.
+
+    Example:
+        >>> MotionSmoothnessFlow().score(Video(torch.full((3, 96, 96, 3), 7, dtype=torch.uint8), fps=8))
+        1.0
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(DisInterpolator(), **kwargs)

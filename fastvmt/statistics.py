@@ -1,0 +1,187 @@
+"""What can be said about a score: means over seeds and cases, paired intervals, speed-ups.
+
+A value belongs to a case id ``reference/prompt/s<seed>``. Seeds are averaged within a case
+(reference and prompt), tables average over cases, and intervals resample references, because all
+prompts and seeds of one clip move together. Missing values are NaN; they are left out and counted.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+RESAMPLES = 10_000
+SEED = 0
+"""Of the bootstrap: the same data give the same interval."""
+FEWEST = 6
+"""References below which an interval would be an anecdote: it is NaN."""
+
+
+def reference_of(case_id: str) -> str:
+    """The reference of a case id; ids without a slash are references of their own."""
+    return case_id.split("/")[0]
+
+
+def seedless(case_id: str) -> str:
+    """A case id without its seed."""
+    return re.sub(r"/s\d+$", "", case_id)
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Without missing and infinite values."""
+    return {case_id: value for case_id, value in values.items() if math.isfinite(value)}
+
+
+def _grouped(values: Mapping[str, float], group: Mapping[str, str]) -> dict[str, Floats]:
+    """Values by group, in order of appearance."""
+    groups: dict[str, list[float]] = {}
+    for case_id, value in values.items():
+        groups.setdefault(group[case_id], []).append(value)
+    return {name: np.array(members) for name, members in groups.items()}
+
+
+def seed_means(values: Mapping[str, float]) -> dict[str, float]:
+    """Mean over the seeds of every case, by case id without seed."""
+    kept = finite(values)
+    return {case: float(v.mean()) for case, v in _grouped(kept, {i: seedless(i) for i in kept}).items()}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A column of a table."""
+
+    mean: float
+    """Over cases, each the mean of its seeds."""
+    std: float
+    """Sample standard deviation over cases; NaN below two."""
+    seed_std: float
+    """Sample standard deviation over seeds, averaged over the cases that have two or more; NaN without any."""
+    n: int
+    """Cases with a value."""
+    missing: int
+    """Values that are missing."""
+
+
+def summarise(values: Mapping[str, float]) -> Summary:
+    """Summary of a score by case id; all missing gives NaN, never 0."""
+    kept = finite(values)
+    groups = list(_grouped(kept, {i: seedless(i) for i in kept}).values())
+    means = np.array([group.mean() for group in groups])
+    spreads = [group.std(ddof=1) for group in groups if len(group) > 1]
+    return Summary(
+        mean=float(means.mean()) if len(means) else math.nan,
+        std=float(means.std(ddof=1)) if len(means) > 1 else math.nan,
+        seed_std=float(np.mean(spreads)) if spreads else math.nan,
+        n=len(means),
+        missing=len(values) - len(kept),
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of ours minus theirs over the cases that both have, and its 95 % interval."""
+
+    mean: float
+    low: float
+    """NaN, as ``high``, below six references."""
+    high: float
+    n: int
+    """Cases compared."""
+    references: int
+    lost: int
+    """Values, by case id with seed, that one of the two lacks."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes 0 (False where there is none)."""
+        return self.low > 0 or self.high < 0
+
+
+def compare(
+    ours: Mapping[str, float], theirs: Mapping[str, float], resamples: int = RESAMPLES, seed: int = SEED
+) -> Comparison:
+    """Paired comparison: seeds averaged, references resampled, percentiles 2.5 and 97.5.
+
+    A resample's mean is over its cases, so references with more prompts weigh more, as in the table.
+    """
+    mine, other = finite(ours), finite(theirs)
+    shared = [case_id for case_id in mine if case_id in other]
+    lost = len(set(ours) | set(theirs)) - len(shared)
+    differences = seed_means({case_id: mine[case_id] - other[case_id] for case_id in shared})
+    clusters = list(_grouped(differences, {case: reference_of(case) for case in differences}).values())
+    mean = float(np.mean(list(differences.values()))) if differences else math.nan
+    low, high = bootstrap(clusters, resamples, seed)
+    return Comparison(mean, low, high, len(differences), len(clusters), lost)
+
+
+def bootstrap(clusters: Sequence[Floats], resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
+    """95 % percentile interval of the mean of all values when whole clusters are drawn with replacement."""
+    if len(clusters) < FEWEST:
+        return math.nan, math.nan
+    sums = np.array([cluster.sum() for cluster in clusters])
+    counts = np.array([len(cluster) for cluster in clusters])
+    picks = np.random.default_rng(seed).integers(0, len(clusters), (resamples, len(clusters)))
+    low, high = np.percentile(sums[picks].sum(1) / counts[picks].sum(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times longer another method takes than ours on the same cases."""
+
+    average: float
+    """Ratio of the mean times: the headline."""
+    geometric: float
+    """Geometric mean of the cases' ratios."""
+    n: int
+    lost: int
+
+
+def speedup(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Speedup:
+    """Speed-up from seconds by case id; NaN without a shared case.
+
+    Raises ``ValueError`` for a time that is not positive.
+    """
+    mine, other = finite(ours), finite(theirs)
+    bad = [case_id for case_id, value in [*mine.items(), *other.items()] if value <= 0]
+    if bad:
+        raise ValueError(f"times must be above 0 s, {bad[0]} has none")
+    shared = [case_id for case_id in mine if case_id in other]
+    lost = len(set(ours) | set(theirs)) - len(shared)
+    means = (seed_means({case_id: table[case_id] for case_id in shared}) for table in (mine, other))
+    a, b = (np.array(list(table.values())) for table in means)
+    if len(a) == 0:
+        return Speedup(math.nan, math.nan, 0, lost)
+    return Speedup(float(b.mean() / a.mean()), float(np.exp(np.log(b / a).mean())), len(a), lost)
+
+
+def over_methods(speedups: Mapping[str, Speedup]) -> tuple[float, float]:
+    """Mean and maximum over methods of the headline speed-up; NaN where none is defined."""
+    averages = [s.average for s in speedups.values() if math.isfinite(s.average)]
+    return (float(np.mean(averages)), max(averages)) if averages else (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Repeats of one timing, seconds."""
+
+    median: float
+    iqr: float
+    """75th minus 25th percentile."""
+    mean: float
+    n: int
+
+
+def latency(repeats: Sequence[float]) -> Latency:
+    """Median, interquartile range and mean of timed repeats. Raises ``ValueError`` for none."""
+    if not repeats:
+        raise ValueError("a latency needs at least one timed repeat")
+    low, middle, high = np.percentile(repeats, [25, 50, 75])
+    return Latency(float(middle), float(high - low), float(np.mean(repeats)), len(repeats))

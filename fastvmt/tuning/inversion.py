@@ -1,0 +1,44 @@
+"""A start that remembers the reference's layout: its inverted noise blended with fresh noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.sampling import sigma_schedule
+from fastvmt.settings import check
+
+
+@torch.no_grad()
+def invert(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> Tensor:
+    """The noise from which Euler steps over ``sigmas`` (falling to 0) would about lead to ``latents``."""
+    x, rising = latents, sigmas[::-1]
+    for sigma, following in zip(rising[:-1], rising[1:], strict=True):
+        x = x + (following - sigma) * backbone.velocity(x, sigma, text)
+    return x
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Start noise sqrt(p) inverted + sqrt(1 - p) fresh; p = 0 inverts nothing."""
+
+    share: float = 0.0
+    """p."""
+    steps: int = 50
+    """Reverse Euler steps."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.share <= 1, "method.inversion.share", self.share, "in [0, 1]")
+        check(self.steps >= 1, "method.inversion.steps", self.steps, "at least 1")
+
+    def noise(self, backbone: Backbone, latents: Tensor, shift: float, text: Tensor) -> Tensor:
+        """The reference's inverted noise."""
+        return invert(backbone, latents, sigma_schedule(self.steps, shift), text)
+
+    def blend(self, inverted: Tensor, fresh: Tensor) -> Tensor:
+        """Of unit variance where both are, and independent."""
+        return math.sqrt(self.share) * inverted + math.sqrt(1 - self.share) * fresh

@@ -1,0 +1,153 @@
+"""The tuning loop that the tuned methods share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW, Optimizer
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.settings import check
+from fastvmt.tuning import checkpoint
+from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.draw import Draw, draw
+
+Phases = Generator[tuple[str, Tensor], None, None]
+"""The losses of one iteration, each with the adapter whose parameters, and no others, take a step on it.
+
+The next loss is computed after that step. Adapters must stay installed while a loss is out: its
+backward may run the blocks again (gradient checkpointing).
+"""
+Losses = Callable[[Draw], Phases]
+BEFORE_DENOISING = -1
+"""The ``step`` of a tuning iteration's trace row."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How long, how fast and from which seed."""
+
+    iterations: int
+    lr: float
+    """Constant learning rate of AdamW."""
+    shift: float
+    """Timestep shift of the noise levels."""
+    weight_decay: float = 0.01
+    beta2: float = 0.999
+    clip: float = 0.0
+    """Largest gradient norm; 0 does not clip."""
+    seed: int = 0
+    checkpoint_every: int = 50
+    """Iterations between checkpoints, from which a stopped tuning goes on."""
+
+    def __post_init__(self) -> None:
+        key = "method.tuning."
+        check(self.iterations >= 1, f"{key}iterations", self.iterations, "at least 1")
+        check(self.lr > 0, f"{key}lr", self.lr, "above 0")
+        check(self.shift > 0, f"{key}shift", self.shift, "above 0")
+        check(self.weight_decay >= 0, f"{key}weight_decay", self.weight_decay, "at least 0")
+        check(0 <= self.beta2 < 1, f"{key}beta2", self.beta2, "in [0, 1)")
+        check(self.clip >= 0, f"{key}clip", self.clip, "at least 0; 0 does not clip")
+        check(self.seed >= 0, f"{key}seed", self.seed, "at least 0")
+        check(self.checkpoint_every >= 1, f"{key}checkpoint_every", self.checkpoint_every, "at least 1")
+
+    def identity(self) -> dict[str, float]:
+        """What the tuned parameters depend on."""
+        return {key: value for key, value in asdict(self).items() if key != "checkpoint_every"}
+
+    def optimizer(self, adapter: Adapter) -> Optimizer:
+        return AdamW(
+            list(adapter.parameters.values()), lr=self.lr, betas=(0.9, self.beta2), weight_decay=self.weight_decay
+        )
+
+    def draws(self) -> list[Draw]:
+        """The choices of every iteration."""
+        return [draw(self.seed, iteration, self.shift) for iteration in range(self.iterations)]
+
+
+@contextmanager
+def counted_backwards(backbone: Backbone) -> Iterator[None]:
+    """Within the context ``backbone.passes`` counts the blocks through which gradients flow."""
+
+    def backward(_grad: Tensor) -> None:
+        backbone.passes.block_backwards += 1
+
+    def forward(_module: object, _args: object, output: Tensor) -> None:
+        if output.requires_grad:
+            output.register_hook(backward)
+
+    handles = [block.register_forward_hook(forward) for block in blocks_of(backbone)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's global generators from ``seed`` inside, untouched outside: what dropout draws from."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def iterate(
+    backbone: Backbone,
+    adapters: Mapping[str, Adapter],
+    optimizers: Mapping[str, Optimizer],
+    phases: Phases,
+    clip: float,
+) -> tuple[float, float]:
+    """One iteration; the loss and gradient norm of its last phase. Raises ``FloatingPointError``."""
+    last = math.nan, math.nan
+    with closing(phases):
+        for group, loss in phases:
+            parameters = list(adapters[group].parameters.values())
+            for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+                parameter.grad = gradient
+            backbone.passes.gradients += 1
+            last = float(loss.detach()), float(clip_grad_norm_(parameters, clip or math.inf))
+            if not math.isfinite(sum(last)):
+                raise FloatingPointError(
+                    f"tuning diverged: loss {last[0]}, gradient norm {last[1]}; lower method.tuning.lr"
+                )
+            optimizers[group].step()
+            optimizers[group].zero_grad()
+    return last
+
+
+def tune(
+    backbone: Backbone,
+    adapters: Mapping[str, Adapter],
+    losses: Losses,
+    tuning: Tuning,
+    *,
+    file: Path | None = None,
+    on_iteration: Callable[[dict[str, float]], None] | None = None,
+) -> None:
+    """Minimise ``losses`` over the adapters' parameters, in place.
+
+    Iterations depend on nothing but parameters, moments and their own draw: a tuning that goes on
+    from ``file``, written every ``checkpoint_every`` iterations, ends in the same parameters.
+    Raises ``FloatingPointError`` when a loss or gradient is not finite.
+    """
+    optimizers = {group: tuning.optimizer(adapter) for group, adapter in adapters.items()}
+    done = 0 if file is None else checkpoint.load(file, adapters, optimizers)
+    with torch.enable_grad(), counted_backwards(backbone):
+        for choices in tuning.draws()[done:]:
+            with seeded(choices.seed, backbone.device):
+                loss, norm = iterate(backbone, adapters, optimizers, losses(choices), tuning.clip)
+            if on_iteration is not None:
+                row = {"iteration": choices.iteration, "loss": loss, "grad_norm": norm, "reused": 0.0}
+                on_iteration({"step": BEFORE_DENOISING, "sigma": choices.sigma} | row)
+            done = choices.iteration + 1
+            if file is not None and done % tuning.checkpoint_every == 0 and done < tuning.iterations:
+                checkpoint.save(file, done, adapters, optimizers)

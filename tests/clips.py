@@ -1,0 +1,31 @@
+"""Synthetic clips that several tests write to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from fastvmt.types import Video
+
+
+def clip(frames: int, height: int = 48, width: int = 64, fps: float = 8.0) -> Video:
+    """A texture that moves one pixel a frame; frame t has mean brightness 10 t + 20."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.normal(0, 40, (height, width + frames)).astype(np.float32), (5, 5), 0)
+    rows = [texture[:, t : t + width] - texture[:, t : t + width].mean() + 10 * t + 20 for t in range(frames)]
+    grey = np.stack(rows).clip(0, 255).astype(np.uint8)
+    return Video(torch.from_numpy(np.repeat(grey[..., None], 3, -1)), fps)
+
+
+def write_frames(folder: Path, video: Video, suffix: str = ".png") -> None:
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(video.frames_THWC.numpy()):
+        cv2.imwrite(str(folder / f"{t}{suffix}"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+
+def brightness(video: Video) -> list[int]:
+    """Which native frames a clip consists of."""
+    return [round((float(frame.float().mean()) - 20) / 10) for frame in video.frames_THWC]
