@@ -29,13 +29,19 @@ SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "te
 BASE = "none"
 
 
-def run_row(name: str, overrides: list[str], folder: Path, cases: int) -> list[Record]:
-    """Records of one row, one per case."""
+def run_row(name: str, overrides: list[str], folder: Path, cases: int, benchmark: str = "world") -> list[Record]:
+    """Records of one row, one per case of a benchmark."""
     out = folder / slug(name)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         cfg = compose(
             "config",
-            overrides=["benchmark=world", f"benchmark.cases={cases}", "logger=none", f"output_dir={out}", *overrides],
+            overrides=[
+                f"benchmark={benchmark}",
+                f"benchmark.cases={cases}",
+                "logger=none",
+                f"output_dir={out}",
+                *overrides,
+            ],
         )
     run(cfg)
     return json.loads((out / "result.json").read_text())["cases"]

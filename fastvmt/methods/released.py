@@ -50,12 +50,18 @@ class ReleasedFastVMT(FastVMT):
     Optimiser, schedule and gradient reuse are FastVMT's: there the released code follows the paper.
     """
 
-    name = "fastvmt_released"
-
-    def __init__(self, window: Window, skip: Skip, guidance: Guidance, switches: Switches, model: str) -> None:
-        """``model``: the backbone's folder or shipped name, for its number of heads."""
+    def __init__(
+        self,
+        window: Window,
+        skip: Skip,
+        guidance: Guidance,
+        switches: Switches,
+        model: str,
+        name: str = "fastvmt_released",
+    ) -> None:
+        """``model``: the backbone's folder or shipped name, for its number of heads; ``name`` goes to the records."""
         super().__init__(window, skip, guidance)
-        self.switches, self.model = switches, model
+        self.switches, self.model, self.name = switches, model, name
         self.latent_dtype = getattr(torch, switches.latent_dtype)
 
     def requirements(self, layout: Layout) -> None:

@@ -38,7 +38,8 @@ def scramble_heads(x_FSND: Tensor) -> Tensor:
             f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head; "
             f"{frames} frames have {frames * tokens}"
         )
-    return x_FSND.flatten(0, 1).unflatten(0, (-1, heads)).mean(1).flatten(0, 1).unflatten(0, (frames, tokens))
+    runs_GND = x_FSND.reshape(-1, heads, *x_FSND.shape[2:]).mean(1)
+    return runs_GND.reshape(frames, tokens, -1)
 
 
 def reduce_queries_and_keys(
