@@ -9,6 +9,7 @@ the demo and on the world benchmark (resumable: finished cases are kept), and wr
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,14 +17,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.world_table import column, interval, run_row
+from experiments.world_table import run_row
 from fastvmt.config import config_folder
-from fastvmt.engine.record import Record, provenance, write_json
+from fastvmt.engine.record import Record, provenance, score_column, seconds_column, write_json
 from fastvmt.motion.switches import Switches
+from fastvmt.statistics import compare
+from fastvmt.statistics import summarise as over_cases
 
 PAPER = [
     "guidance.rope=true", "guidance.reference_noise=1.0", "guidance.head_reduce=mean_qk", "guidance.window_weight=1.0",
@@ -63,14 +65,14 @@ def rows() -> dict[str, list[str]]:
 
 def difference(records: list[Record], base: list[Record], score: str) -> tuple[float, float, float, int] | None:
     """Mean paired difference of a score, its bootstrap 95 % interval and the pairs; None where no case has both."""
-    values = column(records, score) - column(base, score)
-    return interval(values) if np.isfinite(values).any() else None
+    result = compare(score_column(records, score), score_column(base, score))
+    return (result.mean, result.low, result.high, result.n) if result.n else None
 
 
 def mean_of(records: list[Record], score: str) -> float | None:
     """Mean over the cases that have the score."""
-    values = column(records, score)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+    row = over_cases(score_column(records, score))
+    return row.mean if row.n else None
 
 
 def summarise(table: dict[str, list[Record]]) -> Summary:
@@ -86,7 +88,7 @@ def summarise(table: dict[str, list[Record]]) -> Summary:
         summary[name] = {
             "mean": {score: mean_of(records, score) for score in SCORES},
             "minus_paper": {score: difference(records, table[BASE], score) for score in SCORES},
-            "guide_seconds": float(np.mean([r["seconds"].get("guide", 0.0) for r in records])),
+            "guide_seconds": over_cases(seconds_column(records, "guide")).mean,
             "cases": len(records),
         }
     return summary
@@ -99,7 +101,8 @@ def cell(row: dict[str, Any], score: str, name: str) -> str:
     gap = row["minus_paper"][score]
     if name == BASE or gap is None:
         return f"{row['mean'][score]:.3f}"
-    return f"{row['mean'][score]:.3f} ({gap[0]:+.3f}: {gap[1]:+.3f}..{gap[2]:+.3f})"
+    span = "n/a" if math.isnan(gap[1]) else f"{gap[1]:+.3f}..{gap[2]:+.3f}"
+    return f"{row['mean'][score]:.3f} ({gap[0]:+.3f}: {span})"
 
 
 def markdown(summaries: dict[str, Summary], command: str) -> str:

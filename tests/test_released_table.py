@@ -28,22 +28,27 @@ def test_rows_change_one_switch_each() -> None:
 
 def test_differences_are_paired_with_the_papers_row() -> None:
     table = {
-        "paper": [record("a", 0.2), record("b", 0.6), record("c", None)],
-        "official": [record("a", 0.1, 3.0), record("b", 0.3, 5.0), record("c", 0.9, 4.0)],
-        "none": [record(case, None) for case in "abc"],
+        "paper": [*(record(case, 0.4) for case in "abcdef"), record("g", None)],
+        "official": [
+            *(record(case, 0.1 + 0.02 * k, 3.0 + k) for k, case in enumerate("abcdef")),
+            record("g", 0.9, 4.0),
+        ],
+        "none": [record(case, None) for case in "abcdefg"],
     }
     summary = summarise(table)
     mean, low, high, pairs = summary["official"]["minus_paper"]["motion_fidelity"]
-    assert (mean, pairs) == (pytest.approx(-0.2), 2)
-    assert (low, high) == (pytest.approx(-0.3), pytest.approx(-0.1))
-    assert summary["official"]["mean"]["motion_fidelity"] == pytest.approx((0.1 + 0.3 + 0.9) / 3)
-    assert summary["official"]["guide_seconds"] == 4.0
+    assert (mean, pairs) == (pytest.approx(-0.25), 6)
+    assert -0.3 <= low < mean < high <= -0.2
+    assert summary["official"]["mean"]["motion_fidelity"] == pytest.approx((0.9 + 0.9) / 7)
+    assert summary["official"]["guide_seconds"] == pytest.approx((3 + 4 + 5 + 6 + 7 + 8 + 4) / 7)
     assert summary["none"]["mean"]["motion_fidelity"] is None
     assert summary["paper"]["minus_paper"]["text_similarity"][0] == 0.0
     text = markdown({"demo": summary}, "python -m x")
     lines = text.splitlines()
     assert "| paper | 0.400 | 0.500 | 0.500 | 0.500 | 2.00 |" in lines
-    assert lines[-2].startswith("| official | 0.433 (-0.200: -0.300..-0.100) | 0.500 (+0.000: +0.000..+0.000) |")
+    assert lines[-2].startswith(
+        f"| official | 0.257 (-0.250: {low:+.3f}..{high:+.3f}) | 0.500 (+0.000: +0.000..+0.000) |"
+    )
     assert lines[-1].startswith("| none | - | 0.500")
 
 

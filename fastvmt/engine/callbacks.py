@@ -80,6 +80,7 @@ class RunFile(lightning.Callback):
             "gpu_at_start": module.gpu_at_start,
             "load_seconds": module.load_seconds,
             "lost": [asdict(lost) for lost in module.plan.cases.lost],
+            "metrics": module.scores.provenance(),
             "cases": module.records,
             "method": module.plan.method.name,
             "backbone": {"name": module.backbone.name, "weights_sha256": module.backbone.fingerprint},

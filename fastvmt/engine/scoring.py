@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -17,11 +16,10 @@ from fastvmt.config import config_folder
 from fastvmt.data.alignment import align
 from fastvmt.data.frame_folder import read_clip
 from fastvmt.data.triples import Triple
-from fastvmt.engine.plan import UserError, construct
+from fastvmt.engine.plan import UserError, construct, make_tracker
 from fastvmt.engine.record import Record, score_summaries
 from fastvmt.engine.tables import SHOWN, show, summary_table
 from fastvmt.scores import Scores
-from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,8 @@ def load_scores(metrics: str, tracker: str, clip: str | None, overrides: Sequenc
         raise UserError(" ".join(str(error).split())) from error
     if clip is not None:
         cfg.metrics.clip.model = clip
-    scores = construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
+    scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     return scores, {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("metrics", "tracker")}
-
-
-def score_clips(scores: Scores, generated: Video, reference: Video, prompt: str) -> dict[str, float]:
-    """Scores of two clips of one size and length."""
-    case = TransferCase(generated.name, reference, prompt)
-    return scores(TransferResult(case, generated, {}, [], PassCounter(), torch.empty(0)))
 
 
 def score_triple(scores: Scores, triple: Triple, policy: Policy) -> Record:
@@ -70,7 +62,7 @@ def score_triple(scores: Scores, triple: Triple, policy: Policy) -> Record:
         "size": list(generated.size[1:]),
         "fps": generated.fps,
         "notes": notes,
-        "scores": score_clips(scores, generated, reference, triple.prompt),
+        "scores": scores.score(generated, reference, triple.prompt),
     }
 
 

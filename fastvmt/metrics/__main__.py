@@ -89,9 +89,10 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
     if alone:
         console.print(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}")
     if arguments.output:
-        content = {"scores": mean_scores(records), "clips": records, "unmatched": alone, "scored_from": "file"}
+        content = {"scores": mean_scores(records), "clips": records, "unmatched": alone}
+        how = {"metrics": scores.provenance() | {"scored_from": "file"}}
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_json(arguments.output, content | {"policy": vars(policy), "config": configuration, **provenance()})
+        write_json(arguments.output, content | {"policy": vars(policy), "config": configuration, **how, **provenance()})
         console.print(f"written: {arguments.output}")
 
 
