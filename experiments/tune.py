@@ -29,12 +29,8 @@ CANDIDATES: list[list[str]] = [
     ["guidance.lr=0.01", "guidance.lr_end=0.01", "guidance.fraction=0.5"],
     ["guidance.fraction=0.5"],
     ["window.l=7", "guidance.lr=0.01", "guidance.lr_end=0.01"],
-    ["window.tau=8"],
-    ["window.l=7"],
-    ["window.sf=4"],
-    ["guidance.reference_noise=0.3"],
-    ["guidance.block=5"],
-    ["guidance.iterations=12", "skip.delta=3"],
+    ["guidance.fraction=0.5", "window.sf=4"],
+    ["guidance.fraction=0.5", "window.tau=8"],
 ]
 
 
