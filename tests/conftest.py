@@ -84,7 +84,7 @@ def random_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pipeline(random_wan: Path) -> WanPipeline:
     """diffusers' own pipeline on the same weights, loaded apart from the backbone's."""
-    stock = WanPipeline.from_pretrained(random_wan, torch_dtype=torch.float32, local_files_only=True)
+    stock = WanPipeline.from_pretrained(random_wan, dtype=torch.float32, local_files_only=True)
     stock.set_progress_bar_config(disable=True)
     return stock
 

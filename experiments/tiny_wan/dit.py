@@ -45,7 +45,7 @@ class TextToVideo(nn.Module):
     def start_from(self, folder: Path) -> None:
         """Take the weights of a packed model."""
         self.transformer.load_state_dict(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
-        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
+        encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
         self.text_encoder.load_state_dict(encoder.state_dict())
 
     def embed(self, captions: list[str]) -> Tensor:

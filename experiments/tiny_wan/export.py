@@ -50,7 +50,7 @@ def write_model(cfg: DictConfig, folder: Path) -> dict[str, float]:
 
 def generate(folder: Path, prompts: list[str], cfg: DictConfig) -> Clips:
     """One clip per prompt, (N, T, H, W, 3), with diffusers' own pipeline."""
-    pipeline = WanPipeline.from_pretrained(folder, torch_dtype=torch.float32).to(cfg.device)
+    pipeline = WanPipeline.from_pretrained(folder, dtype=torch.float32).to(cfg.device)
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(cfg.seed)
     clips = []

@@ -40,7 +40,7 @@ class WanBackbone:
         self.name, self.fps, self.max_tokens = name, fps, max_tokens
         self.dtype = getattr(torch, dtype)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        pipeline = WanPipeline.from_pretrained(self.folder, torch_dtype=self.dtype, local_files_only=True)
+        pipeline = WanPipeline.from_pretrained(self.folder, dtype=self.dtype, local_files_only=True)
         self.tokenizer, self.text_encoder = pipeline.tokenizer, pipeline.text_encoder.to(self.device)
         self.transformer = pipeline.transformer.to(self.device)
         self.vae = pipeline.vae.to(self.device, torch.float32)

@@ -9,7 +9,9 @@ import time
 import warnings
 from pathlib import Path
 
+import diffusers
 import lightning
+import transformers
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -62,10 +64,15 @@ def quiet_libraries() -> None:
     """No network at run time, and no chatter of libraries between the progress bars."""
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
         os.environ.setdefault(variable, "1")
-    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    for handler in logging.getLogger().handlers:  # open_clip logs to the root logger
+        handler.addFilter(lambda record: "open_clip" not in record.pathname or record.levelno > logging.INFO)
+    for message in ("does not have many workers", "GPU available but not used", "isinstance.*LeafSpec"):
+        warnings.filterwarnings("ignore", f".*{message}")
 
 
 def execute(plan: Plan, console: Console) -> dict[str, float]:
