@@ -28,7 +28,8 @@ def correlations(a_NTd: Tensor, b_MTd: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def unit(vectors_NTd: Tensor) -> Tensor:
     """Vectors divided by their lengths, NaN for a vector of length 0."""
-    return vectors_NTd / vectors_NTd.norm(dim=-1, keepdim=True)
+    lengths: Tensor = vectors_NTd.norm(dim=-1, keepdim=True)
+    return vectors_NTd / lengths
 
 
 def velocity(points_NT2: Tensor) -> Tensor:
@@ -152,11 +153,8 @@ def trajectory_nearness(a_NT2: Tensor, b_MT2: Tensor, seed: int) -> float:
     if int(draws.max()) >= len(b_MT2):
         raise ValueError(f"track {int(draws.max())} was drawn, and the reference has only {len(b_MT2)} tracks")
     a, b = a_NT2[draws.to(a_NT2.device)], b_MT2[draws.to(b_MT2.device)]
-    distance = (
-        torch.cdist(a.flatten(0, 1), b.flatten(0, 1), compute_mode=EXACT)
-        .unflatten(0, a.shape[:2])
-        .unflatten(2, b.shape[:2])
-    )
+    distance = torch.cdist(a.flatten(0, 1), b.flatten(0, 1), compute_mode=EXACT)
+    distance = distance.view(len(a), a.shape[1], len(b), b.shape[1])
     return float((1 / (1 + distance.mean((1, 3)))).amax(1).mean())
 
 
