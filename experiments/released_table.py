@@ -20,12 +20,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.world_table import run_row
+from experiments.world_table import difference, run_row
 from fastvmt.config import config_folder
 from fastvmt.engine.record import Record, provenance, score_column, seconds_column, write_json
+from fastvmt.engine.tables import show
 from fastvmt.motion.switches import Switches
-from fastvmt.statistics import compare
-from fastvmt.statistics import summarise as over_cases
+from fastvmt.statistics import summarise
 
 PAPER = [
     "guidance.rope=true", "guidance.reference_noise=1.0", "guidance.head_reduce=mean_qk", "guidance.window_weight=1.0",
@@ -38,7 +38,7 @@ BENCHMARKS = {"demo": 1, "world": None}
 """Cases of each benchmark; None takes ``--cases``."""
 SCORES = ("motion_fidelity", "motion_fidelity_dynamic", "trajectory_cosine", "text_similarity")
 
-Summary = dict[str, dict[str, Any]]
+Compared = dict[str, dict[str, Any]]
 
 
 def official_values() -> dict[str, object]:
@@ -63,49 +63,36 @@ def rows() -> dict[str, list[str]]:
     return table
 
 
-def difference(records: list[Record], base: list[Record], score: str) -> tuple[float, float, float, int] | None:
-    """Mean paired difference of a score, its bootstrap 95 % interval and the pairs; None where no case has both."""
-    result = compare(score_column(records, score), score_column(base, score))
-    return (result.mean, result.low, result.high, result.n) if result.n else None
-
-
-def mean_of(records: list[Record], score: str) -> float | None:
-    """Mean over the cases that have the score."""
-    row = over_cases(score_column(records, score))
-    return row.mean if row.n else None
-
-
-def summarise(table: dict[str, list[Record]]) -> Summary:
+def compared(table: dict[str, list[Record]]) -> Compared:
     """Means, paired differences to the paper's row and seconds of guidance of every row.
 
     Raises ``ValueError`` when the rows do not hold the same cases and seeds.
     """
     paired = [(r["id"], r["seed"]) for r in table[BASE]]
-    summary: Summary = {}
+    content: Compared = {}
     for name, records in table.items():
         if [(r["id"], r["seed"]) for r in records] != paired:
             raise ValueError(f"row {name!r} holds other cases or seeds than {BASE!r}: run both with the same options")
-        summary[name] = {
-            "mean": {score: mean_of(records, score) for score in SCORES},
-            "minus_paper": {score: difference(records, table[BASE], score) for score in SCORES},
-            "guide_seconds": over_cases(seconds_column(records, "guide")).mean,
+        content[name] = {
+            "mean": {score: summarise(score_column(records, score)).mean for score in SCORES},
+            "n": {score: summarise(score_column(records, score)).n for score in SCORES},
+            "minus_paper": {score: list(difference(records, table[BASE], score)) for score in SCORES},
+            "guide_seconds": summarise(seconds_column(records, "guide")).mean,
             "cases": len(records),
         }
-    return summary
+    return content
 
 
 def cell(row: dict[str, Any], score: str, name: str) -> str:
-    """Mean, and in brackets the difference to the paper's row with its interval."""
-    if row["mean"][score] is None:
-        return "-"
-    gap = row["minus_paper"][score]
-    if name == BASE or gap is None:
-        return f"{row['mean'][score]:.3f}"
-    span = "n/a" if math.isnan(gap[1]) else f"{gap[1]:+.3f}..{gap[2]:+.3f}"
-    return f"{row['mean'][score]:.3f} ({gap[0]:+.3f}: {span})"
+    """Mean, and in brackets the difference to the paper's row with its interval where there is one."""
+    mean, low, high, pairs = row["minus_paper"][score]
+    if name == BASE or pairs == 0:
+        return show(row["mean"][score])
+    span = "n/a" if math.isnan(low) else f"{low:+.3f}..{high:+.3f}"
+    return f"{show(row['mean'][score])} ({mean:+.3f}: {span})"
 
 
-def markdown(summaries: dict[str, Summary], command: str) -> str:
+def markdown(summaries: dict[str, Compared], command: str) -> str:
     """One table per benchmark."""
     head = ["row", *(score.replace("_", " ") for score in SCORES), "seconds of guidance"]
     lines = [f"`{command}`", "", "In brackets: the paired difference to `paper` and its bootstrap 95 % interval."]
@@ -135,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     summaries = {}
     for benchmark, cases in BENCHMARKS.items():
         folder = arguments.folder / benchmark
-        summaries[benchmark] = summarise({
+        summaries[benchmark] = compared({
             name: run_row(name, [*own, *arguments.overrides], folder, cases or arguments.cases, benchmark)
             for name, own in chosen.items()
         })  # fmt: skip

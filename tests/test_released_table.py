@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from experiments.released_table import SCORES, main, markdown, official_values, rows, summarise
+from experiments.released_table import SCORES, compared, main, markdown, official_values, rows
 
 
 def record(case: str, fidelity: float | None, guide: float = 2.0, seed: int = 0) -> dict:
@@ -27,35 +28,29 @@ def test_rows_change_one_switch_each() -> None:
 
 
 def test_differences_are_paired_with_the_papers_row() -> None:
+    ids = "abcdefg"
     table = {
-        "paper": [*(record(case, 0.4) for case in "abcdef"), record("g", None)],
-        "official": [
-            *(record(case, 0.1 + 0.02 * k, 3.0 + k) for k, case in enumerate("abcdef")),
-            record("g", 0.9, 4.0),
-        ],
-        "none": [record(case, None) for case in "abcdefg"],
+        "paper": [record(case, 0.5 if case != "g" else None) for case in ids],
+        "official": [record(case, 0.3, guide) for guide, case in enumerate(ids)],
+        "none": [record(case, None) for case in ids],
     }
-    summary = summarise(table)
-    mean, low, high, pairs = summary["official"]["minus_paper"]["motion_fidelity"]
-    assert (mean, pairs) == (pytest.approx(-0.25), 6)
-    assert -0.3 <= low < mean < high <= -0.2
-    assert summary["official"]["mean"]["motion_fidelity"] == pytest.approx((0.9 + 0.9) / 7)
-    assert summary["official"]["guide_seconds"] == pytest.approx((3 + 4 + 5 + 6 + 7 + 8 + 4) / 7)
-    assert summary["none"]["mean"]["motion_fidelity"] is None
-    assert summary["paper"]["minus_paper"]["text_similarity"][0] == 0.0
-    text = markdown({"demo": summary}, "python -m x")
-    lines = text.splitlines()
-    assert "| paper | 0.400 | 0.500 | 0.500 | 0.500 | 2.00 |" in lines
-    assert lines[-2].startswith(
-        f"| official | 0.257 (-0.250: {low:+.3f}..{high:+.3f}) | 0.500 (+0.000: +0.000..+0.000) |"
-    )
-    assert lines[-1].startswith("| none | - | 0.500")
+    content = compared(table)
+    assert content["official"]["minus_paper"]["motion_fidelity"] == pytest.approx([-0.2, -0.2, -0.2, 6])
+    assert content["official"]["n"]["motion_fidelity"] == 7
+    assert content["official"]["guide_seconds"] == 3.0
+    assert math.isnan(content["none"]["mean"]["motion_fidelity"])
+    lines = markdown({"demo": content}, "python -m x").splitlines()
+    assert lines[-3] == "| paper | 0.500 | 0.500 | 0.500 | 0.500 | 2.00 |"
+    assert lines[-2].startswith("| official | 0.300 (-0.200: -0.200..-0.200) | 0.500 (+0.000: +0.000..+0.000) |")
+    assert lines[-1].startswith("| none | n/a | 0.500")
+    few = compared({name: records[:2] for name, records in table.items()})  # too few for an interval
+    assert "| official | 0.300 (-0.200: n/a) |" in markdown({"demo": few}, "python -m x")
 
 
 @pytest.mark.parametrize("other", [[record("b", 0.1)], [record("a", 0.1, seed=1)], []])
 def test_rows_of_other_cases_are_refused(other: list[dict]) -> None:
     with pytest.raises(ValueError, match="row 'fork' holds other cases or seeds"):
-        summarise({"paper": [record("a", 0.2)], "fork": other})
+        compared({"paper": [record("a", 0.2)], "fork": other})
 
 
 def test_unknown_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
