@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +109,7 @@ def test_a_reference_is_tuned_once(backbone: WanBackbone, case: TransferCase, tm
         backbone, make(name), replace(case, prompt="a frog on snow", seed=8, id="b"), TensorCache(tmp_path)
     )
     for result in (again, other):
-        assert asdict(result.passes) == {"block_forwards": 2 * 3 * 3, "block_backwards": 0, "gradients": 0}
+        assert result.passes == PassCounter(block_forwards=2 * 3 * 3)
         assert "tune" not in result.seconds and result.trace == []
     assert not same(other, first)
     assert len(list(tmp_path.iterdir())) == 1
