@@ -46,7 +46,7 @@ def test_autoencoder_reconstructs_held_out_clips(tiny_wan):
     for case in benchmark:
         pixels = case.reference.frames_THWC.float() / 255
         errors.append((tiny_wan.decode(tiny_wan.encode(case.reference)) - pixels).square().mean())
-    assert -10 * torch.stack(errors).mean().log10() > 27  # 29.6 dB on average over 64 clips, worst 26.0
+    assert -10 * torch.stack(errors).mean().log10() > 29  # 31.9 dB on average over 64 clips, worst 26.4
 
 
 def test_prompts_outside_the_vocabulary_are_named(tiny_wan):
