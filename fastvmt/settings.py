@@ -2,7 +2,7 @@
 
 These dataclasses are at the same time Hydra's schema (a wrong type or an unknown key fails at
 composition, naming the key) and plain arguments. Each checks its own ranges; rules that need the
-backbone or the video are in :mod:`fastvmt.validation`.
+backbone or the video are in :mod:`fastvmt.engine.plan` and in the methods' ``requirements``.
 """
 
 from __future__ import annotations
