@@ -6,8 +6,10 @@ cost), then clips with single frames mixed in. ``experiments.tiny_wan.export`` p
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import hydra
 import numpy as np
@@ -21,12 +23,25 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
 from experiments.tiny_wan.clips import TRAIN, rendered, to_model
+from experiments.tiny_wan.matches import match_loss, points_of
 from experiments.tiny_wan.parts import Parts, PartsHead, parts
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
+from fastvmt.backbones.probe import attention_input
 from fastvmt.world.scene import Scene, sample_scene
 from fastvmt.world.vocabulary import sample_caption
+
+
+class Reading(NamedTuple):
+    """What one forward gives to the losses."""
+
+    v: Tensor
+    hidden: Tensor
+    """(B, N, C) after the block that tells the parts."""
+    q: Tensor
+    """(B, N, C) of the block that finds matches, before the rotary embedding."""
+    k: Tensor
 
 
 class TextToVideo(nn.Module):
@@ -40,7 +55,7 @@ class TextToVideo(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.weight)
         nn.init.zeros_(self.transformer.proj_out.bias)
         self.parts = PartsHead(cfg.model.num_attention_heads * cfg.model.attention_head_dim)
-        self.parts_block = cfg.parts_block
+        self.parts_block, self.match_block = cfg.parts_block, cfg.match_block
 
     def start_from(self, folder: Path) -> None:
         """Take the weights of a packed model."""
@@ -55,13 +70,19 @@ class TextToVideo(nn.Module):
         hidden = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         return hidden * tokens.attention_mask[..., None]
 
-    def velocity(self, x: Tensor, sigma: Tensor, captions: list[str]) -> tuple[Tensor, Tensor]:
-        """Predicted velocity, and the hidden states that the parts are read from."""
-        hidden: list[Tensor] = []
-        block = self.transformer.blocks[self.parts_block]
-        with block.register_forward_hook(lambda module, args, out: hidden.append(out)):
+    def forward(self, x: Tensor, sigma: Tensor, captions: list[str]) -> Reading:
+        """Predicted velocity, and what the auxiliary losses read."""
+        read: dict[str, Tensor] = {}
+        parts, match = (self.transformer.blocks[i] for i in (self.parts_block, self.match_block))
+        with ExitStack() as hooks:
+            hooks.enter_context(parts.register_forward_hook(lambda module, args, out: read.update(hidden=out)))
+            hooks.enter_context(
+                match.register_forward_pre_hook(lambda module, args: read.update(entered=args[0], temb=args[2]))
+            )
             v = self.transformer(x, 1000.0 * sigma, self.embed(captions), return_dict=False)[0]
-        return v, hidden[0]
+        attention, normed = match.attn1, attention_input(match, read["entered"], read["temb"])
+        q, k = attention.norm_q(attention.to_q(normed)), attention.norm_k(attention.to_k(normed))
+        return Reading(v, read["hidden"], q, k)
 
 
 def sample_sigmas(batch: int, shift: float, uniform: float, generator: torch.Generator) -> Tensor:
@@ -78,6 +99,15 @@ class Pool:
     latents: Tensor
     scenes: list[Scene]
     parts: Parts
+    points: Tensor
+    """(N, F, S, 3): which point each token shows."""
+
+
+def labelled(latents: Tensor, scenes: list[Scene]) -> Pool:
+    """The pool with its labels on the token grid."""
+    side = latents.shape[-1] // 2
+    points = np.stack([points_of(scene, side) for scene in scenes])
+    return Pool(latents, scenes, parts(scenes, side), torch.from_numpy(points).flatten(2, 3))
 
 
 @torch.no_grad()
@@ -86,7 +116,7 @@ def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path)
     if file.exists():
         scenes = [sample_scene(np.random.default_rng([TRAIN, seed, i]), frames) for i in range(count)]
         latents = load_file(file)["latents"]
-        return Pool(latents, scenes, parts(scenes, latents.shape[-1] // 2))
+        return labelled(latents, scenes)
     vae = AutoencoderKLWan.from_pretrained(Path(cfg.folder) / "vae").to(cfg.device)
     video, scenes = rendered(count, frames, cfg.size, seed)
     parallel = ParallelVAE(vae)
@@ -98,7 +128,7 @@ def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path)
         latents.append(((z.float().cpu() - mean) / std).half())
     pool = torch.cat(latents).contiguous()
     save_file({"latents": pool}, file)
-    return Pool(pool, scenes, parts(scenes, pool.shape[-1] // 2))
+    return labelled(pool, scenes)
 
 
 def windowed(x0: Tensor, labels: Parts, side: int, generator: torch.Generator) -> tuple[Tensor, Parts]:
@@ -114,7 +144,7 @@ def loss_of(
     """Flow-matching loss of one random batch of windows of ``side`` tokens.
 
     ``help`` in [0, 1] scales what only speeds learning up: the weight of object tokens (fading with
-    the noise, where it would bias what is generated) and the loss of the parts.
+    the noise, where it would bias what is generated) and the losses of parts and matches.
     """
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     index = torch.randint(len(pool.latents), (batch,), generator=generator)
@@ -128,11 +158,16 @@ def loss_of(
     sigma = sample_sigmas(batch, shift, cfg.uniform_sigmas, generator)
     x = torch.lerp(x0, noise, sigma.view(-1, 1, 1, 1, 1))
     with torch.autocast(cfg.device, torch.bfloat16):
-        v, hidden = model.velocity(x.to(cfg.device), sigma.to(cfg.device), captions)
+        read = model(x.to(cfg.device), sigma.to(cfg.device), captions)
     on_object = (labels.kind > 0).float().repeat_interleave(2, -1).repeat_interleave(2, -2)[:, None]
     weight = 1 + help * cfg.object_weight * (1 - sigma).view(-1, 1, 1, 1, 1) * on_object
-    flow = (weight.to(cfg.device) * (v.float() - (noise - x0).to(cfg.device)).square()).mean() / weight.mean()
-    return flow + help * cfg.parts_weight * model.parts(hidden, labels.to(cfg.device))
+    flow = (weight.to(cfg.device) * (read.v.float() - (noise - x0).to(cfg.device)).square()).mean() / weight.mean()
+    aids = cfg.parts_weight * model.parts(read.hidden, labels.to(cfg.device))
+    if x0.shape[2] > 1 and cfg.match_weight > 0:
+        scale = cfg.match_tau * cfg.model.attention_head_dim**-0.5 / cfg.model.num_attention_heads
+        points = pool.points[index].float().to(cfg.device)
+        aids = aids + cfg.match_weight * match_loss(read.q, read.k, scale, points)
+    return flow + help * aids
 
 
 def build(cfg: DictConfig) -> tuple[TextToVideo, Training]:
