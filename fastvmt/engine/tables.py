@@ -11,7 +11,13 @@ from fastvmt.engine.plan import Plan
 from fastvmt.engine.record import Record, cost_summaries, score_summaries
 from fastvmt.statistics import Summary
 
-HEADLINE = ("motion_fidelity", "trajectory_cosine", "text_similarity", "temporal_consistency")
+HEADLINE = {
+    "motion_fidelity": "motion",
+    "trajectory_cosine": "trajectory",
+    "text_similarity": "text",
+    "temporal_consistency": "temporal",
+}
+"""The scores of the table of cases and their short heads; the table of means has the full names."""
 SHOWN = 24
 """Cases in the table; the files have all."""
 
@@ -40,13 +46,14 @@ def plan_table(plan: Plan) -> Table:
 def score_table(records: list[Record]) -> Table:
     """Headline scores and seconds per case."""
     table = Table(title="scores (higher is better) and seconds")
-    for column in ("case", "prompt", *HEADLINE, "seconds"):
-        table.add_column(column.replace("_", "\n"), justify="left" if column in ("case", "prompt") else "right")
+    table.add_column("case and prompt", overflow="fold")
+    for column in (*HEADLINE.values(), "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
     for record in records[:SHOWN]:
         values = [show(record["scores"].get(name)) for name in HEADLINE]
-        table.add_row(record["id"], record["prompt"], *values, f"{record['seconds']['total']:.1f}")
+        table.add_row(f"{record['id']}\n{record['prompt']}", *values, f"{record['seconds']['total']:.1f}")
     if len(records) > SHOWN:
-        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(HEADLINE) + 2))
+        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(HEADLINE) + 1))
     return table
 
 
