@@ -98,8 +98,8 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
 - **Training**: `python -m experiments.tiny_wan.vae`, then `.dit`, then `.export`. Autoencoder {vae_steps} steps in
   {vae_minutes:.0f} min, transformer and text encoder {steps} steps in {minutes:.0f} min, on {hardware}. Two auxiliary
   losses, no part of the packed model, told block {parts_block} which object and which part of it each token shows, and
-  block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames show the same point. The
-  second makes motion readable from attention after a few ten thousand clips, where a large model learns it from
+  block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames show the same point.
+  The second makes motion readable from attention after a few ten thousand clips, where a large model learns it from
   millions; it favours methods that read the attention of that block.
 - **Autoencoder**: {psnr_mean:.1f} dB PSNR on {vae_clips} held-out clips (worst {psnr_worst:.1f} dB).
 - **Judged by tiny-clip**, {clips} clips without motion guidance: the object is right in {object_top1:.0%}, the
@@ -112,7 +112,8 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
 def write_card(folder: Path, cfg: DictConfig, facts: dict[str, float], vae: dict[str, float]) -> None:
     """README.md of the directory, from measured figures."""
     text = CARD.format(
-        **facts, parts_block=cfg.parts_block, match_block=cfg.match_block, frames=cfg.frames, size=cfg.size, tokens="5 x 12 x 12", objects=len(OBJECTS),
+        **facts, parts_block=cfg.parts_block, match_block=cfg.match_block, frames=cfg.frames,
+        size=cfg.size, tokens="5 x 12 x 12", objects=len(OBJECTS),
         backgrounds=len(BACKGROUNDS), vae_steps=vae["steps"] + cfg.earlier.vae_steps,
         vae_minutes=vae["minutes"] + cfg.earlier.vae_minutes,
         psnr_mean=vae["psnr_mean"], psnr_worst=vae["psnr_worst"], vae_clips=vae["clips"],
