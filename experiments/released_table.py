@@ -17,11 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from experiments.world_table import difference, run_row
-from fastvmt.config import config_folder
+from experiments.rows import RESULTS, composed, difference, run_row
 from fastvmt.engine.record import Record, provenance, score_column, seconds_column, write_json
 from fastvmt.engine.tables import show
 from fastvmt.motion.switches import Switches
@@ -43,9 +41,7 @@ Compared = dict[str, dict[str, Any]]
 
 def official_values() -> dict[str, object]:
     """The switches that ``method=fastvmt_official`` sets off their correct form."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=["method=fastvmt_official", "output_dir=unused"])
-    switches = OmegaConf.to_container(cfg.method.switches)
+    switches = OmegaConf.to_container(composed(["method=fastvmt_official"]).method.switches)
     assert isinstance(switches, dict)
     return {name: switches[name] for name, correct in asdict(Switches()).items() if switches[name] != correct}
 
@@ -110,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=24, help="of the world benchmark")
     parser.add_argument("--folder", type=Path, default=Path("outputs/released_table"))
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--rows", nargs="+", help=f"only these, beside {BASE!r}")
     parser.add_argument("overrides", nargs="*", help="applied to every row")
     arguments = parser.parse_intermixed_args(words)

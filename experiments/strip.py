@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,8 @@ def labelled(image: Frames, text: str, width: int = 150) -> Frames:
     """``image`` with a white margin on its left that carries ``text``."""
     margin = np.full((image.shape[0], width, 3), 255, np.uint8)
     for i, line in enumerate(text.split("\n")):
-        cv2.putText(margin, line, (8, 52 + 20 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+        at = (8, image.shape[0] // 2 - 8 + 20 * i)
+        cv2.putText(margin, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([margin, image], 1)
 
 
@@ -45,9 +47,9 @@ def case_rows(folders: list[Path], case: dict[str, str]) -> list[tuple[str, Fram
     return rows + [(label, frames_of(p / "generated.mp4")) for label, p in zip(labels, paths, strict=True)]
 
 
-def strip(rows: list[tuple[str, Frames]], moments: list[int]) -> Frames:
-    """Rows of frames at ``moments``."""
-    gap = np.full((SIDE, GAP, 3), 255, np.uint8)
+def strip(rows: list[tuple[str, Frames]], moments: Sequence[int]) -> Frames:
+    """Rows of labelled frames (T, S, S, 3) at ``moments``."""
+    gap = np.full((rows[0][1].shape[1], GAP, 3), 255, np.uint8)
     lines = []
     for label, frames in rows:
         cells = [part for t in moments for part in (frames[t], gap)]

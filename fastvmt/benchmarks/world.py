@@ -14,50 +14,63 @@ from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 BENCHMARK_SPLIT = 2
 """First word of the seeds of benchmark scenes; trainings use 0 and their held-out checks 1."""
+MOST_PROMPTS = (len(OBJECTS) - 2) // 2
+"""Prompts of a reference: each has two new objects at most, and the reference has two."""
 
 
 class WorldBenchmark(Benchmark):
     """Cases of the moving-emoji world, one category after the other; any number, from a seed.
 
-    Each prompt names as many objects as the reference shows, all different from them, on another
-    background. References carry their true motion.
+    Each of a reference's ``prompts`` names as many objects as the reference shows, different from them
+    and from the other prompts', on another background. References carry their true motion.
     """
 
     def __init__(
-        self, layout: Layout, fps: float, sample_seed: int, *, cases: int, categories: list[str], seed: int
-    ) -> None:
+        self, layout: Layout, fps: float, sample_seed: int, *, cases: int, categories: list[str], seed: int,
+        prompts: int = 1,
+    ) -> None:  # fmt: skip
         unknown = [name for name in categories if name not in CATEGORIES]
         if unknown or not categories:
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")
         if cases < 1:
             raise ValueError(f"benchmark.cases={cases} must be at least 1")
+        if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
+            legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
+            raise ValueError(f"benchmark.prompts={prompts} must be in {legal}")
         if layout.height != layout.width:
             raise ValueError(
                 f"the moving-emoji world renders square clips, not {layout.height} x {layout.width}: set "
                 "backbone.height and backbone.width equal, or give your own clip with video=<file> prompt=<text>"
             )
         self.layout, self.fps, self.sample_seed = layout, fps, sample_seed
-        self.cases, self.categories, self.seed = cases, categories, seed
+        self.cases, self.categories, self.seed, self.prompts = cases, categories, seed, prompts
 
     def __len__(self) -> int:
         return self.cases
 
     def scene(self, index: int) -> tuple[Scene, str]:
         """The reference's scene and the prompt of a case."""
-        rng = np.random.default_rng([BENCHMARK_SPLIT, self.seed, index])
-        scene = sample_scene(rng, self.layout.frames, self.categories[index % len(self.categories)])
-        others = [name for name in OBJECTS if name not in scene.objects]
+        reference, prompt = divmod(index, self.prompts)
+        rng = np.random.default_rng([BENCHMARK_SPLIT, self.seed, reference])
+        scene = sample_scene(rng, self.layout.frames, self.categories[reference % len(self.categories)])
         places = [name for name in BACKGROUNDS if name != scene.background]
-        objects = [str(name) for name in rng.choice(others, len(scene.objects), replace=False)]
-        return scene, canonical_caption(objects, str(rng.choice(places)))
+        used = list(scene.objects)
+        for _ in range(prompt + 1):  # earlier prompts are drawn too: how many there are changes none of them
+            others = [name for name in OBJECTS if name not in used]
+            objects = [str(name) for name in rng.choice(others, len(scene.objects), replace=False)]
+            caption = canonical_caption(objects, str(rng.choice(places)))
+            used += objects
+        return scene, caption
 
     def __getitem__(self, index: int) -> TransferCase:
         if not 0 <= index < self.cases:
             raise IndexError(index)
         scene, prompt = self.scene(index)
         clip = render(scene, self.layout.height)
+        number, which = divmod(index, self.prompts)
+        reference = f"{self.seed:02d}-{number:03d}-{scene.category}-{scene.motion}"
         return TransferCase(
-            id=f"{self.seed:02d}-{index:03d}-{scene.category}-{scene.motion}",
+            id=f"{reference}/p{which}" if self.prompts > 1 else reference,
             reference=Video(torch.from_numpy(clip.frames_THWC), self.fps, scene.caption),
             prompt=prompt,
             seed=self.sample_seed + index,

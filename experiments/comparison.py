@@ -1,0 +1,272 @@
+"""Every method on the same cases, from pure noise and from a common strength, on the embedded model.
+
+``python -m experiments.comparison`` appends one line per method, start, seed and case to
+``experiments/results/comparison.jsonl`` and writes the tables and figures of all lines so far (``--report``
+does only that). Lines that are there are not run again, wherever the videos went, unless they come from
+other weights, settings or cases. Processes may share the work, each with its own choice:
+``OMP_NUM_THREADS=1 python -m experiments.comparison --seeds 1 --methods fastvmt ditflow``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from omegaconf import DictConfig
+from PIL import Image
+from rich.console import Console
+
+from experiments.comparison_report import write_report
+from experiments.rows import DIGITS, RESULTS, append_line, composed, read_lines, settings_hash
+from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
+from fastvmt.cost.account import loop_seconds, peak
+from fastvmt.engine.module import TransferModule
+from fastvmt.engine.plan import construct, make_plan, make_tracker
+from fastvmt.engine.record import Record, case_key, provenance
+from fastvmt.engine.run import quiet_libraries
+from fastvmt.engine.tables import show
+from fastvmt.methods.tuned import Tuned
+from fastvmt.types import TransferCase, TransferResult
+
+METHODS: dict[str, list[str]] = {
+    name: [f"method={name}"]
+    for name in (
+        "none", "sdedit", "fastvmt", "ditflow", "moft", "motionclone", "smm", "flowmotion", "motion_inversion",
+        "motion_director", "det",
+    )
+}  # fmt: skip
+"""Name -> overrides."""
+STARTS, SEEDS, REFERENCES, PROMPTS = (1.0, 0.75), (0, 1), 12, 2
+SEED_STEP = 1000
+"""Between the start noises of two seeds: more than there are cases, which take consecutive ones."""
+PICTURED, SHOWN, SIDE = 8, 5, 72
+"""The first case whose object travels (a bounce): how many frames its lines hold, and their side in pixels."""
+TOLD = ("trajectory_cosine", "motion_fidelity", "text_similarity")
+"""Scores in the progress."""
+
+Key = tuple[str, float, str]
+"""Method, start, case id with its seed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One transfer of the comparison."""
+
+    method: str
+    start: float
+    seed: int
+    case: TransferCase
+
+    @property
+    def id(self) -> str:
+        return f"{self.case.id}/s{self.seed}"
+
+    @property
+    def key(self) -> Key:
+        return self.method, self.start, self.id
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a line must come from to be used."""
+
+    weights: str
+    settings: Callable[[str, float], str]
+    """Hash of the settings of a method at a start."""
+    cases: Mapping[str, str]
+    """Hashes of the cases by id."""
+
+    def objection(self, line: Record) -> str | None:
+        """What a line differs in, if in anything."""
+        if line["method"] not in METHODS:
+            return "methods"
+        if line["weights"] != self.weights:
+            return "weights"
+        if line["settings"] != self.settings(line["method"], line["start"]):
+            return "settings"
+        return None if self.cases.get(line["id"]) == line["case"] else "cases"
+
+
+def sift(lines: Sequence[Record], current: Current) -> tuple[dict[Key, Record], Counter[str]]:
+    """The usable lines, of repeated ones the last, and how many others there are by what they differ in."""
+    kept, refused = {}, Counter[str]()
+    for line in lines:
+        objection = current.objection(line)
+        if objection is None:
+            kept[line["method"], line["start"], line["id"]] = line
+        else:
+            refused[objection] += 1
+    return kept, refused
+
+
+def starts_of(method: str, starts: Sequence[float]) -> list[float]:
+    """Plain sampling has no other start than noise, and SDEdit from noise is plain sampling."""
+    if method == "none":
+        return [1.0]
+    return [start for start in starts if method != "sdedit" or start < 1]
+
+
+def picture(result: TransferResult) -> str:
+    """Some frames of a video beside each other, as JPEG in base64."""
+    frames = result.video.frames_THWC.numpy()
+    chosen = frames[np.linspace(0, len(frames) - 1, SHOWN).round().astype(int)]
+    row = np.concatenate([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in chosen], 1)
+    stream = BytesIO()
+    Image.fromarray(row).save(stream, "JPEG", quality=92)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+class Bench:
+    """The loaded model and scores, and what runs on them."""
+
+    def __init__(self, references: int, folder: Path, overrides: Sequence[str] = ()) -> None:
+        self.references, self.folder, self.overrides = references, folder, list(overrides)
+        quiet_libraries()
+        cfg = self.config("none", 1.0)
+        self.backbone = construct(cfg.backbone, "backbone")
+        self.scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+        self.weights: str = self.backbone.fingerprint[:DIGITS]
+        where = provenance()
+        hardware = {key: where["hardware"][key] for key in ("device", "threads")}
+        self.machine = {"commit": (where["commit"] or "")[:DIGITS], **hardware}
+        self.plan = cache(lambda method, start: make_plan(self.config(method, start)))
+        self.settings = cache(lambda method, start: settings_hash(self.config(method, start)))
+        self.cases = cache(self._cases)
+
+    def config(self, method: str, start: float, seed: int = 0) -> DictConfig:
+        return composed([
+            "benchmark=world", f"benchmark.prompts={PROMPTS}", f"benchmark.cases={self.references * PROMPTS}",
+            f"seed={SEED_STEP * seed}", f"sampler.strength={start}", f"cache_dir={self.folder / 'cache'}",
+            *METHODS[method], *self.overrides,
+        ])  # fmt: skip
+
+    def _cases(self, seed: int) -> list[TransferCase]:
+        return list(make_plan(self.config("none", 1.0, seed)).cases)
+
+    def current(self, seeds: Iterable[int]) -> Current:
+        cells = (Cell("none", 1.0, seed, case) for seed in seeds for case in self.cases(seed))
+        return Current(self.weights, self.settings, {cell.id: case_key(cell.case) for cell in cells})
+
+    def plain_seconds(self, case: TransferCase) -> float:
+        """Seconds of the denoising loop without a method."""
+        plan = self.plan("none", 1.0)
+        return loop_seconds(run_case(self.backbone, plan.method, plan.sampler, case, TensorCache(None)).seconds)
+
+    def line(self, cell: Cell, plain: float, shown: bool) -> Record:
+        """Run a case. ``plain`` are the seconds of the loop without a method, ``shown`` keeps some frames.
+
+        Tuned parameters are kept on disk for the reference's other cases; all else that a method reads from
+        the reference it reads for every case anew, so that times do not depend on what ran before.
+        """
+        plan, settings = self.plan(cell.method, cell.start), self.settings(cell.method, cell.start)
+        store = TensorCache(self.folder / "tuned" if isinstance(plan.method, Tuned) else None)
+        module = TransferModule(plan, self.backbone, self.scores, store, settings)
+        line = {
+            "method": cell.method, "start": cell.start, "seed": cell.seed, "id": cell.id,
+            "category": cell.case.category, "prompt": cell.case.prompt, "weights": self.weights, "settings": settings,
+            "case": case_key(cell.case), "overrides": [*METHODS[cell.method], *self.overrides], **self.machine,
+        }  # fmt: skip
+        try:
+            result, cost = module.run_transfer(cell.case)
+        except FloatingPointError as error:  # a result too: it will not come out otherwise next time
+            return {**line, "scores": {}, "error": str(error)}
+        record = module.record_of(result, cost)
+        line |= {key: record[key] for key in ("scores", "seconds", "passes")}
+        line["plain_seconds"] = loop_seconds(result.seconds) if cell.method == "none" else plain
+        line["declared_gradients"] = record["declared_passes"]["gradients"]
+        line["peak_gib"] = {kind: peak(cost["memory_gib"], kind) for kind in ("resident", "allocated")}
+        return line | ({"frames": picture(result)} if shown else {})
+
+
+def blocks(
+    methods: Sequence[str], starts: Sequence[float], cases: Mapping[int, Sequence[TransferCase]]
+) -> Iterator[list[Cell]]:
+    """The cells that share a seed, a start and a reference: all methods on one before the next.
+
+    Their times are compared with one plain run. ``cases`` are those of every seed.
+    """
+    for seed, mine in cases.items():
+        for start in sorted({s for method in methods for s in starts_of(method, starts)}, reverse=True):
+            chosen = [method for method in methods if start in starts_of(method, starts)]
+            for first in range(0, len(mine), PROMPTS):
+                here = mine[first : first + PROMPTS]
+                yield [Cell(method, start, seed, case) for method in chosen for case in here]
+
+
+def missing(cells: Sequence[Cell], done: Container[Key]) -> list[Cell]:
+    """The cells that have no line."""
+    return [cell for cell in cells if cell.key not in done]
+
+
+def run_blocks(todo: Sequence[Sequence[Cell]], bench: Bench, log: Path, current: Current, console: Console) -> None:
+    """Run what is still missing when its turn comes, telling what came out and how long the rest will take."""
+    total, done, ran = sum(map(len, todo)), 0, 0
+    pictured = bench.cases(0)[PICTURED]
+    bench.plain_seconds(pictured)  # warms up
+    begin = time.perf_counter()
+    for block in todo:
+        rest = missing(block, sift(read_lines(log), current)[0])  # another process may have been here
+        done += len(block) - len(rest)
+        others = [cell.case for cell in rest if cell.method != "none"]
+        plain = bench.plain_seconds(others[0]) if others else math.nan
+        for cell in rest:
+            line = bench.line(cell, plain, shown=cell.case is pictured)
+            append_line(log, line)
+            done, ran = done + 1, ran + 1
+            left = (time.perf_counter() - begin) / ran * (total - done) / 60
+            text = f"[{done}/{total}] {told(line)}; about {left:.0f} min left"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def told(line: Mapping[str, Any]) -> str:
+    """A line in words."""
+    what = f"{line['method']} from {line['start']:g}, {line['id']}: "
+    if "error" in line:
+        return f"{what}{line['error']}"
+    scores = ", ".join(f"{name.replace('_', ' ')} {show(line['scores'].get(name))}" for name in TOLD)
+    return f"{what}{scores}, {line['seconds']['total']:.1f} s"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--starts", nargs="+", type=float, default=STARTS, help="sampler.strength")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--references", type=int, default=REFERENCES, help=f"each with {PROMPTS} prompts")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the tables and figures")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/comparison"), help="of tuned parameters")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("overrides", nargs="*", help="applied to every method")
+    arguments = parser.parse_intermixed_args(argv)
+    console, log = Console(), arguments.results / "comparison.jsonl"
+    bench = Bench(max(REFERENCES, arguments.references), arguments.folder, arguments.overrides)
+    lines = read_lines(log)
+    current = bench.current({*arguments.seeds, *(line["seed"] for line in lines)})
+    kept, refused = sift(lines, current)
+    for what, count in refused.items():
+        console.print(f"{count} lines of {log} come from other {what}: not used", soft_wrap=True)
+    if not arguments.report:
+        cases = {seed: bench.cases(seed)[: arguments.references * PROMPTS] for seed in arguments.seeds}
+        chosen = [missing(block, kept) for block in blocks(arguments.methods, arguments.starts, cases)]
+        if todo := [block for block in chosen if block]:
+            run_blocks(todo, bench, log, current, console)
+            kept, _ = sift(read_lines(log), current)
+    reference = bench.cases(0)[PICTURED].reference.frames_THWC.numpy()
+    write_report(arguments.results, list(kept.values()), list(METHODS), reference)
+    console.print(f"{len(kept)} lines: {arguments.results / 'comparison.md'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Tables and figures from the lines of a comparison; whatever has no line is n/a."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from PIL import Image
+
+from experiments.strip import Frames, strip
+from fastvmt.engine.record import Record, score_column, seconds_column, write_json
+from fastvmt.engine.tables import show
+from fastvmt.statistics import compare, speedup, summarise
+from fastvmt.world.motion import CATEGORIES
+
+BASE = "fastvmt"
+SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "temporal_consistency")
+STAGES = ("encode", "reference", "guide", "denoise", "decode", "loop", "total")
+PASSES = ("gradients", "block_forwards", "block_backwards")
+Content = dict[str, dict[str, Any]]
+"""Method -> what is known about it at one start."""
+
+NOTES = f"""\
+In parentheses n, the cases (reference x prompt, seeds averaged) behind a mean; in square brackets the paired
+difference to `{BASE}` and its 95 % interval over references, bold where it excludes 0; n/a below six references.
+`none` and `sdedit` are the controls; `none` starts from pure noise in every table.
+
+Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
+reference, and is a column of its own. Loop is reference + guide + denoise; its ratio is to the loop of plain
+sampling on the same reference, timed in the same process just before. Memory is the peak of the process
+(tensors on a GPU), model and scorers included.
+"""
+
+
+def at_start(lines: Sequence[Record], methods: Sequence[str], start: float) -> dict[str, list[Record]]:
+    """The lines of every method that belong to a start; plain sampling belongs to all of them."""
+    rows = {m: [r for r in lines if r["method"] == m and (m == "none" or r["start"] == start)] for m in methods}
+    return {method: mine for method, mine in rows.items() if method != "sdedit" or start < 1}
+
+
+def shown_scores(lines: Sequence[Record]) -> list[str]:
+    """The scores of the tables: the usual ones, and further forms of motion fidelity where a line has them."""
+    names = dict.fromkeys(name for line in lines for name in line["scores"])
+    return [*SCORES, *(name for name in names if name.startswith("motion_fidelity") and name not in SCORES)]
+
+
+def mean_passes(lines: Sequence[Record]) -> dict[str, float]:
+    """Mean counts of passes; NaN without lines."""
+    return {kind: float(np.mean([r["passes"][kind] for r in lines])) if lines else math.nan for kind in PASSES}
+
+
+def costs_of(lines: Sequence[Record]) -> dict[str, Any]:
+    """Seconds, passes and memory of the transfers that came to their end, and of the tuning that some began with.
+
+    A tuning that went on from a checkpoint took longer than its line says: it does not count.
+    """
+    ran = [line for line in lines if "error" not in line]
+    sampled = [line for line in ran if not line["seconds"].get("tune")]
+    tuned = [r for r in ran if r["seconds"].get("tune") and r["passes"]["gradients"] >= r["declared_gradients"]]
+    columns = {stage: seconds_column(ran, stage) for stage in STAGES}
+    columns["total"] = {name: total - seconds_column(ran, "tune")[name] for name, total in columns["total"].items()}
+    passes, both = mean_passes(sampled), mean_passes(tuned)
+    plain = {line["id"]: line["plain_seconds"] for line in ran}
+    peaks = {line["id"]: line["peak_gib"]["allocated"] or line["peak_gib"]["resident"] or math.nan for line in ran}
+    return {
+        "seconds": {stage: asdict(summarise(column)) for stage, column in columns.items()},
+        "loop_to_none": asdict(speedup(plain, columns["loop"])),
+        "passes": passes,
+        "tuning_seconds": asdict(summarise(seconds_column(tuned, "tune"))),
+        "tuning_passes": {kind: both[kind] - passes[kind] for kind in PASSES},
+        "peak_gib": asdict(summarise(peaks)),
+        "failed": len(lines) - len(ran),
+    }
+
+
+def summary(rows: Mapping[str, list[Record]]) -> Content:
+    """Means, differences to the base method, and costs of every method at one start."""
+    base, scores = rows.get(BASE, []), shown_scores([line for lines in rows.values() for line in lines])
+    content: Content = {}
+    for name, lines in rows.items():
+        columns = {score: score_column(lines, score) for score in scores}
+        content[name] = {
+            "scores": {score: asdict(summarise(column)) for score, column in columns.items()},
+            f"minus_{BASE}": {s: asdict(compare(column, score_column(base, s))) for s, column in columns.items()},
+            "trajectory_by_category": {
+                c: asdict(summarise(score_column([r for r in lines if r["category"] == c], SCORES[0])))
+                for c in CATEGORIES
+            },
+            **costs_of(lines),
+        }
+    return content
+
+
+def counted(entry: Mapping[str, Any]) -> str:
+    """A mean and its n."""
+    return f"{show(entry['mean'])} ({entry['n']})"
+
+
+def whole(count: float) -> str:
+    """A mean count without decimals, or n/a."""
+    return "n/a" if math.isnan(count) else f"{count:.0f}"
+
+
+def score_cell(row: Mapping[str, Any], score: str, name: str) -> str:
+    """Mean, n, and the difference to the base method with its interval."""
+    cell, gap = counted(row["scores"][score]), row[f"minus_{BASE}"][score]
+    if name == BASE or not gap["n"]:
+        return cell
+    if math.isnan(gap["low"]):
+        return f"{cell} [{gap['mean']:+.3f}: n/a]"
+    text = f"[{gap['mean']:+.3f}: {gap['low']:+.3f}..{gap['high']:+.3f}]"
+    return f"{cell} **{text}**" if gap["low"] > 0 or gap["high"] < 0 else f"{cell} {text}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(name.replace("_", " ") for name in head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(cells) + " |" for cells in rows)]
+
+
+def cost_cells(row: Mapping[str, Any]) -> list[str]:
+    """Tuning, stages, ratio, memory, passes."""
+    seconds = [counted(row["seconds"][stage]) for stage in STAGES]
+    passes = [whole(row["passes"][kind]) for kind in PASSES]
+    tuning = [counted(row["tuning_seconds"]), whole(row["tuning_passes"]["gradients"])]
+    ratio, peak = show(row["loop_to_none"]["average"]), counted(row["peak_gib"])
+    return [*seconds, ratio, *(tuning if row["tuning_seconds"]["n"] else ["-", "-"]), peak, *passes, str(row["failed"])]
+
+
+def markdown(starts: Mapping[float, Content], facts: str) -> str:
+    """Three tables per start: scores, costs, trajectories by category."""
+    lines = [facts, "", *NOTES.splitlines()]
+    for start, content in starts.items():
+        scores = list(next(iter(content.values()))["scores"])
+        lines += ["", f"## {'Pure noise' if start == 1 else f'Strength {start:g}'}", ""]
+        lines += table(["method", *scores], [[m, *(score_cell(r, s, m) for s in scores)] for m, r in content.items()])
+        head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", "tuning s", "tuning gradients"]
+        head += ["peak GiB", *PASSES, "failed"]
+        lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()])]
+        lines += ["", "Trajectory cosine by category:", ""]
+        rows = [[m, *(counted(r["trajectory_by_category"][c]) for c in CATEGORIES)] for m, r in content.items()]
+        lines += table(["method", *CATEGORIES], rows)
+    return "\n".join(lines) + "\n"
+
+
+def figure(starts: Mapping[float, Content], methods: Sequence[str], path: Path) -> None:
+    """Motion fidelity against seconds of the loop; hollow with the tuning, as if one transfer had to pay it."""
+    picture = Figure(figsize=(4.5 * len(starts) + 1.6, 4), layout="constrained")
+    axes = picture.subplots(1, len(starts), sharey=True, squeeze=False)[0]
+    handles: dict[str, Artist] = {}
+    for axis, (start, content) in zip(axes, starts.items(), strict=True):
+        for name, row in content.items():
+            x, y = row["seconds"]["loop"]["mean"], row["scores"]["motion_fidelity"]["mean"]
+            if math.isnan(x) or math.isnan(y):
+                continue
+            colour, tuned = colormaps["tab20"](methods.index(name)), row["tuning_seconds"]["mean"]
+            (handles[name],) = axis.plot(x, y, "o", color=colour, label=name)
+            if not math.isnan(tuned):
+                axis.plot([x, x + tuned], [y, y], ":o", color=colour, markevery=[1], markerfacecolor="white")
+        axis.set(xscale="log", xlabel="seconds of the denoising loop\n(hollow: with tuning)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+        axis.set_title("pure noise" if start == 1 else f"strength {start:g}")
+    axes[0].set_ylabel("motion fidelity")
+    shown = [handles[name] for name in methods if name in handles]
+    if shown:
+        picture.legend(handles=shown, loc="outside right center", fontsize=8)
+    picture.savefig(path, dpi=110)
+
+
+def unpacked(text: str) -> Frames:
+    """Frames (T, S, S, 3) of a row of square frames, JPEG in base64."""
+    row = np.asarray(Image.open(BytesIO(base64.b64decode(text))))
+    return np.stack(np.split(row, row.shape[1] // row.shape[0], 1))
+
+
+def frame_strip(rows: Mapping[str, list[Record]], reference: Frames, path: Path) -> None:
+    """Some frames of the reference and of every method for the case whose lines hold frames."""
+    found = {name: [line["frames"] for line in lines if "frames" in line] for name, lines in rows.items()}
+    videos = [(name.replace("_", "\n"), unpacked(texts[-1])) for name, texts in found.items() if texts]
+    if not videos:
+        return
+    count, side = videos[0][1].shape[:2]
+    moments = np.linspace(0, len(reference) - 1, count).round().astype(int)
+    first = np.stack([cv2.resize(reference[t], (side, side), interpolation=cv2.INTER_AREA) for t in moments])
+    image = strip([("reference", first), *videos], range(count))
+    Image.fromarray(image).quantize(128).save(path, optimize=True)
+
+
+def write_report(results: Path, lines: Sequence[Record], methods: Sequence[str], reference: Frames) -> None:
+    """``comparison.{md,json}``, ``comparison_seconds.png`` and a strip of frames per start."""
+    results.mkdir(parents=True, exist_ok=True)
+    found = sorted({line["start"] for line in lines} | {1.0}, reverse=True)
+    rows = {start: at_start(lines, methods, start) for start in found}
+    starts = {start: summary(mine) for start, mine in rows.items()}
+    known = {key: sorted({str(line[key]) for line in lines}) for key in ("weights", "device", "threads", "commit")}
+    facts = f"{len(lines)} transfers by tiny-wan, " + ", ".join(f"{k} {' '.join(v) or 'n/a'}" for k, v in known.items())
+    (results / "comparison.md").write_text(markdown(starts, f"{facts}."))
+    write_json(results / "comparison.json", {"lines": len(lines), **known, "starts": starts})
+    figure(starts, methods, results / "comparison_seconds.png")
+    for start, mine in rows.items():
+        frame_strip(mine, reference, results / f"comparison_strip_{start:g}.png")
