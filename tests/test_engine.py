@@ -95,6 +95,9 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
     assert run(composed(*job, "logger=none")) == pytest.approx(first, nan_ok=True)
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none", "seed=7"))
+    monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.fingerprint", "0" * 64)
+    with pytest.raises(AssertionError, match="ran again"):
+        run(composed(*job, "logger=none"))
 
 
 def test_own_clip_and_python_function(job, tmp_path):

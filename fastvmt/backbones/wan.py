@@ -54,7 +54,7 @@ class WanBackbone:
     @cached_property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for file in sorted(self.folder.glob("*/*.safetensors")):
+        for file in sorted([*self.folder.glob("*/*.safetensors"), *self.folder.glob("*/config.json")]):
             digest.update(file.name.encode())
             with file.open("rb") as stream:
                 while part := stream.read(1 << 24):

@@ -46,7 +46,7 @@ class TransferModule(lightning.LightningModule):
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Any]:
         """Run a case, or take the record of an earlier run. Returns ``record`` and ``result`` (or None)."""
-        record = finished(self.case_folder(case), self.key, case)
+        record = finished(self.case_folder(case), self.key, self.backbone.fingerprint, case)
         result = None
         if record is None:
             result, cost = self.run_transfer(case)
@@ -74,6 +74,7 @@ class TransferModule(lightning.LightningModule):
         return {
             "id": case.id,
             "config": self.key,
+            "weights": self.backbone.fingerprint,
             "case": case_key(case),
             "prompt": case.prompt,
             "reference": case.reference_prompt or case.reference.name,

@@ -65,13 +65,14 @@ def case_key(case: TransferCase) -> str:
     )  # fmt: skip
 
 
-def finished(folder: Path, key: str, case: TransferCase) -> Record | None:
-    """The record of a case that an earlier run with the same configuration completed."""
+def finished(folder: Path, key: str, weights: str, case: TransferCase) -> Record | None:
+    """The record of a case that an earlier run with the same configuration and weights completed."""
     file = folder / "case.json"
     if not file.exists():
         return None
     record: Record = json.loads(file.read_text())
-    return record if record["config"] == key and record.get("case") == case_key(case) else None
+    same = record["config"] == key and record.get("weights") == weights and record.get("case") == case_key(case)
+    return record if same else None
 
 
 def score_column(records: list[Record], score: str) -> dict[str, float]:
