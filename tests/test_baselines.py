@@ -261,7 +261,7 @@ def test_learned_embeddings_repeat_the_transfer_and_serve_another_prompt(
         transfer(backbone, method, case, shift=2.0)
 
 
-WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2))
+WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
 
 
 @pytest.mark.parametrize("option", ["ditflow", "moft", "smm", "motionclone"])

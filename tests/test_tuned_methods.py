@@ -162,7 +162,7 @@ def test_budget_is_what_is_measured(backbone: WanBackbone, case: TransferCase, n
 
 
 def test_budgets_of_wan_by_hand() -> None:
-    wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2))
+    wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
     sampling = 2 * 50 * 30
     assert inversion_method(replace(TUNING, iterations=400), blocks=[12, 14, 16]).budget(wan, 50, 5.8) == PassCounter(
         400 * 30 + sampling, 400 * 18, 400
@@ -364,7 +364,7 @@ def test_tuned_methods_need_the_case(backbone: WanBackbone, name: str) -> None:
         pass
 
 
-SHORT = Layout("short", 5, 48, 48, 30, 4, 8, 16, (1, 2, 2))  # two latent frames
+SHORT = Layout("short", 5, 48, 48, 30, 4, 8, 16, (1, 2, 2), 12)  # two latent frames
 
 
 def test_settings_that_do_not_fit_the_model_are_refused(backbone: WanBackbone) -> None:

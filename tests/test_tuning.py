@@ -71,7 +71,7 @@ def test_latents_that_move_along_their_tracks_have_no_tracking_loss() -> None:
 
 
 def test_a_point_lies_in_the_cell_that_covers_its_pixel() -> None:
-    layout = Layout("small", 9, 32, 48, 3, 4, 8, 4, (1, 2, 2))  # 3 latent frames of 4 x 6 cells of 8 pixels
+    layout = Layout("small", 9, 32, 48, 3, 4, 8, 4, (1, 2, 2), 2)  # 3 latent frames of 4 x 6 cells of 8 pixels
     points = torch.zeros(2, 9, 2)
     points[0, 0], points[0, 4], points[0, 8] = torch.tensor([[7.4, 7.6], [7.5, 8.0], [99.0, -4.0]])
     visible = torch.zeros(2, 9, dtype=torch.bool)
