@@ -350,7 +350,7 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
         ("moft", {"iterations": 5, "lr": 0.002, "lr_end": 0.001, "share": 0.04, "block": 14}),
         ("smm", {"iterations": 10, "lr": 0.007, "lr_end": 0.004, "block": 14}),
         ("flowmotion", {"iterations": 3, "lr": 0.003, "lr_end": 0.003, "weight": 20.0, "across": 0.1}),
-        ("motionclone", {"reference_noise": 0.6, "block": 14}),
+        ("motionclone", {"reference_noise": 0.6, "weight": 2000.0, "block": 14}),
     ],
 )
 @pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
