@@ -230,7 +230,7 @@ def test_layout_is_read_without_weights(random_wan: Path, tmp_path: Path, backbo
             shutil.copy(source, tmp_path)
     layout = read_layout(str(tmp_path), name="random_wan", frames=9, height=48, width=48)
     assert layout == backbone.layout
-    assert (layout.depth, layout.grid) == (3, (5, 6, 6))
+    assert (layout.depth, layout.heads, layout.grid) == (3, 2, (5, 6, 6))
 
 
 def test_a_missing_model_is_named_with_what_it_needs(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_missing_model_is_named_with_what_it_needs(tmp_path: Path) -> None:
 
 
 def wan_layout(frames: int = 81, height: int = 480, width: int = 832) -> Layout:
-    return Layout("wan_1_3b", frames, height, width, 30, 4, 8, 16, (1, 2, 2))
+    return Layout("wan_1_3b", frames, height, width, 30, 4, 8, 16, (1, 2, 2), 12)
 
 
 def test_layout_of_wan() -> None:

@@ -23,7 +23,7 @@ from fastvmt.engine.plan import construct
 from fastvmt.engine.run import run
 from fastvmt.methods.base import Job, Method
 from fastvmt.methods.none import NoTransfer
-from fastvmt.methods.smm import low_frequencies
+from fastvmt.methods.smm import low_frequencies, noised_again
 from fastvmt.sampling import add_noise, guided_velocity, seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
@@ -212,6 +212,34 @@ def test_smm_starts_from_low_frequencies_of_the_reference(backbone: WanBackbone,
     torch.testing.assert_close(plain, add_noise(job.reference, job.noise, job.sigmas[0]))
 
 
+def test_noising_again_gives_the_level_its_shares() -> None:
+    """Of independent clean latents, noise and fresh noise: (1 - s) of the first, s of the others together."""
+    clean, noise, fresh = torch.eye(3)
+    for sigma, higher in ((0.0, 0.3), (0.4, 0.5), (0.7, 0.95), (0.6, 1.0)):
+        a, b, c = noised_again((1 - sigma) * clean + sigma * noise, fresh, sigma, higher).tolist()
+        assert a == pytest.approx(1 - higher, abs=1e-6)
+        assert b**2 + c**2 == pytest.approx(higher**2, rel=1e-5)
+    assert torch.equal(noised_again(clean, fresh, 0.5, 0.5), clean)
+
+
+def test_restart_repeats_every_step_but_the_first(backbone: WanBackbone, case: TransferCase) -> None:
+    """An unguided transfer against the written-out loop; the passes are those declared."""
+    method = method_of("smm", "restart=true", "fraction=0.0")
+    result, levels = transfer(backbone, method, case), sigma_schedule(4, 3.0)
+    text, negative = backbone.embed(case.prompt), backbone.embed("")
+    assert result.passes == method.budget(backbone.layout, 4, 3.0)
+    assert result.passes.block_forwards == (4 + 3) * 2 * 3
+    x = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
+    with torch.no_grad():
+        for step, (s, t) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+            x = x + (t - s) * guided_velocity(backbone, x, s, text, negative, 3.0)
+            if step:
+                fresh = seeded_noise(tuple(x.shape), case.seed + 1_000_003 * step, backbone.device)
+                x = noised_again(x, fresh, t, s)
+                x = x + (t - s) * guided_velocity(backbone, x, s, text, negative, 3.0)
+    torch.testing.assert_close(result.latents_BCFHW, x, rtol=1e-4, atol=1e-4)
+
+
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
     job, method = job_for(backbone, case), method_of("ditflow", "inject=true")
     sigma, x = job.sigmas[1], seeded_noise(job.reference.shape, 2, backbone.device)
@@ -261,7 +289,7 @@ def test_learned_embeddings_repeat_the_transfer_and_serve_another_prompt(
         transfer(backbone, method, case, shift=2.0)
 
 
-WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2))
+WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
 
 
 @pytest.mark.parametrize("option", ["ditflow", "moft", "smm", "motionclone"])
@@ -322,7 +350,7 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
         ("moft", {"iterations": 5, "lr": 0.002, "lr_end": 0.001, "share": 0.04, "block": 14}),
         ("smm", {"iterations": 10, "lr": 0.007, "lr_end": 0.004, "block": 14}),
         ("flowmotion", {"iterations": 3, "lr": 0.003, "lr_end": 0.003, "weight": 20.0, "across": 0.1}),
-        ("motionclone", {"reference_noise": 0.6, "block": 14}),
+        ("motionclone", {"reference_noise": 0.6, "weight": 2000.0, "block": 14}),
     ],
 )
 @pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])

@@ -290,7 +290,7 @@ def test_loop_is_reference_guide_and_denoise():
 )
 def test_flops_of_wan(model, frames, per_block, attention, whole, backward):
     block, depth = SMALL_WAN[model]
-    layout = Layout("wan", frames, 480, 832, depth, 4, 8, 16, (1, 2, 2))
+    layout = Layout("wan", frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), 12)
     tokens = layout.grid[0] * layout.grid[1] * layout.grid[2]
     assert tokens == (32760 if frames == 81 else 12480)
     assert block.forward(tokens) == pytest.approx(per_block, rel=2e-3)

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from fastvmt.motion.dense import all_pairs, moving_flow_loss, strongest_flow
+from fastvmt.motion.dense import all_pairs, expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.flow import full_flow
 from fastvmt.types import MotionField
 
@@ -51,6 +51,27 @@ def test_strongest_flow_by_loops() -> None:
             t = max(range(30), key=scores.__getitem__)
             assert field.flow_PS2[p, s].tolist() == [t // 6 - s // 6, t % 6 - s % 6]
     assert not field.flow_PS2.requires_grad
+
+
+def test_the_expected_flow_keeps_no_attention_for_its_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn(3, 30, 4, generator=generator, requires_grad=True) for _ in range(2))
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    results, most = [], []
+    for flow in (full_flow, expected_flow):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = flow(q, k, all_pairs(3), GRID, 2.0).flow_PS2.square().mean()
+        results.append([loss, *torch.autograd.grad(loss, (q, k))])
+        most.append(max(kept))
+        kept.clear()
+    torch.testing.assert_close(results[0], results[1])
+    assert most[0] >= 3 * 30 * 30  # logits of a frame with all frames
+    assert most[1] <= 9 * 30 * 2  # the displacements
 
 
 def field_of(flow: torch.Tensor) -> MotionField:

@@ -23,7 +23,7 @@ from fastvmt.data.video import write_video
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
 
-LAYOUT = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2))
+LAYOUT = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2), 2)
 """Clips of 9 frames, 2 k + 1."""
 
 

@@ -249,7 +249,7 @@ def test_keys_follow_every_value(dtype: torch.dtype) -> None:
     )
 
 
-WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2))
+WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
 
 
 @pytest.mark.parametrize(

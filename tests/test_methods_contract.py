@@ -26,7 +26,7 @@ VARIANTS: dict[str, list[str]] = {
     "fastvmt": ["guidance.reference_noise=1.0"],
     "ditflow": ["method.target=embedding", "method.inject=true", "method.displacement=expectation"],
     "moft": ["method.reference_noise=1.0"],
-    "smm": ["method.ref=clean", "method.init=highfreq"],
+    "smm": ["method.ref=clean", "method.init=highfreq", "method.restart=true"],
     "motionclone": ["method.exclude_self=true"],
     "flowmotion": ["method.representation=clean_latent"],
     "sdedit": ["sampler.strength=0.7"],

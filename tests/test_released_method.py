@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import Plan, UserError, make_plan
 from fastvmt.methods.fastvmt import FastVMT
-from fastvmt.methods.released import ReleasedFastVMT, head_count, rounded_level
+from fastvmt.methods.released import ReleasedFastVMT, rounded_level
 from fastvmt.motion.switches import Switches
 from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
@@ -40,12 +39,8 @@ def case() -> TransferCase:
     return TransferCase("case", Video(torch.from_numpy(clip.frames_THWC), 8.0), "a dog on grass", seed=3)
 
 
-@pytest.fixture
-def released(random_wan: Path) -> Callable[..., ReleasedFastVMT]:
-    def make(switches: Switches, window: Window = WINDOW, **guidance: object) -> ReleasedFastVMT:
-        return ReleasedFastVMT(window, Skip(2), replace(GUIDANCE, **guidance), switches, str(random_wan))
-
-    return make
+def released(switches: Switches, window: Window = WINDOW, **guidance: object) -> ReleasedFastVMT:
+    return ReleasedFastVMT(window, Skip(2), replace(GUIDANCE, **guidance), switches)
 
 
 def transfer(
@@ -56,7 +51,7 @@ def transfer(
 
 @pytest.mark.parametrize("window", [WINDOW, Window(l=5, sf=1, centre_gradient=True), Window(l=0, sf=2)])
 def test_with_all_switches_off_it_is_fastvmt_bit_for_bit(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT], window: Window
+    backbone: WanBackbone, case: TransferCase, window: Window
 ) -> None:
     correct = transfer(backbone, FastVMT(window, Skip(2), GUIDANCE), case)
     off = transfer(backbone, released(Switches(), window), case)
@@ -65,9 +60,7 @@ def test_with_all_switches_off_it_is_fastvmt_bit_for_bit(
     assert off.passes == correct.passes
 
 
-def test_each_switch_alone_reaches_the_result(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT], tmp_path: Path
-) -> None:
+def test_each_switch_alone_reaches_the_result(backbone: WanBackbone, case: TransferCase, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
     base = transfer(backbone, released(Switches()), case, cache)
     ends = {}
@@ -110,9 +103,7 @@ def numpy_loss(
     return g.amf_weight * float(np.mean(np.multiply(weights, squared))) + g.window_weight * float(np.mean(terms))
 
 
-def test_first_loss_of_the_official_form_by_hand(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT]
-) -> None:
+def test_first_loss_of_the_official_form_by_hand(backbone: WanBackbone, case: TransferCase) -> None:
     method = released(CODE, replace(WINDOW, sf=3, tau=20.0))
     sigma = sigma_schedule(4, SAMPLER.shift)[0]
     row = transfer(backbone, method, case).trace[0]
@@ -128,7 +119,7 @@ def test_first_loss_of_the_official_form_by_hand(
 
 
 def test_the_trajectory_is_rounded_to_the_latents_precision(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT], monkeypatch: pytest.MonkeyPatch
+    backbone: WanBackbone, case: TransferCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, list[torch.Tensor]] = {}
     velocity = FastVMT.velocity
@@ -146,7 +137,7 @@ def test_the_trajectory_is_rounded_to_the_latents_precision(
 
 
 def test_init_noise_is_the_start_noise_and_follows_the_seed(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT], tmp_path: Path
+    backbone: WanBackbone, case: TransferCase, tmp_path: Path
 ) -> None:
     """At level 1 the reference is noise alone: with the start noise and the null prompt there is nothing to gain."""
     cache = TensorCache(tmp_path)
@@ -208,10 +199,7 @@ def test_what_does_not_fit_is_refused_before_weights(overrides: list[str], messa
         plan("method=fastvmt_official", *overrides)
 
 
-def test_the_scramble_is_refused_before_weights_when_tokens_do_not_divide(
-    backbone: WanBackbone, released: Callable[..., ReleasedFastVMT]
-) -> None:
-    assert head_count("tiny-wan") == 4
+def test_the_scramble_is_refused_before_weights_when_tokens_do_not_divide(backbone: WanBackbone) -> None:
     method = released(Switches(head_reduce="official_scramble"))
     method.requirements(backbone.layout)  # 180 tokens, 2 heads
     odd = replace(backbone.layout, height=24, width=24, frames=5)
@@ -220,17 +208,13 @@ def test_the_scramble_is_refused_before_weights_when_tokens_do_not_divide(
         method.requirements(odd)
 
 
-def test_dense_flow_accepts_what_does_not_concern_windows(
-    backbone: WanBackbone, released: Callable[..., ReleasedFastVMT]
-) -> None:
+def test_dense_flow_accepts_what_does_not_concern_windows(backbone: WanBackbone) -> None:
     of_windows = ("window_clamp", "offset", "parity", "key_mean", "window_norm")
     correct = {name: getattr(Switches(), name) for name in of_windows}
     released(replace(CODE, **correct), replace(WINDOW, l=0)).requirements(backbone.layout)
 
 
-def test_guidance_lowers_the_released_loss(
-    backbone: WanBackbone, case: TransferCase, released: Callable[..., ReleasedFastVMT]
-) -> None:
+def test_guidance_lowers_the_released_loss(backbone: WanBackbone, case: TransferCase) -> None:
     method = released(replace(CODE, latent_dtype="float32", head_reduce="guidance"), iterations=8, lr=0.05, lr_end=0.05)
     method.guidance = replace(method.guidance, head_reduce=HeadReduce.mean_logit)
     losses = [row["loss"] for row in transfer(backbone, method, case).trace if row["step"] == 0]

@@ -11,8 +11,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
@@ -162,7 +163,7 @@ def test_budget_is_what_is_measured(backbone: WanBackbone, case: TransferCase, n
 
 
 def test_budgets_of_wan_by_hand() -> None:
-    wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2))
+    wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
     sampling = 2 * 50 * 30
     assert inversion_method(replace(TUNING, iterations=400), blocks=[12, 14, 16]).budget(wan, 50, 5.8) == PassCounter(
         400 * 30 + sampling, 400 * 18, 400
@@ -265,13 +266,18 @@ def test_inversion_blends_into_the_start(backbone: WanBackbone, case: TransferCa
     assert cache.misses == 2
 
 
+def sets_at(layer: nn.Module) -> int:
+    """How many LoRA sets act on a linear layer, one wrapped in the other."""
+    return 1 + sets_at(layer.base_layer) if isinstance(layer, LoraLayer) else 0
+
+
 def test_motion_director_takes_apart_its_two_paths(backbone: WanBackbone, case: TransferCase) -> None:
     job, text = job_for(backbone, case), backbone.embed("")
     seen: list[tuple[int, float, bool]] = []
     plain = backbone.velocity
 
     def watched(latents: Tensor, sigma: float, text: Tensor) -> Tensor:
-        seen.append((latents.shape[2], sigma, len(blocks_of(backbone)[0].attn1.to_q._forward_hooks)))
+        seen.append((latents.shape[2], sigma, sets_at(blocks_of(backbone)[0].attn1.to_q)))
         return plain(latents, sigma, text)
 
     method = director(replace(TUNING, iterations=12), dropout=0.0)
@@ -364,7 +370,7 @@ def test_tuned_methods_need_the_case(backbone: WanBackbone, name: str) -> None:
         pass
 
 
-SHORT = Layout("short", 5, 48, 48, 30, 4, 8, 16, (1, 2, 2))  # two latent frames
+SHORT = Layout("short", 5, 48, 48, 30, 4, 8, 16, (1, 2, 2), 12)  # two latent frames
 
 
 def test_settings_that_do_not_fit_the_model_are_refused(backbone: WanBackbone) -> None:

@@ -46,6 +46,8 @@ class Layout:
     channels: int
     """Latent channels."""
     patch: tuple[int, int, int]
+    heads: int
+    """Attention heads of a block."""
 
     def __post_init__(self) -> None:
         factor = self.temporal_factor
@@ -93,4 +95,5 @@ def read_layout(path: str, *, name: str, frames: int, height: int, width: int) -
         spatial_factor=vae.get("scale_factor_spatial", 8),
         channels=transformer["in_channels"],
         patch=tuple(transformer["patch_size"]),
+        heads=transformer["num_attention_heads"],
     )

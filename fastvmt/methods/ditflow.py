@@ -15,8 +15,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job
 from fastvmt.methods.guided import BlockGuided
-from fastvmt.motion.dense import all_pairs, moving_flow_loss, strongest_flow
-from fastvmt.motion.flow import full_flow
+from fastvmt.motion.dense import all_pairs, expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.sampling import add_noise
 from fastvmt.settings import HeadReduce, check
@@ -110,7 +109,7 @@ class DiTFlow(BlockGuided):
         pairs = all_pairs(grid[0]).to(q.device)
         if argmax:
             return strongest_flow(q, k, pairs, grid)
-        return full_flow(q, k, pairs, grid, scale * self.temperature)
+        return expected_flow(q, k, pairs, grid, scale * self.temperature)
 
     def reference_motion(self, job: Job) -> MotionField:
         """The clean reference's displacements, cached on disk."""

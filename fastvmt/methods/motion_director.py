@@ -62,7 +62,7 @@ class MotionDirector(Tuned):
 
     def identity(self, job: Job) -> dict[str, object]:
         return {
-            "frames": case_of(job).reference.frames_THWC, "rank": self.rank, "dropout": self.dropout,
+            "frames": case_of(job).reference.frames_THWC, "rank": self.rank, "input_dropout": self.dropout,
             "skip_spatial": self.skip_spatial, "targets": self.targets, "noise_error": self.noise_error,
         }  # fmt: skip
 
@@ -109,4 +109,4 @@ class MotionDirector(Tuned):
         return phases
 
     def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
-        return LoraSet(tensors, job.backbone.device)
+        return LoraSet(tensors, blocks_of(job.backbone), job.backbone.device)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from math import prod
 
 import torch
 from torch import Tensor
 
-from fastvmt.backbones.layout import Layout, model_folder
+from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.motion.released import (
@@ -26,12 +25,6 @@ from fastvmt.motion.switches import Switches
 from fastvmt.sampling import add_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField
-
-
-def head_count(path: str) -> int:
-    """Attention heads of the transformer in a model folder (see ``model_folder``), from its JSON file."""
-    config = json.loads((model_folder(path) / "transformer" / "config.json").read_text())
-    return int(config["num_attention_heads"])
 
 
 def rounded_level(sigma: float) -> float:
@@ -56,12 +49,11 @@ class ReleasedFastVMT(FastVMT):
         skip: Skip,
         guidance: Guidance,
         switches: Switches,
-        model: str,
         name: str = "fastvmt_released",
     ) -> None:
-        """``model``: the backbone's folder or shipped name, for its number of heads; ``name`` goes to the records."""
+        """``name`` goes to the records."""
         super().__init__(window, skip, guidance)
-        self.switches, self.model, self.name = switches, model, name
+        self.switches, self.name = switches, name
         self.latent_dtype = getattr(torch, switches.latent_dtype)
 
     def requirements(self, layout: Layout) -> None:
@@ -73,7 +65,7 @@ class ReleasedFastVMT(FastVMT):
                 "sf - 1 frames ahead: set window.sf=2 or more"
             )
         if s.head_reduce == "official_scramble":
-            tokens, heads = prod(layout.grid), head_count(self.model)
+            tokens, heads = prod(layout.grid), layout.heads
             if tokens % heads:
                 raise ValueError(
                     f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head; "

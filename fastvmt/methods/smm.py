@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import sqrt
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastvmt.methods.base import Job
+from fastvmt.backbones.layout import Layout
+from fastvmt.methods.base import Job, sampling_passes
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.sampling import seeded_noise
 from fastvmt.settings import check
+from fastvmt.types import PassCounter
 
 LOW_FREQUENCY = 4
 """Frames are reduced by this factor to find their low frequencies."""
@@ -25,6 +29,12 @@ def low_frequencies(latents_BCFHW: Tensor) -> Tensor:
     return large.unflatten(0, (latents_BCFHW.shape[0], -1)).transpose(1, 2)
 
 
+def noised_again(latents: Tensor, noise: Tensor, sigma: float, higher: float) -> Tensor:
+    """Latents at level ``sigma`` taken to a ``higher`` one: shares 1 - higher of the clean ones, higher of noise."""
+    kept = (1 - higher) / (1 - sigma)
+    return kept * latents + sqrt(higher**2 - (kept * sigma) ** 2) * noise
+
+
 class SMM(BlockGuided):
     """Match how the mean feature of the frames changes from every frame to every other.
 
@@ -32,6 +42,8 @@ class SMM(BlockGuided):
     ``init``: ``noise`` starts as other methods do; ``highfreq`` takes the low spatial frequencies of
     the start from the reference noised (with its own seed) to the first level, the others from the
     start noise. At ``sampler.strength=1`` that level is pure noise.
+    ``restart``: what a step has denoised is noised to the step's level again and denoised once more,
+    without guidance. Not in the first step: of what pure noise became nothing would be left.
     """
 
     name = "smm"
@@ -42,6 +54,7 @@ class SMM(BlockGuided):
         *,
         ref: str,
         init: str,
+        restart: bool,
         block: int,
         reference_seed: int,
         fraction: float,
@@ -52,7 +65,13 @@ class SMM(BlockGuided):
         super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
         check(ref in ("matched", "clean"), "method.ref", ref, "matched or clean")
         check(init in ("highfreq", "noise"), "method.init", init, "highfreq or noise")
-        self.ref, self.init, self.reference_seed = ref, init, reference_seed
+        self.ref, self.init, self.restart, self.reference_seed = ref, init, restart, reference_seed
+
+    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+        passes = super().budget(layout, steps, cfg_scale)
+        if self.restart:
+            passes.block_forwards += sampling_passes(layout, steps - 1, cfg_scale)
+        return passes
 
     def start(self, job: Job, noise: Tensor) -> Tensor:
         if self.init == "noise":
@@ -75,3 +94,14 @@ class SMM(BlockGuided):
     def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_mean(job, sigma)
         return lambda x: smm_loss(marginal_mean(job.backbone.hidden(x, sigma, job.text, self.block)), reference)
+
+    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+        """With ``restart`` the one whose Euler step ends where the repeated step does."""
+        first = super().velocity(job, step, latents, sigma)
+        if not self.restart or step == 0:
+            return first
+        assert job.case is not None
+        following = job.sigmas[step + 1]
+        noise = seeded_noise(tuple(latents.shape), job.case.seed + 1_000_003 * step, latents.device)
+        again = noised_again(latents + (following - sigma) * first, noise, following, sigma)
+        return super().velocity(job, step, again, sigma) + (again - latents) / (following - sigma)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from fastvmt.motion.flow import at_least_float32, targets_of
+from fastvmt.motion.flow import at_least_float32, full_flow, targets_of
 from fastvmt.motion.window import token_positions
 from fastvmt.types import MotionField
 
@@ -23,6 +24,19 @@ def strongest_flow(q_FSE: Tensor, k_FSE: Tensor, pairs_P2: Tensor, grid: tuple[i
     for i in pairs_P2[:, 0].unique().tolist():
         logits_JSS = torch.einsum("se,jte->jst", q_FSE[i], k_FSE[targets_of(i, pairs_P2)])
         flows.append(positions[logits_JSS.argmax(-1)] - positions)
+    return MotionField(torch.cat(flows), pairs_P2, grid)
+
+
+def expected_flow(
+    q_FSE: Tensor, k_FSE: Tensor, pairs_P2: Tensor, grid: tuple[int, int, int], scale: float
+) -> MotionField:
+    """``full_flow`` that keeps no attention: the gradient computes it again, one frame i at a time."""
+
+    def flow_of(i: int, q_FSE: Tensor, k_FSE: Tensor) -> Tensor:
+        return full_flow(q_FSE, k_FSE, pairs_P2[pairs_P2[:, 0] == i], grid, scale).flow_PS2
+
+    frames = pairs_P2[:, 0].unique().tolist()
+    flows = [checkpoint(flow_of, i, q_FSE, k_FSE, use_reentrant=False, preserve_rng_state=False) for i in frames]
     return MotionField(torch.cat(flows), pairs_P2, grid)
 
 

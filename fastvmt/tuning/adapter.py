@@ -1,14 +1,13 @@
-"""An adapter: parameters beside a transformer, and the hooks through which they act while installed."""
+"""An adapter: parameters beside a transformer, and the changes to its blocks through which they act."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from fastvmt.backbones.base import Backbone
 
@@ -31,30 +30,26 @@ def width_of(blocks: nn.ModuleList) -> int:
 
 
 class Adapter(ABC):
-    """Named float32 parameters. The transformer holds none of them, so removing the hooks removes all."""
+    """Named float32 parameters, kept outside the transformer: undoing the changes to its blocks removes all."""
 
     def __init__(self, parameters: Mapping[str, Tensor], device: torch.device) -> None:
         self.parameters = {
-            name: value.detach().to(device, torch.float32, copy=True).requires_grad_()
+            name: nn.Parameter(value.detach().to(device, torch.float32, copy=True))
             for name, value in parameters.items()
         }
 
     @abstractmethod
-    def hooks(self, index: int, block: nn.Module) -> Iterator[RemovableHandle]:
-        """Put the parameters of block ``index`` to work, one handle at a time."""
+    def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
+        """Put the parameters of block ``index`` to work, one change at a time; yields what undoes it."""
 
     @contextmanager
     def installed(self, blocks: nn.ModuleList) -> Iterator[None]:
         """Within the context every forward of ``blocks`` includes the adapter; afterwards nothing of it is left."""
-        handles: list[RemovableHandle] = []
-        try:
+        with ExitStack() as changed:
             for index, block in enumerate(blocks):
-                for handle in self.hooks(index, block):
-                    handles.append(handle)  # one by one: a later hook may raise
+                for undo in self.changes(index, block):
+                    changed.callback(undo)  # one by one: a later change may raise
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters as plain tensors, for storage."""

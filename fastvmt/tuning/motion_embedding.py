@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch.utils.hooks import RemovableHandle
 
 from fastvmt.tuning.adapter import Adapter
 
@@ -58,11 +57,11 @@ class MotionEmbeddings(Adapter):
             table_FHWD = enlarged.permute(0, 2, 3, 1)
         return table_FHWD.flatten(0, 2)[None]
 
-    def hooks(self, index: int, block: nn.Module) -> Iterator[RemovableHandle]:
+    def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
         query_key = self.parameters.get(f"blocks.{index}.query_key")
         value = self.parameters.get(f"blocks.{index}.value")
         if query_key is not None:
             for projection in (block.attn1.to_q, block.attn1.to_k):
-                yield projection.register_forward_pre_hook(adding(lambda: self.query_key_tokens(query_key)))
+                yield projection.register_forward_pre_hook(adding(lambda: self.query_key_tokens(query_key))).remove
         if value is not None:
-            yield block.attn1.to_v.register_forward_pre_hook(adding(lambda: self.value_tokens(value)))
+            yield block.attn1.to_v.register_forward_pre_hook(adding(lambda: self.value_tokens(value))).remove

@@ -9,7 +9,6 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, gelu
-from torch.utils.hooks import RemovableHandle
 
 from fastvmt.tuning.adapter import Adapter
 
@@ -61,6 +60,6 @@ class TemporalConvolutions(Adapter):
 
         return hook
 
-    def hooks(self, index: int, block: nn.Module) -> Iterator[RemovableHandle]:
+    def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
         conv1, conv2 = (self.parameters[f"blocks.{index}.conv{n}"] for n in (1, 2))
-        yield block.attn1.register_forward_hook(self.adding(conv1, conv2))
+        yield block.attn1.register_forward_hook(self.adding(conv1, conv2)).remove
