@@ -22,7 +22,9 @@ from fastvmt.cost.nvml import Nvml
 from fastvmt.statistics import Summary, summarise
 from fastvmt.types import TransferCase
 
-PACKAGES = ("fastvmt", "torch", "diffusers", "transformers", "lightning", "torchmetrics", "open_clip_torch", "numpy")
+PACKAGES = (
+    "fastvmt", "torch", "diffusers", "transformers", "peft", "lightning", "torchmetrics", "open_clip_torch", "numpy",
+)  # fmt: skip
 NOT_RESULT = ("output_dir", "cache_dir", "dry", "logger", "trainer", "objective", "device", "experiment")
 """Keys that do not change what is generated or scored."""
 
