@@ -2,14 +2,16 @@
 
 1. ``python -m experiments.vbench_export write FOLDER RUN [RUN ...]`` copies the generated videos of run
    folders to ``FOLDER/videos/00000.mp4, 00001.mp4, ...`` and lists them in ``FOLDER/manifest.json``.
-   The files are copied as they are: encoding them again would change what is scored.
+   Nothing is encoded again. Of a run with ``lossless=true`` those are the exact pixels in their own size, of
+   any other run ``generated.mp4``: lossy (CRF 16, 4:2:0), and enlarged if it is lower than 384 pixels.
 2. In the other environment: ``vbench evaluate --mode custom_input --videos_path FOLDER/videos --dimension ...``
    with any of the dimensions below.
 3. ``python -m experiments.vbench_export read FOLDER RESULTS.json`` writes ``FOLDER/scores.csv``: one row per
    video with our columns and, beside them, ``vbench_official/<dimension>``.
 
-Ours are scored in memory, the official ones from a lossy and, for small clips, enlarged file: expect small
-differences, and compare ranks rather than digits for clips below 384 pixels.
+Ours are scored in memory. Official scores of lossless files differ by the tools alone (half precision on GPUs);
+those of lossy files differ a little more, and for enlarged ones compare ranks rather than digits. The manifest
+and ``scores.csv`` say what was ``copied``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fastvmt.engine.callbacks import LOSSLESS
 from fastvmt.engine.record import Record, slug, write_json
 
 DIMENSIONS = (
@@ -45,23 +48,26 @@ def run_cases(run: Path) -> list[Record]:
 
 
 def write(folder: Path, runs: Sequence[Path]) -> list[Record]:
-    """Copy the videos of every run and list them; returns the list.
+    """Copy the videos of every run, lossless where there are such, and list them; returns the list.
 
-    Raises ``FileExistsError`` if the folder holds videos already: numbers of two exports would mix.
+    Raises ``FileExistsError`` if the folder holds videos already (numbers of two exports would mix), and
+    ``ValueError`` if only some videos are lossless: their scores could not be compared.
     """
     videos = folder / "videos"
     if videos.exists() and any(videos.iterdir()):
         raise FileExistsError(f"{videos} is not empty: give a new folder")
     videos.mkdir(parents=True, exist_ok=True)
+    cases = [(run, record, run / "cases" / slug(record["id"])) for run in runs for record in run_cases(run)]
+    lossy = [case.name for _, _, case in cases if not (case / LOSSLESS).exists()]
+    if 0 < len(lossy) < len(cases):
+        raise ValueError(f"{lossy[0]} and {len(lossy) - 1} more have no {LOSSLESS}: run them with lossless=true")
+    copied = "generated.mp4" if lossy else LOSSLESS
     rows: list[Record] = []
-    for run in runs:
-        for record in run_cases(run):
-            name = f"{len(rows):05d}.mp4"
-            shutil.copyfile(run / "cases" / slug(record["id"]) / "generated.mp4", videos / name)
-            rows.append(
-                {"video": name, "run": run.name, "case": record["id"], "prompt": record["prompt"],
-                 "scores": record["scores"]}
-            )  # fmt: skip
+    for run, record, case in cases:
+        name = f"{len(rows):05d}.mp4"
+        shutil.copyfile(case / copied, videos / name)
+        known = {"case": record["id"], "prompt": record["prompt"], "scores": record["scores"]}
+        rows.append({"video": name, "run": run.name, "copied": copied, **known})
     write_json(folder / "manifest.json", {"videos": rows})
     return rows
 
@@ -93,7 +99,7 @@ def read(folder: Path, results: Path) -> list[dict[str, Any]]:
     for row in listed:
         own = {name: number(row["scores"].get(name)) for name in ours}
         theirs = {column: values.get(row["video"], math.nan) for column, values in columns.items()}
-        rows.append({key: row[key] for key in ("video", "run", "case", "prompt")} | own | theirs)
+        rows.append({key: row[key] for key in ("video", "run", "case", "prompt", "copied")} | own | theirs)
     with (folder / "scores.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
@@ -118,8 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     console = Console()
     if args.command == "write":
-        count = len(write(args.folder, args.runs))
-        console.print(f"{count} videos in {args.folder / 'videos'}; next, in VBench's own environment:")
+        rows = write(args.folder, args.runs)
+        console.print(f"{len(rows)} copies of {rows[0]['copied']} in {args.folder / 'videos'}")
+        if rows[0]["copied"] != LOSSLESS:
+            console.print("these are lossy; run with lossless=true to export exact pixels")
+        console.print("next, in VBench's own environment:")
         console.print(
             f"vbench evaluate --mode custom_input --videos_path {args.folder / 'videos'} --dimension "
             + " ".join(DIMENSIONS),

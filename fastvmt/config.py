@@ -35,6 +35,8 @@ class Config:
     output_dir: str = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
     cache_dir: str | None = "outputs/cache"
     """Where the reference's quantities are kept between runs; null keeps nothing."""
+    lossless: bool = False
+    """Also write each generated video in its own size without loss, for tools that measure it."""
     dry: bool = False
     """Validate and print what would run; load no weights."""
     device: str = "auto"

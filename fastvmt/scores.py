@@ -12,32 +12,14 @@ from fastvmt.metrics.judges import Judges
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
-from fastvmt.types import TransferResult, Truth, Video
+from fastvmt.types import TransferResult
 
 ON_MISSING = ("error", "skip")
 PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
 
 
-class NoScores:
-    """Scores nothing."""
-
-    def __init__(self, tracker: Tracker | None = None) -> None:
-        self.tracker = tracker
-
-    def __call__(self, result: TransferResult) -> dict[str, float]:
-        return {}
-
-    def score(
-        self, video: Video, reference: Video | None, prompt: str, truth: Truth | None = None, category: str = ""
-    ) -> dict[str, float]:
-        return {}
-
-    def provenance(self, video: Video | None = None) -> dict[str, Any]:
-        return {}
-
-
 class Scores:
-    """The scores that ``names`` lists, each by itself; everything is loaded when this is made.
+    """The scores that ``names`` and ``also`` list, each by itself; everything is loaded when this is made.
 
     Videos are scored in memory, before they are encoded. Missing values are NaN.
     """
@@ -48,6 +30,7 @@ class Scores:
         names: Sequence[str],
         clip: Mapping[str, Any],
         weights: Mapping[str, str | None] | None = None,
+        also: Sequence[str] = (),
         vbench_compat: bool = False,
         on_missing: str = "error",
         device: str = "cpu",
@@ -57,9 +40,9 @@ class Scores:
         Raises ``ValueError`` for an unknown name or setting, and ``MissingWeightsError`` for absent
         weights unless ``on_missing`` is ``skip``, which warns and leaves their columns NaN.
         """
-        unknown = [name for name in names if name not in BUILDERS]
-        if unknown:
-            raise ValueError(f"metrics.names has {unknown[0]!r}, which is none of {', '.join(BUILDERS)}")
+        for key, listed in (("names", names), ("also", also)):
+            if unknown := [name for name in listed if name not in BUILDERS]:
+                raise ValueError(f"metrics.{key} has {unknown[0]!r}, which is none of {', '.join(BUILDERS)}")
         if on_missing not in ON_MISSING:
             raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
         self.tracker, self.on_missing = tracker, on_missing
@@ -67,7 +50,7 @@ class Scores:
         judges = Judges(clip, weights or {}, vbench_compat, device)
         self.scorers: dict[str, Scorer] = {}
         missing: dict[str, MissingWeightsError] = {}
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys([*names, *also]):
             try:
                 self.scorers[name] = BUILDERS[name](judges, tracker)
             except MissingWeightsError as error:
@@ -89,37 +72,28 @@ class Scores:
     def __call__(self, result: TransferResult) -> dict[str, float]:
         """Score columns to values."""
         case = result.case
-        return self.score(result.video, case.reference, case.prompt, case.truth, case.category)
+        return self.score(
+            Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
+        )
 
-    def score(
-        self, video: Video, reference: Video | None, prompt: str, truth: Truth | None = None, category: str = ""
-    ) -> dict[str, float]:
+    def score(self, sample: Sample) -> dict[str, float]:
         """Score columns to values, for a video from anywhere.
-
-        Args:
-            reference: the clip whose motion the video should follow, of the same frame size; None leaves
-                motion fidelity NaN. The longer of the two is cut.
-            truth: the reference's true motion, and with it the world's ``category``; None leaves the
-                trajectory NaN.
 
         Raises ``ValueError`` for videos that a score cannot take (sizes that differ, too few frames).
         """
-        sample = Sample(video, reference, prompt, truth, category)
         columns: dict[str, float] = {}
         for scorer in self.scorers.values():
             columns |= scorer.score(sample)
         return columns
 
-    def provenance(self, video: Video | None = None) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Per score what computed it, and what all share; plain values, for ``result.json``."""
-        shared: dict[str, Any] = {
+        return {
+            "scores": {name: scorer.source for name, scorer in self.scorers.items()},
             "scored_from": "memory",
             "vbench_compat": self.vbench_compat,
             "versions": {package: installed(package) for package in PACKAGES},
         }
-        if video is not None:
-            shared |= {"frames": video.size[0], "size": list(video.size[1:]), "fps": video.fps}
-        return {"scores": {name: scorer.source for name, scorer in self.scorers.items()}, **shared}
 
 
 def left_out(name: str, error: MissingWeightsError) -> Scorer:

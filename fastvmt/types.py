@@ -59,6 +59,8 @@ class TransferCase:
     category: str = ""
     reference_prompt: str = ""
     truth: Truth | None = None
+    foreground_THW: Tensor | None = None
+    """Where the reference's moving subject is, bool, of the reference's size; scores alone look at it."""
 
 
 @dataclass(frozen=True)

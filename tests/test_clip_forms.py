@@ -172,6 +172,7 @@ def test_every_form_gives_the_same_embeddings(original, registered, tmp_path: Pa
         texts = normalize(original.encode_text(tokens), dim=-1)
         torch.testing.assert_close(encoder.encode_text(prompts), texts, atol=1e-4, rtol=0)
     assert [encoder.truncates(prompt) for prompt in (*PROMPTS, LONG)] == [False, False, True]
+    assert [encoder.truncates("dog " * words) for words in (75, 76)] == [False, True]  # start and end make 77
     assert len(encoder.provenance["weights_sha256"]) == 64
 
 

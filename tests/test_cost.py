@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from fastvmt.cost.flops import Block, read_block, transformer_flops
 from fastvmt.cost.memory import GIB, SampledPeak, resident_bytes
 from fastvmt.cost.nvml import Nvml, open_nvml
 from fastvmt.cost.poller import Poller
+from fastvmt.cost.rapl import open_rapl
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter
 
@@ -174,6 +176,44 @@ def test_energy_that_cannot_be_read_is_missing_and_says_why(uuid, library, reaso
     assert report["method"] is report["joules"] is report["total"] is report["per_frame"] is None
 
 
+def zone(folder: Path, name: str, range_uj: int = 1000_000) -> Path:
+    folder.mkdir(parents=True)
+    for file, value in {"name": name, "energy_uj": 0, "max_energy_range_uj": range_uj}.items():
+        (folder / file).write_text(f"{value}\n")
+    return folder / "energy_uj"
+
+
+def test_energy_of_the_cpu_packages_across_their_wrap(tmp_path):
+    """Packages add up; their parts and the whole platform, which would count twice, are left out."""
+    first, second = zone(tmp_path / "intel-rapl:0", "package-0"), zone(tmp_path / "intel-rapl:1", "package-1")
+    others = zone(tmp_path / "intel-rapl:0:0", "core"), zone(tmp_path / "intel-rapl:2", "psys")
+    rapl, reason = open_rapl(tmp_path)
+    assert rapl is not None and reason == ""
+    clock = Clock()
+    meter = EnergyMeter(rapl, reason, clock=clock)
+    watch = Stopwatch(CPU, [meter], clock=clock)
+    with watch.stage("guide"):
+        clock.now = 4.0
+        first.write_text("900000"), second.write_text("500000"), [other.write_text("7") for other in others]
+        assert rapl.energy_mj() == 1400  # a poller's reading in between, before the counter starts again
+        first.write_text("100000")
+    report = meter.report(watch.seconds, frames=4)
+    assert (report["method"], report["total"], report["per_frame"]) == ("counter", 1.6, 0.4)
+    with watch.stage("decode"):
+        clock.now = 6.0
+        second.unlink()
+    assert meter.report(watch.seconds, frames=4)["total"] is None
+
+
+def test_unreadable_cpu_counters_say_why(tmp_path):
+    assert open_rapl(tmp_path / "nothing") == (None, f"{tmp_path / 'nothing'} names no CPU package")
+    zone(tmp_path / "intel-rapl:0", "package-0").unlink()
+    rapl, reason = open_rapl(tmp_path)
+    assert rapl is None and "energy_uj" in reason
+    report = EnergyMeter(rapl, reason).report({"guide": 9.0}, frames=9)
+    assert report["total"] is None and report["reason"] == reason
+
+
 def test_mig_hides_the_neighbours():
     library = FakeNvml(energy=9, power=8, used=7, mig=(1, 1))
     slice_, whole = Nvml(library, "h"), Nvml(FakeNvml(energy=9, power=8, used=7, mig=(0, 0)), "h")
@@ -269,6 +309,7 @@ def test_account_of_a_case_on_the_cpu_sees_an_allocation():
     assert report["memory_gib"]["allocated"] is None
     assert report["memory_gib"]["device"] == {"encode": None, "guide": None, "decode": None}
     assert report["energy"]["total"] is None and report["energy"]["reason"] == "not a CUDA device"
+    assert (report["cpu_energy"]["method"] is None) == bool(open_rapl()[1])
     assert report["seconds"]["loop"] == pytest.approx(account.watch.seconds["guide"])
     assert 0 < report["seconds"]["loop"] < report["seconds"]["total"]
     assert resident_bytes()() > 50 * 2**20

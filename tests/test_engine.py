@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -37,9 +38,9 @@ def job(random_wan: Path, tmp_path: Path):
 
 
 def test_run_writes_every_file(job, tmp_path, capsys):
-    scores = run(composed(*job))
+    scores = run(composed(*job, "lossless=true"))
     printed = capsys.readouterr().out
-    for row in ("motion fidelity", "loop, seconds", "resident, gib", "energy, joules"):
+    for row in ("motion fidelity", "loop, seconds", "resident, gib", "energy, joules", "cpu energy, joules"):
         assert row in printed
     out = tmp_path / "out"
     result = json.loads((out / "result.json").read_text())
@@ -69,13 +70,18 @@ def test_run_writes_every_file(job, tmp_path, capsys):
     assert tags["comment"] == "AI-generated"
     assert tags["config_hash"] == result["config_hash"]
     assert read_video(folder / "generated.mp4").size[0] == 9
+    exact = read_video(folder / "generated_lossless.mp4")
+    assert list(exact.size) == [case["frames"], *case["size"]] == [9, 48, 48] and exact.fps == case["fps"]
+    assert case["frames_sha256"]["generated"] == hashlib.sha256(exact.frames_THWC.numpy().tobytes()).hexdigest()
+    assert len(case["frames_sha256"]["reference"]) == 64
     rows = list(csv.DictReader((folder / "trace.csv").open()))
     assert len(rows) == 2  # one guided step of two iterations
     assert [float(row["reused"]) for row in rows] == [0.0, 1.0]
 
 
 def test_passes_equal_the_closed_form(job, tmp_path):
-    run(composed(*job, "skip.delta=1", "guidance.fraction=0.67", "logger=none"))
+    run(composed(*job, "skip.delta=1", "guidance.fraction=0.67", "logger=none", "metrics=none"))
+    assert not list((tmp_path / "out").glob("cases/*/generated_lossless.mp4"))  # only if asked for
     passes = json.loads((tmp_path / "out" / "result.json").read_text())["cases"][0]["passes"]
     depth, block, guided, iterations = 3, 1, 2, 2
     gradients = guided * iterations

@@ -136,6 +136,10 @@ def test_videos_of_unequal_length_and_size() -> None:
     doubled = Video(reference.frames_THWC.repeat_interleave(2, 0)[:-1], 8.0)
     assert score_motion(doubled, reference, DisTracker(), alignment="linspace").fidelity == pytest.approx(1, abs=1e-4)
     assert score_motion(reference, reference, DisTracker(), frames=5).fidelity == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="strict refuses"):
+        score_motion(longer, reference, DisTracker(), alignment="strict")
+    with pytest.raises(ValueError, match="stretch"):
+        score_motion(longer, reference, DisTracker(), alignment="stretch")
     with pytest.raises(ValueError, match="one size"):
         score_motion(Video(reference.frames_THWC[:, :64], 8.0), reference, DisTracker())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,9 @@ from fastvmt.config import config_folder
 from fastvmt.data.frame_folder import clip_sha256, frame_files, is_frame_folder, read_clip, read_frames
 from fastvmt.data.video import write_video
 from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
+from fastvmt.types import Video
 
 LAYOUT = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2), 2)
 """Clips of 9 frames, 2 k + 1."""
@@ -124,6 +127,28 @@ def test_cases_are_references_times_prompts_times_seeds(bench):
     assert len(cases) == 6 and cases.lost == ()
     with pytest.raises(IndexError):
         cases[6]
+
+
+@pytest.mark.parametrize(("folder", "shown"), [(True, range(9)), (False, [0])])
+def test_masks_follow_their_clip(bench, tmp_path, folder, shown):
+    """A 3-pixel square that moves with the frames, sampled and cropped like the clip."""
+    masks = torch.zeros(20, 48, 64, 3, dtype=torch.uint8)
+    for t in range(20):
+        masks[t, 10:13, 20 + t : 23 + t, 0] = 128  # a palette's first colour
+    write_frames(tmp_path / "masks", Video(masks, 8.0))
+    mask = "masks" if folder else "masks/3.png"
+    path = bench(swan={"mask": mask, "frames": {"start": 3, "stride": 2}})
+    swan, dog = loaded(path)[0], loaded(path)[4]
+    assert dog.foreground_THW is None
+    assert swan.foreground_THW.dtype == torch.bool and swan.foreground_THW.shape == (9, 48, 48)
+    for t in range(9):
+        y, x = swan.foreground_THW[t].nonzero().T.tolist()
+        left = 20 + 3 + 2 * t - 8  # the crop takes 8 of 64 columns on each side
+        assert (y, x) == ([10] * 3 + [11] * 3 + [12] * 3, [left, left + 1, left + 2] * 3) if t in shown else ([], [])
+    assert case_key(swan) != case_key(replace(swan, foreground_THW=None))
+    write_frames(tmp_path / "fewer", Video(masks[:19], 8.0))
+    (lost,) = loaded(bench(swan={"mask": "fewer"}), on_lost="skip").lost
+    assert "mask 'fewer' has (frames, height, width) (19, 48, 64), its clip (20, 48, 64)" in lost.reason
 
 
 def test_filters(bench):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastvmt.metrics.functional import MotionScores, motion_fidelity, support
-from fastvmt.metrics.motion_fidelity import aligned, seed_grid, seeds, thinned
+from fastvmt.metrics.motion_fidelity import seed_grid, seeds, thinned
 from fastvmt.trackers.base import Tracks
 from fastvmt.types import Video
 
@@ -185,22 +185,7 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def clip(frames: int) -> Video:
     noise = torch.randint(0, 256, (1, 32, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    stack = noise.repeat(frames, 1, 1, 1)
-    stack[:, 0, 0, 0] = torch.arange(frames, dtype=torch.uint8)  # numbers the frames
-    return Video(stack, 8.0)
-
-
-def test_alignment_of_unequal_lengths() -> None:
-    def numbers(pair: tuple[Video, Video]) -> list[list[int]]:
-        return [video.frames_THWC[:, 0, 0, 0].tolist() for video in pair]
-
-    assert numbers(aligned(clip(9), clip(5), "truncate")) == [[0, 1, 2, 3, 4]] * 2
-    assert numbers(aligned(clip(9), clip(5), "linspace")) == [[0, 2, 4, 6, 8], [0, 1, 2, 3, 4]]
-    assert numbers(aligned(clip(5), clip(5), "strict")) == [[0, 1, 2, 3, 4]] * 2
-    with pytest.raises(ValueError, match="got 9 and 5 frames"):
-        aligned(clip(9), clip(5), "strict")
-    with pytest.raises(ValueError, match="alignment='stretch'"):
-        aligned(clip(9), clip(5), "stretch")
+    return Video(noise.repeat(frames, 1, 1, 1), 8.0)
 
 
 def test_tracks_are_thinned_evenly() -> None:

@@ -11,6 +11,7 @@ import torch
 from clips import brightness, clip, write_frames
 
 from fastvmt.data.alignment import align, slowed, spread
+from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.triples import clips_in, listed, matched
 from fastvmt.data.video import write_video
 from fastvmt.metrics.__main__ import main
@@ -122,6 +123,15 @@ def test_a_clip_against_itself_and_against_its_reverse(tmp_path, capsys):
     assert (record["frames"], record["size"], record["notes"]) == (9, [96, 96], [])
     printed = capsys.readouterr().out
     assert "n/a" in printed and "T = 9 frames" in printed
+    assert record["sha256"] == {
+        "generated": clip_sha256(tmp_path / "a.mp4"),
+        "reference": clip_sha256(tmp_path / "a.mp4"),
+    }
+    also = "metrics.also=[motion_fidelity_compat_smm,motion_fidelity_hybrid]"
+    content = output_of(tmp_path, tmp_path / "back.mp4", tmp_path / "a.mp4", "--set", also, "--metrics", "none")
+    assert set(content["clips"][0]["scores"]) == {"motion_fidelity_compat_smm", "motion_fidelity_hybrid"}
+    assert set(content["metrics"]["scores"]) == set(content["clips"][0]["scores"])
+    assert content["scores"]["motion_fidelity_hybrid"]["mean"] < 0.8
     content = output_of(tmp_path, tmp_path / "back.mp4", tmp_path / "a.mp4")
     assert content["clips"][0]["scores"]["motion_fidelity"] < 0.35
     assert content["clips"][0]["scores"]["text_similarity"] is None and "text_similarity" not in content["scores"]
@@ -167,7 +177,8 @@ def test_errors_are_one_line(tmp_path, capsys):
         assert reason in shown and "Traceback" not in shown, (arguments, shown)
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
-    assert stopped.value.code == 0 and "folder of pictures" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0 and "folder of pictures" in shown and "metrics.also" in shown
 
 
 def test_a_clip_that_fails_may_be_skipped(tmp_path):

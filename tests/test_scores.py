@@ -24,7 +24,7 @@ from fastvmt.metrics.functional import temporal_consistency, text_similarity
 from fastvmt.metrics.motion_fidelity import score_motion
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, SURE_OBJECT, Sample
 from fastvmt.metrics.weights import MissingWeightsError
-from fastvmt.scores import NoScores, Scores
+from fastvmt.scores import Scores
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
@@ -60,13 +60,14 @@ def scores() -> Scores:
 def test_every_result_gets_every_column(scores: Scores) -> None:
     scene = scene_of("single_object", 3)
     video, truth = sample(scene)
-    case = TransferCase("a", video, scene.caption, category=scene.category, truth=truth)
+    mask = torch.ones(video.size, dtype=torch.bool)
+    case = TransferCase("a", video, scene.caption, category=scene.category, truth=truth, foreground_THW=mask)
     found = scores(TransferResult(case, video, {}, [], PassCounter(), torch.zeros(0)))
     expected = {column for name in scores.scorers for column in COLUMNS[name]}
     assert set(found) == expected and expected > EARLIER
     assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())
     assert found["motion_fidelity"] > 0.99 and found["trajectory_cosine"] > 0.97  # scored against itself
-    foreign = scores.score(video, None, scene.caption)
+    foreign = scores.score(Sample(video, None, scene.caption))
     assert math.isnan(foreign["motion_fidelity"]) and math.isnan(foreign["trajectory_cosine"])
     assert foreign["text_similarity"] == found["text_similarity"] and set(foreign) == set(found)
 
@@ -75,7 +76,7 @@ def test_columns_are_what_the_functions_say(scores: Scores) -> None:
     scene = scene_of("multi_object", 1)
     video, truth = sample(scene)
     other, _ = sample(scene_of("camera", 2))
-    found = scores.score(video, other, scene.caption, truth, scene.category)
+    found = scores.score(Sample(video, other, scene.caption, truth, scene.category))
     encoder = ClipEncoder(Path(str(config_folder())).parent / "fastvmt" / "models" / "tiny-clip")
     rows = encoder.encode_images(video.frames_THWC.permute(0, 3, 1, 2))
     text = encoder.encode_text([scene.caption])[0]
@@ -96,16 +97,16 @@ def test_text_temporal_and_background_share_one_pass(scores: Scores, monkeypatch
 
     monkeypatch.setattr(ClipEncoder, "encode_images", counted)
     video, _ = sample(scene_of("camera", 9))
-    scores.score(video, None, "a dog on grass")
-    scores.score(video, None, "a cat on sand")  # another prompt, the same video
+    scores.score(Sample(video, None, "a dog on grass"))
+    scores.score(Sample(video, None, "a cat on sand"))  # another prompt, the same video
     assert passes == [9]
 
 
 def test_long_and_empty_prompts(scores: Scores) -> None:
     video, _ = sample(scene_of("camera", 9))
     with pytest.warns(UserWarning, match="reads only the start"):
-        assert scores.score(video, None, "a dog on grass " * 20)["prompt_truncated"] == 1
-    found = scores.score(video, None, " ")
+        assert scores.score(Sample(video, None, "a dog on grass " * 20))["prompt_truncated"] == 1
+    found = scores.score(Sample(video, None, " "))
     assert math.isnan(found["text_similarity"]) and found["prompt_truncated"] == 0
 
 
@@ -131,15 +132,16 @@ def _sample(video: Video, truth: Truth, scene: Scene) -> Sample:
 def test_presets() -> None:
     fast = preset("fast")
     assert list(fast.scorers) == ["motion_fidelity", "trajectory", "text_similarity", "temporal_consistency"]
-    assert isinstance(preset("none"), NoScores)
+    assert list(preset("none", "metrics.also=[temporal_flickering]").scorers) == ["temporal_flickering"]
     only = preset("default", "metrics.names=[dynamic_degree_flow,motion_smoothness_flow]")
     video, _ = sample(scene_of("camera", 0))
-    found = only.score(video, None, "")
+    assert preset("none").score(Sample(video, None, "")) == preset("none").provenance()["scores"] == {}
+    found = only.score(Sample(video, None, ""))
     assert set(found) == {"dynamic_degree_flow", "dynamic_degree_flow_speed", "motion_smoothness_flow"}
     assert set(COLUMNS) == set(BUILDERS)
     scaled = preset("default", "metrics.names=[text_similarity]", "metrics.clip.scale=100")
     plain = preset("default", "metrics.names=[text_similarity]")
-    values = [each.score(video, None, "a dog on grass")["text_similarity"] for each in (scaled, plain)]
+    values = [each.score(Sample(video, None, "a dog on grass"))["text_similarity"] for each in (scaled, plain)]
     assert values[0] == pytest.approx(100 * values[1])
 
 
@@ -152,7 +154,7 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
         partly = preset("vbench", "metrics.on_missing=skip")
     assert len(said) == 1
     video, _ = sample(scene_of("camera", 0))
-    found = partly.score(video, video, "a dog on grass")
+    found = partly.score(Sample(video, video, "a dog on grass"))
     lacking = {"text_similarity", "subject_consistency", "aesthetic_quality", "motion_smoothness", "dynamic_degree"}
     assert all(math.isnan(found[name]) for name in lacking)
     assert math.isfinite(found["temporal_flickering"]) and found["motion_fidelity"] > 0.99
@@ -163,6 +165,7 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
     ("override", "message"),
     [
         ("metrics.names=[motion_fidelty]", "metrics.names has 'motion_fidelty'"),
+        ("metrics.also=[motion_fidelity_smm]", "metrics.also has 'motion_fidelity_smm'"),
         ("metrics.on_missing=ignore", "metrics.on_missing='ignore' must be one of error, skip"),
         ("+metrics.clip.modle=x", "metrics.clip.modle is not a key"),
         ("+metrics.weights.sam=x", "metrics.weights.sam is not a key"),
@@ -185,11 +188,10 @@ def test_missing_weights_are_an_error_of_their_own_kind() -> None:
 
 
 def test_provenance_can_be_stored(scores: Scores, tmp_path: Path) -> None:
-    video, _ = sample(scene_of("camera", 0))
-    write_json(tmp_path / "a.json", scores.provenance(video))
+    write_json(tmp_path / "a.json", scores.provenance())
     stored = json.loads((tmp_path / "a.json").read_text())
-    assert stored["frames"] == 9 and stored["size"] == [96, 96] and stored["scored_from"] == "memory"
+    assert stored["scored_from"] == "memory"
     assert len(stored["scores"]["text_similarity"]["weights_sha256"]) == 64
     assert stored["scores"]["motion_fidelity"]["mode"] == "robust"
+    assert stored["scores"]["motion_fidelity"]["tracker"] == DisTracker().id
     assert set(stored["scores"]) == set(scores.scorers) and "torch" in stored["versions"]
-    assert NoScores().provenance(video) == {} and NoScores().score(video, None, "") == {}

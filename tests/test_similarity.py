@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
-import warnings
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.nn.functional import normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
 from fastvmt.metrics.consistency import BackgroundConsistency
-from fastvmt.metrics.flicker import TemporalFlickering
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
 from fastvmt.metrics.motion_fidelity import MotionFidelity
-from fastvmt.metrics.per_video import PerVideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.types import Video
 
@@ -127,41 +122,3 @@ def test_frames_can_be_pooled_as_the_official_tool_does() -> None:
     assert float(each.compute()) == pytest.approx((0 + 1 + 1) / 3)  # the mean over all frames after the first
     with pytest.raises(ValueError, match="pool='cases'"):
         BackgroundConsistency(None, pool="cases")
-
-
-VIDEOS = [colours((255, 0, 0), (0, 255, k)) for k in range(0, 250, 50)] + [colours((9, 0, 0), (9, 0, 0), (0, 9, 0))]
-
-
-def score_shard(cases: list[int]) -> dict[str, float]:
-    """Means of several metrics after an update with some of ``VIDEOS``; case 3 has no prompt."""
-    videos = [VIDEOS[i] for i in cases]
-    text = TextSimilarity(ColourEncoder())
-    plain: list[PerVideoMetric] = [
-        TemporalConsistency(ColourEncoder()), BackgroundConsistency(ColourEncoder(), pool="frames"),
-        TemporalFlickering(),
-    ]  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        text.update(videos, ["" if i == 3 else LONG for i in cases], cases)
-    for metric in plain:
-        metric.update(videos, cases)
-    means = {type(metric).__name__: float(metric.compute()) for metric in (text, *plain)}
-    assert int(text.n_truncated) == sum(i != 3 for i in cases)
-    return means
-
-
-def _worker(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    metric = MotionFidelity(tracker=None)
-    shards = {0: ([0.0, 0.3, 0.6], [0, 2, 4]), 1: ([0.9, 0.0], [1, 0])}  # uneven, case 0 twice
-    metric.record(*shards[rank])
-    means = {"MotionFidelity": float(metric.compute())} | score_shard([[0, 2, 3, 5], [1, 4, 0]][rank])
-    Path(folder, f"{rank}.json").write_text(json.dumps(means))
-    torch.distributed.destroy_process_group()
-
-
-def test_two_processes_agree_with_one(tmp_path: Path) -> None:
-    multiprocessing.start_processes(_worker, args=(str(tmp_path),), nprocs=2, start_method="fork")  # no imports anew
-    alone = {"MotionFidelity": (0.0 + 0.3 + 0.6 + 0.9) / 4} | score_shard(list(range(len(VIDEOS))))
-    for rank in range(2):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == pytest.approx(alone)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.metrics.locate import object_path, object_paths
+from fastvmt.metrics.locate import ObjectPath, object_paths
 from fastvmt.metrics.pose import pose_path
 from fastvmt.metrics.trajectory import camera_path, cosine, displacements, trajectory_cosine
 from fastvmt.trackers.base import Tracks
@@ -34,6 +34,10 @@ def truth_of(clip: WorldClip) -> Truth:
 
 def video_of(clip: WorldClip) -> Video:
     return Video(torch.from_numpy(clip.frames_THWC), 8.0)
+
+
+def object_path(frames_THWC: torch.Tensor, sprite_rgba: np.ndarray) -> ObjectPath:
+    return object_paths(frames_THWC, [sprite_rgba])[0]
 
 
 def rough(video: Video) -> Video:

@@ -16,13 +16,15 @@ from fastvmt.engine.record import write_json
 from fastvmt.types import Video
 
 
-def make_run(folder: Path, cases: dict[str, int]) -> Path:
+def make_run(folder: Path, cases: dict[str, int], lossless: bool = False) -> Path:
     """A run folder as the engine writes it: each case a grey video of its own brightness."""
     for name, grey in cases.items():
         case = folder / "cases" / name.replace("/", "-")
         case.mkdir(parents=True)
         frames = torch.full((5, 32, 32, 3), grey, dtype=torch.uint8)
-        write_video(case / "generated.mp4", Video(frames, 8.0), {})
+        write_video(case / "generated.mp4", Video(frames, 8.0), scale=2)
+        if lossless:
+            write_video(case / "generated_lossless.mp4", Video(frames, 8.0), lossless=True)
         scores = {"motion_fidelity": grey / 100, "trajectory_cosine": math.nan}
         write_json(case / "case.json", {"id": name, "prompt": f"a {name}", "scores": scores})
     return folder
@@ -44,6 +46,20 @@ def test_videos_are_numbered_in_order_and_unchanged(exported: Path) -> None:
     for file, grey in zip(files, (60, 20, 120), strict=True):
         video = read_video(file)
         assert video.fps == 8 and abs(video.frames_THWC.float().mean() - grey) < 3
+
+
+def test_lossless_videos_are_preferred_and_never_mixed_with_others(tmp_path: Path, capsys) -> None:
+    exact, lossy = make_run(tmp_path / "a", {"x": 33}, lossless=True), make_run(tmp_path / "b", {"y": 90})
+    (row,) = write(tmp_path / "exact", [exact])
+    assert row["copied"] == "generated_lossless.mp4"
+    assert (read_video(tmp_path / "exact" / "videos" / "00000.mp4").frames_THWC == 33).all()
+    (row,) = write(tmp_path / "lossy", [lossy])
+    assert row["copied"] == "generated.mp4"
+    assert (tmp_path / "lossy" / "videos" / "00000.mp4").read_bytes() == (lossy / "cases/y/generated.mp4").read_bytes()
+    with pytest.raises(ValueError, match="lossless=true"):
+        write(tmp_path / "both", [exact, lossy])
+    main(["write", str(tmp_path / "again"), str(lossy)])
+    assert "lossy; run with lossless=true" in " ".join(capsys.readouterr().out.split())
 
 
 RESULTS = {

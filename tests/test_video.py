@@ -43,6 +43,18 @@ def test_round_trip_keeps_pixels_rate_and_size(tmp_path: Path, size: int, scale:
     assert (kept - video.frames_THWC.float()).abs().mean() < 4
 
 
+@pytest.mark.parametrize("decoder", ["_decode_pyav", "_decode_decord"])
+def test_lossless_files_hold_every_value(tmp_path: Path, decoder: str) -> None:
+    if decoder == "_decode_decord" and not importlib.util.find_spec("decord"):
+        pytest.skip("decord is not installed")
+    g = torch.Generator().manual_seed(0)
+    video = Video(torch.randint(0, 256, (5, 48, 33, 3), generator=g, dtype=torch.uint8), 12.5)
+    write_video(tmp_path / "a.mp4", video, {"comment": "AI-generated"}, lossless=True)
+    assert np.array_equal(getattr(video_module, decoder)(tmp_path / "a.mp4"), video.frames_THWC.numpy())
+    assert read_video(tmp_path / "a.mp4").fps == pytest.approx(12.5)
+    assert read_metadata(tmp_path / "a.mp4")["comment"] == "AI-generated"
+
+
 def test_same_input_gives_the_same_bytes_and_no_partial_file(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / "deep" / name, world_video(), {"config_hash": "abc"})
@@ -159,6 +171,14 @@ def test_cover_crops_the_centre_and_keeps_the_aspect() -> None:
     assert "crop x 30-90, y 0-60" in line
     same, _ = prepare(numbered(5), frames=5, height=8, width=8)
     assert torch.equal(same.frames_THWC, numbered(5).frames_THWC)
+
+
+def test_masks_take_the_nearest_pixel_of_the_same_crop() -> None:
+    g = torch.Generator().manual_seed(0)
+    frames = torch.where(torch.rand(5, 60, 120, 1, generator=g) > 0.5, 255, 0).byte().expand(-1, -1, -1, 3)
+    clip, line = prepare(Video(frames, 8.0), frames=5, height=20, width=20, mask=True)
+    assert torch.equal(clip.frames_THWC, frames[:, 1::3, 31:90:3])  # the middle of every 3 x 3 pixels
+    assert "crop x 30-90, y 0-60" in line
 
 
 def test_side_by_side() -> None:

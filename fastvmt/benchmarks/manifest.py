@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark, Lost
 from fastvmt.benchmarks.reference import KINDS, SPLITS, ManifestError, Prompt, Reference, read_reference
-from fastvmt.data.frame_folder import clip_sha256, read_clip
+from fastvmt.data.frame_folder import clip_sha256, read_clip, read_frames, read_picture
 from fastvmt.data.resample import prepare
 from fastvmt.types import TransferCase, Video
 from fastvmt.world.motion import CATEGORIES
@@ -62,7 +64,9 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
     return header, list(references.values())
 
 
-def sampled_clip(reference: Reference, clip: Video, layout: Layout, target_fps: float | None) -> tuple[Video, str]:
+def sampled_clip(
+    reference: Reference, clip: Video, layout: Layout, target_fps: float | None, mask: bool = False
+) -> tuple[Video, str]:
     """The frames of a decoded clip that the backbone takes, and a line for the log.
 
     Frame i is native frame ``start + round(i * stride * fps / target_fps)``. With ``frame_policy=error``
@@ -87,11 +91,28 @@ def sampled_clip(reference: Reference, clip: Video, layout: Layout, target_fps: 
     ranged = Video(clip.frames_THWC[: last + 1], reference.fps, reference.id)
     video, how = prepare(
         ranged, frames=wanted, height=layout.height, width=layout.width, fps=rate, start=reference.start,
-        policy=policy, temporal_factor=factor,
+        policy=policy, temporal_factor=factor, mask=mask,
     )  # fmt: skip
     if video.size[0] != wanted:
         raise ValueError(f"decodes to {count} frames: enough for {video.size[0]}, fewer than backbone.frames={wanted}")
     return video, how
+
+
+def read_mask(path: Path, clip: Video, first: int) -> Video:
+    """A mask as a clip of the native frames, black where background is; a picture alone is that of frame ``first``.
+
+    Raises ``ValueError`` unless it has the clip's size and, as a folder, its number of frames.
+    """
+    if path.is_dir():
+        mask = read_frames(path, clip.fps)
+    else:
+        picture = torch.from_numpy(read_picture(path))
+        frames = picture.new_zeros(clip.size[0], *picture.shape)
+        frames[first] = picture
+        mask = Video(frames, clip.fps)
+    if mask.size != clip.size:
+        raise ValueError(f"mask {path.name!r} has (frames, height, width) {mask.size}, its clip {clip.size}")
+    return mask
 
 
 def check_filters(**filters: tuple[Sequence[str] | None, Sequence[str]]) -> None:
@@ -158,7 +179,7 @@ class ManifestBenchmark(Benchmark):
         ]  # fmt: skip
         if not self._entries:
             raise ValueError(f"{self.path.name}: no case is left; relax benchmark.splits, categories or kinds")
-        self._latest: tuple[str, Video] | None = None
+        self._latest: tuple[str, Video, Tensor | None] | None = None
         names = [self._case_id(*entry).replace("/", "-") for entry in self._entries]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ManifestError(f"two cases would share the folder {twice[0]}: rename a reference or a prompt")
@@ -188,13 +209,19 @@ class ManifestBenchmark(Benchmark):
             said = f"{found[:12]}..., the manifest says {reference.sha256[:12]}..."
             raise ValueError(f"sha256 of {reference.video!r} is {said}")
 
-    def _clip(self, reference: Reference) -> tuple[Video, str]:
+    def _clip(self, reference: Reference) -> tuple[Video, Tensor | None, str]:
+        """The clip and its mask (T, H, W) as the backbone takes them, and a line for the log."""
         clip = read_clip(self.path.parent / reference.video, reference.fps)
         if clip.size[1:] != reference.size:
             raise ValueError(f"frames are {clip.size[1:]}, the manifest says size={list(reference.size)}")
         if abs(clip.fps - reference.fps) > FPS_TOLERANCE * reference.fps:
             raise ValueError(f"plays at {clip.fps:g} fps, the manifest says fps={reference.fps:g}")
-        return sampled_clip(reference, clip, self.layout, self.target_fps)
+        video, how = sampled_clip(reference, clip, self.layout, self.target_fps)
+        if reference.mask is None:
+            return video, None, how
+        mask = read_mask(self.path.parent / reference.mask, clip, reference.start)
+        frames_THWC = sampled_clip(reference, mask, self.layout, self.target_fps, mask=True)[0].frames_THWC
+        return video, (frames_THWC > 0).any(-1), how
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -204,9 +231,9 @@ class ManifestBenchmark(Benchmark):
             raise IndexError(index)
         reference, prompt, seed = self._entries[index]
         if self._latest is None or self._latest[0] != reference.id:
-            video, how = self._clip(reference)
+            video, mask, how = self._clip(reference)
             log.info("%s: %s", reference.id, how)
-            self._latest = (reference.id, video)
+            self._latest = (reference.id, video, mask)
         return TransferCase(
             id=self._case_id(reference, prompt, seed),
             reference=self._latest[1],
@@ -215,6 +242,7 @@ class ManifestBenchmark(Benchmark):
             seed=self.sample_seed + seed,
             category=reference.category,
             reference_prompt=reference.source_prompt,
+            foreground_THW=self._latest[2],
         )
 
 

@@ -59,8 +59,10 @@ class Reference:
     tags: tuple[str, ...] = ()
     source_prompt: str = ""
     mask: str | None = None
-    """A folder of masks or the first frame's, relative to the manifest."""
+    """A folder of masks, one per native frame, or the picture of frame ``start``'s; background is black. Relative
+    to the manifest."""
     tracks: str | None = None
+    """A file of point tracks that comes with the clip; checked to be there, not read."""
     license: str = ""
     attribution: str = ""
 

@@ -19,6 +19,7 @@ from fastvmt.cost.energy import EnergyMeter
 from fastvmt.cost.memory import AllocatorPeak, SampledPeak, resident_bytes
 from fastvmt.cost.nvml import Nvml
 from fastvmt.cost.poller import Poller
+from fastvmt.cost.rapl import open_rapl
 from fastvmt.stopwatch import Meter, Stopwatch
 
 LOOP = ("reference", "guide", "denoise")
@@ -39,8 +40,10 @@ class CostAccount:
         self.resident = SampledPeak(resident_bytes())
         self.device_used = SampledPeak(lambda: None if nvml is None else nvml.used_bytes())
         self.energy = EnergyMeter(nvml, reason)
+        self.rapl, no_rapl = open_rapl()
+        self.cpu_energy = EnergyMeter(self.rapl, no_rapl)
         self.allocator = AllocatorPeak(device) if device.type == "cuda" else None
-        meters: list[Meter] = [self.resident, self.device_used, self.energy]
+        meters: list[Meter] = [self.resident, self.device_used, self.energy, self.cpu_energy]
         self.watch = Stopwatch(device, [*meters, self.allocator] if self.allocator else meters)
         self.poller = Poller(self.sample, INTERVAL)
         self.process_seconds = 0.0
@@ -49,6 +52,8 @@ class CostAccount:
         """One sample of everything that is sampled."""
         for sampled in (self.resident, self.device_used, self.energy):
             sampled.sample()
+        if self.rapl is not None:
+            self.rapl.energy_mj()  # before the counters start again
 
     def __enter__(self) -> CostAccount:
         self._cpu = time.process_time()
@@ -71,6 +76,7 @@ class CostAccount:
             "threads": torch.get_num_threads(),
             "memory_gib": {**allocator, "device": self.device_used.gib(), "resident": self.resident.gib()},
             "energy": self.energy.report(seconds, frames),
+            "cpu_energy": self.cpu_energy.report(seconds, frames),
         }
 
 

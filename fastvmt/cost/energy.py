@@ -1,4 +1,4 @@
-"""Joules per stage of one GPU."""
+"""Joules per stage of one GPU, or of the processors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastvmt.cost.nvml import Nvml
+from fastvmt.cost.rapl import Rapl
 
 SHORTEST = 1.0
 """Seconds below which a stage has no energy of its own: the counter refreshes every 20 to 100 ms."""
@@ -36,34 +37,34 @@ class EnergyMeter:
     One reading that fails makes its stage, and the total, unknown. Idle power is included.
     """
 
-    def __init__(self, nvml: Nvml | None, reason: str, clock: Callable[[], float] = time.perf_counter) -> None:
-        """``reason`` says why ``nvml`` is None or mute; empty when it is neither."""
-        self.nvml, self.reason, self.clock = nvml, reason, clock
+    def __init__(self, source: Nvml | Rapl | None, reason: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        """``reason`` says why ``source`` is None or mute; empty when it is neither."""
+        self.source, self.reason, self.clock = source, reason, clock
         self.millijoules: dict[str, float] = defaultdict(float)
         self.unknown: set[str] = set()
         self.method: str | None = None
         self._lock = threading.Lock()
         self._power: list[tuple[float, int | None]] = []
         self._before: int | None = None
-        if nvml is None or reason:
+        if source is None or reason:
             return
-        if nvml.energy_mj() is not None:
+        if source.energy_mj() is not None:
             self.method = "counter"
-        elif nvml.power_mw() is not None:
+        elif source.power_mw() is not None:
             self.method = "sampled power"
         else:
-            self.reason = "the GPU reports neither energy nor power"
+            self.reason = "the device reports neither energy nor power"
 
     def sample(self) -> None:
         """Take a power sample (the fallback's only; called by a poller)."""
-        if self.method == "sampled power" and self.nvml is not None:
-            reading = self.clock(), self.nvml.power_mw()
+        if self.method == "sampled power" and self.source is not None:
+            reading = self.clock(), self.source.power_mw()
             with self._lock:
                 self._power.append(reading)
 
     def border(self, stage: str | None) -> None:
         """See :class:`fastvmt.stopwatch.Meter`."""
-        if self.method is None or self.nvml is None:
+        if self.method is None or self.source is None:
             return
         spent = self._counter() if self.method == "counter" else self._integral()
         if stage is None:
@@ -74,8 +75,8 @@ class EnergyMeter:
             self.millijoules[stage] += spent
 
     def _counter(self) -> float | None:
-        assert self.nvml is not None
-        before, self._before = self._before, self.nvml.energy_mj()
+        assert self.source is not None
+        before, self._before = self._before, self.source.energy_mj()
         return None if before is None or self._before is None else counted(before, self._before)
 
     def _integral(self) -> float | None:

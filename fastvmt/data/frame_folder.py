@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastvmt.data.video import read_video
 from fastvmt.types import Video
@@ -48,10 +49,7 @@ def read_frames(folder: Path, fps: float) -> Video:
         raise ValueError(f"frame folder {str(folder)!r} has no {', '.join(PICTURES)} files directly in it")
     frames = []
     for file in files:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
-        if picture is None:
-            raise ValueError(f"frame {str(file)!r} cannot be decoded: not a picture, or damaged")
+        picture = read_picture(file)
         if frames and picture.shape != frames[0].shape:
             raise ValueError(
                 f"frame {str(file)!r} has (height, width) {picture.shape[:2]}, the first frame has "
@@ -59,6 +57,15 @@ def read_frames(folder: Path, fps: float) -> Video:
             )
         frames.append(picture)
     return Video(torch.from_numpy(np.stack(frames)), fps, folder.name)
+
+
+def read_picture(file: Path) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) of a picture; raises ``ValueError`` if it cannot be decoded."""
+    data = np.frombuffer(file.read_bytes(), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    if picture is None:
+        raise ValueError(f"frame {str(file)!r} cannot be decoded: not a picture, or damaged")
+    return np.asarray(picture, np.uint8)
 
 
 def read_clip(path: Path, fps: float | None = None) -> Video:

@@ -35,12 +35,14 @@ def prepare(
     start: int = 0,
     policy: FramePolicy | str = FramePolicy.error,
     temporal_factor: int = 4,
+    mask: bool = False,
 ) -> tuple[Video, str]:
     """Resample in time, resize to cover, crop to the centre; return the clip and a line for the log.
 
     Frame i of the result is frame ``start + round(i * native_fps / fps)`` of the video (halves round
     up, so that doubled frames come evenly); ``fps=None`` keeps the native spacing. ``frames`` must be
-    ``temporal_factor * k + 1``, the counts that a causal video autoencoder keeps.
+    ``temporal_factor * k + 1``, the counts that a causal video autoencoder keeps. ``mask`` resizes as
+    :func:`cover` does with masks.
 
     Raises ``ValueError`` for illegal numbers and, with ``policy=error``, for a clip that is too short.
     """
@@ -50,7 +52,7 @@ def prepare(
     if height < 1 or width < 1:
         raise ValueError(f"height={height} and width={width} must be at least 1")
     index = frame_index(video, frames, fps, start, FramePolicy(policy), temporal_factor)
-    resized, crop = cover(video.frames_THWC[index], height, width)
+    resized, crop = cover(video.frames_THWC[index], height, width, mask)
     rate = video.fps if fps is None else fps
     native_t, native_h, native_w = video.size
     unique = len(set(index))
@@ -89,8 +91,10 @@ def frame_index(
     )
 
 
-def cover(frames_THWC: Tensor, height: int, width: int) -> tuple[Tensor, tuple[float, float, float, float]]:
-    """Scale (antialiased bicubic) until the frame covers ``height`` x ``width``, then crop its centre.
+def cover(
+    frames_THWC: Tensor, height: int, width: int, mask: bool = False
+) -> tuple[Tensor, tuple[float, float, float, float]]:
+    """Scale (antialiased bicubic, masks to the nearest pixel) to cover ``height`` x ``width``, then crop the centre.
 
     Returns uint8 frames and the crop box (left, top, right, bottom) in native pixels.
     """
@@ -102,7 +106,8 @@ def cover(frames_THWC: Tensor, height: int, width: int) -> tuple[Tensor, tuple[f
     for first in range(0, len(frames_THWC), CHUNK):
         chunk = frames_THWC[first : first + CHUNK]
         if size != (native_h, native_w):
-            scaled = interpolate(chunk.permute(0, 3, 1, 2).float(), size, mode="bicubic", antialias=True)
+            how = "nearest-exact" if mask else "bicubic"
+            scaled = interpolate(chunk.permute(0, 3, 1, 2).float(), size, mode=how, antialias=not mask)
             chunk = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         chunks.append(chunk[:, top : top + height, left : left + width])
     y, x = native_h / size[0], native_w / size[1]

@@ -84,7 +84,9 @@ def _decode_decord(path: Path) -> NDArray[np.uint8]:
         raise RuntimeError("decoding stopped before the end of the file") from error
 
 
-def write_video(path: Path, video: Video, metadata: dict[str, str] | None = None, scale: int = 1) -> None:
+def write_video(
+    path: Path, video: Video, metadata: dict[str, str] | None = None, scale: int = 1, lossless: bool = False
+) -> None:
     """Write an H.264 mp4 (yuv420p, BT.709, fast start) that browsers play.
 
     Args:
@@ -93,6 +95,7 @@ def write_video(path: Path, video: Video, metadata: dict[str, str] | None = None
             even ones; no pixel is cut.
         metadata: tags of the container, any keys; :func:`read_metadata` returns them.
         scale: every pixel becomes ``scale`` x ``scale`` pixels, for clips too small to look at.
+        lossless: keep every RGB value (H.264 in RGB, CRF 0): larger, for tools that measure; few browsers play it.
 
     Raises:
         ValueError: no frames, a frame rate that is not positive, or ``scale`` below 1.
@@ -109,30 +112,33 @@ def write_video(path: Path, video: Video, metadata: dict[str, str] | None = None
         container: OutputContainer
         with av.open(str(partial), "w", format="mp4", options=options) as container:
             container.metadata.update(metadata or {})
-            _encode(container, _even(video.frames_THWC.cpu().numpy(), scale), video.fps)
+            _encode(container, _enlarged(video.frames_THWC.cpu().numpy(), scale, lossless), video.fps, lossless)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _even(frames: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def _enlarged(frames: NDArray[np.uint8], scale: int, odd_sides: bool) -> NDArray[np.uint8]:
     frames = frames.repeat(scale, 1).repeat(scale, 2)
-    odd = [(0, side % 2) for side in frames.shape[1:3]]
+    odd = [(0, 0 if odd_sides else side % 2) for side in frames.shape[1:3]]
     return np.pad(frames, [(0, 0), *odd, (0, 0)], mode="edge")
 
 
-def _encode(container: OutputContainer, frames: NDArray[np.uint8], fps: float) -> None:
-    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000))
+def _encode(container: OutputContainer, frames: NDArray[np.uint8], fps: float, lossless: bool) -> None:
+    rate = Fraction(fps).limit_denominator(100_000)
+    stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=rate)
     stream.height, stream.width = frames.shape[1:3]
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": CRF, "preset": "medium"}
+    stream.pix_fmt = "rgb24" if lossless else "yuv420p"
+    stream.options = {"crf": "0" if lossless else CRF, "preset": "medium"}
     stream.codec_context.thread_count = 1  # more threads may split frames differently: other bytes
-    stream.codec_context.colorspace = Colorspace.ITU709
-    stream.codec_context.color_range = ColorRange.MPEG
+    if not lossless:
+        stream.codec_context.colorspace = Colorspace.ITU709
+        stream.codec_context.color_range = ColorRange.MPEG
     for image in frames:
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        converted = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-        container.mux(stream.encode(converted))
+        if not lossless:
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        container.mux(stream.encode(frame))
     container.mux(stream.encode())
 
 

@@ -19,7 +19,7 @@ from fastvmt.cost.account import CostAccount, peak
 from fastvmt.cost.flops import read_block, transformer_flops
 from fastvmt.cost.nvml import device_uuid, installed_library, open_nvml
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, case_key, finished, slug
+from fastvmt.engine.record import Record, case_key, finished, frames_sha256, slug
 from fastvmt.scores import Scores
 from fastvmt.types import PassCounter, TransferCase, TransferResult
 
@@ -80,6 +80,10 @@ class TransferModule(lightning.LightningModule):
             "reference": case.reference_prompt or case.reference.name,
             "category": case.category,
             "seed": case.seed,
+            "frames": result.video.size[0],
+            "size": list(result.video.size[1:]),
+            "fps": result.video.fps,
+            "frames_sha256": {"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
             "scores": scores,
             "seconds": result.seconds,
             "passes": asdict(result.passes),

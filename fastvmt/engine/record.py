@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -9,7 +10,6 @@ import platform
 import re
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.cache import content_key
 from fastvmt.cost.account import loop_seconds, peak
 from fastvmt.cost.nvml import Nvml
+from fastvmt.scores import installed
 from fastvmt.statistics import Summary, summarise
-from fastvmt.types import TransferCase
+from fastvmt.types import TransferCase, Video
 
 PACKAGES = (
     "fastvmt", "torch", "diffusers", "transformers", "peft", "lightning", "torchmetrics", "open_clip_torch", "numpy",
@@ -63,8 +64,13 @@ def case_key(case: TransferCase) -> str:
     """Hash of what a case asks for: a manifest or a clip may change between runs under the same path."""
     return content_key(
         prompt=case.prompt, negative=case.negative_prompt, seed=case.seed, frames=case.reference.frames_THWC,
-        size=case.reference.size, fps=case.reference.fps,
+        size=case.reference.size, fps=case.reference.fps, foreground=case.foreground_THW,
     )  # fmt: skip
+
+
+def frames_sha256(video: Video) -> str:
+    """SHA-256 of a video's pixels, uint8 in the order (T, H, W, RGB)."""
+    return hashlib.sha256(video.frames_THWC.contiguous().cpu().numpy().tobytes()).hexdigest()
 
 
 def finished(folder: Path, key: str, weights: str, case: TransferCase) -> Record | None:
@@ -113,34 +119,28 @@ def peak_column(records: list[Record], kind: str) -> dict[str, float]:
     return {case_id: math.nan if value is None else value for case_id, value in peaks.items()}
 
 
-def energy_column(records: list[Record]) -> dict[str, float]:
-    """Joules of the whole generation by case id; NaN where they were not measured."""
-    totals = {r["id"]: r["cost"]["energy"]["total"] for r in records}
+def energy_column(records: list[Record], meter: str) -> dict[str, float]:
+    """Joules of the whole generation by case id, of the GPU (``energy``) or the CPU; NaN where not measured."""
+    totals = {r["id"]: r["cost"][meter]["total"] for r in records}
     return {case_id: math.nan if value is None else value for case_id, value in totals.items()}
 
 
 def cost_summaries(records: list[Record]) -> dict[str, Summary]:
-    """Seconds of loop and total, peak memory by kind and joules, over cases; n = 0 is n/a."""
+    """Seconds of loop and total, peak memory by kind and joules by meter, over cases; n = 0 is n/a."""
     columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
     columns |= {f"{kind}_gib": peak_column(records, kind) for kind in ("allocated", "reserved", "device", "resident")}
-    columns["energy_joules"] = energy_column(records)
+    columns |= {f"{meter}_joules": energy_column(records, meter) for meter in ("energy", "cpu_energy")}
     return {name: summarise(column) for name, column in columns.items()}
 
 
 def provenance(nvml: Nvml | None = None) -> Record:
     """Versions, hardware (with the GPU's state where NVML tells it) and commit."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
     git = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     return {
-        "versions": versions,
+        "versions": {package: installed(package) for package in PACKAGES},
         "python": platform.python_version(),
         "hardware": {
             "device": device,

@@ -14,11 +14,12 @@ from rich.table import Table
 
 from fastvmt.config import config_folder
 from fastvmt.data.alignment import align
-from fastvmt.data.frame_folder import read_clip
+from fastvmt.data.frame_folder import clip_sha256, read_clip
 from fastvmt.data.triples import Triple
 from fastvmt.engine.plan import UserError, construct, make_tracker
 from fastvmt.engine.record import Record, score_summaries
 from fastvmt.engine.tables import SHOWN, show, summary_table
+from fastvmt.metrics.scorers import Sample
 from fastvmt.scores import Scores
 
 
@@ -52,17 +53,18 @@ def load_scores(metrics: str, tracker: str, clip: str | None, overrides: Sequenc
 
 def score_triple(scores: Scores, triple: Triple, policy: Policy) -> Record:
     """Read, align and score; the record has ``scores`` and everything that was changed in ``notes``."""
-    clips = (read_clip(path, policy.folder_fps) for path in (triple.generated, triple.reference))
-    generated, reference, notes = align(*clips, policy=policy.align, frames=policy.frames, match_rate=policy.match_rate)
+    made, given = read_clip(triple.generated, policy.folder_fps), read_clip(triple.reference, policy.folder_fps)
+    generated, reference, notes = align(made, given, policy.align, frames=policy.frames, match_rate=policy.match_rate)
     if not triple.prompt.strip():
         notes.append("no prompt: text similarity is n/a")
     return {
         **_named(triple),
         "frames": generated.size[0],
         "size": list(generated.size[1:]),
+        "sha256": {"generated": clip_sha256(triple.generated), "reference": clip_sha256(triple.reference)},
         "fps": generated.fps,
         "notes": notes,
-        "scores": scores.score(generated, reference, triple.prompt),
+        "scores": scores.score(Sample(generated, reference, triple.prompt)),
     }
 
 

@@ -61,7 +61,7 @@ def mean_table(records: list[Record]) -> Table:
     """Means over cases: the scores, seconds of the guided loop and in total, peak memory, energy."""
     rows = {name.replace("_", " "): row for name, row in score_summaries(records).items()}
     for name, row in cost_summaries(records).items():
-        what, unit = name.rsplit("_", 1)
+        what, unit = name.replace("_", " ").rsplit(" ", 1)
         rows[f"{what}, {unit}"] = row
     return summary_table("means over cases (seeds averaged within)", rows)
 

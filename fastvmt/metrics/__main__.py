@@ -21,12 +21,17 @@ examples:
   python -m fastvmt.metrics generated.mp4 reference.mp4 --prompt "a dog on grass"
   python -m fastvmt.metrics generated/ references/ --prompts prompts.csv --output scores.json
   python -m fastvmt.metrics triples.jsonl --frames 24 --on-error skip
+  python -m fastvmt.metrics a.mp4 b.mp4 --set "metrics.also=[motion_fidelity_compat_smm,motion_fidelity_hybrid]"
 
 A clip is a video file or a folder of pictures. Two folders are matched by file name without suffix.
 A list (.csv with a header, or .jsonl) has the columns generated, reference, prompt and, optionally, id;
 its paths are relative to the list. --prompts has the columns name and prompt. Scores that cannot be
 computed are n/a, never 0, and every mean comes with the number n of clips behind it. Files are scored as
 they are: lossy encoding lowers scores a little, so compare only clips that were encoded alike.
+
+metrics.also adds scores to those of --metrics, among them the other forms of motion fidelity:
+motion_fidelity_precision, _recall, _hybrid (with trajectory shapes), _paper (as written) and _compat_smm,
+_compat_ditflow, _compat_det (as released code computes it; comparable only for equal tracker, frames and size).
 """
 
 

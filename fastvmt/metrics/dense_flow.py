@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from fastvmt.metrics.weights import checked_sha256, locate, read_state
-from fastvmt.trackers.dis import SMOOTHING, flows, one_thread
+from fastvmt.trackers.dis import flows, one_thread
 
 Float = NDArray[np.float32]
 
@@ -37,18 +36,11 @@ class FlowModel(Protocol):
 
 def dis_flow(frames_THWC: Tensor) -> tuple[list[Float], list[Float]]:
     """DIS flow t -> t+1 and t+1 -> t, each (H, W, 2) as (dx, dy) in pixels of the given frames."""
-    frames = frames_THWC.cpu().numpy()
-    height, width = frames.shape[1:3]
-    ratio = SIDE / min(height, width)
-    size = (max(2, round(width * ratio)), max(2, round(height * ratio)))
-    scale = np.array([width / size[0], height / size[1]], np.float32)
+    height, width = frames_THWC.shape[1:3]
     with one_thread():
-        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-        grey = [cv2.resize(g, size, interpolation=cv2.INTER_CUBIC if ratio > 1 else cv2.INTER_AREA) for g in grey]
-        if ratio > 1:  # as the tracker does: enlarged pixel noise would pass for texture
-            grey = [cv2.GaussianBlur(g, (0, 0), SMOOTHING * ratio) for g in grey]
-        found = flows(np.stack(grey), finest_scale=max(1, round(math.log2(max(ratio, 1)))))
-        back = [[cv2.resize(flow, (width, height)) * scale for flow in way] for way in found]
+        forward, backward = flows(frames_THWC, SIDE)
+        scale = np.array([width / forward[0].shape[1], height / forward[0].shape[0]], np.float32)
+        back = [[cv2.resize(flow, (width, height)) * scale for flow in way] for way in (forward, backward)]
     return back[0], back[1]
 
 

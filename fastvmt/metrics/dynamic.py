@@ -44,14 +44,14 @@ def dynamic_degree(speeds_P: list[float], side: int) -> Dynamics:
     """VBench's rule (Huang et al., 2024) over the P pairs of n = P + 1 sampled frames.
 
     A video moves if at least round(4 n / 16) pairs (half to even) are faster than 6 side / 256 pixels,
-    with ``side`` the shorter side of a frame. NaN for n < 4.
+    with ``side`` the shorter side of a frame. NaN for n < 4 and for speeds that are NaN.
 
     Example:
         >>> dynamic_degree([7.0, 2.0, 8.0, 7.0, 0.0, 0.0, 0.0], side=256).moves  # 8 frames: 2 pairs suffice
         1.0
     """
     frames = len(speeds_P) + 1
-    if frames < LEAST_FRAMES:
+    if frames < LEAST_FRAMES or math.isnan(sum(speeds_P)):
         return Dynamics(math.nan, math.nan)
     fast = sum(speed > 6 * side / 256 for speed in speeds_P)
     return Dynamics(float(fast >= round(4 * frames / 16)), float(np.mean(speeds_P)))
@@ -61,12 +61,8 @@ def video_dynamics(video: Video, flow: FlowModel) -> Dynamics:
     """:func:`dynamic_degree` of a video sampled at about 8 frames per second, from its stated rate."""
     need_frames(video, 2, "dynamic degree")
     frames = video.frames_THWC[:: max(1, round(video.fps / 8))]
-    if len(frames) < LEAST_FRAMES:
-        return Dynamics(math.nan, math.nan)
-    fields = flow.forward_flow(frames)
-    if fields is None:
-        return Dynamics(math.nan, math.nan)
-    return dynamic_degree([fastest(field) for field in fields], min(video.size[1:]))
+    fields = flow.forward_flow(frames) if len(frames) >= LEAST_FRAMES else None
+    return dynamic_degree([fastest(field) for field in fields or []], min(video.size[1:]))
 
 
 class DynamicDegree(VideoMetric):

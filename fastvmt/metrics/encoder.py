@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fastvmt.cache import content_key
 from fastvmt.metrics.clip_weights import ARCHITECTURE, load_clip
 from fastvmt.metrics.preprocess import check_frames, vbench_clip
 from fastvmt.metrics.weights import locate
@@ -114,9 +114,7 @@ class RememberingEncoder:
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
         """See :class:`ImageEncoder`; a video is known by the digest of its shape and bytes."""
-        digest = hashlib.sha256(repr(tuple(frames_TCHW.shape)).encode())
-        digest.update(frames_TCHW.contiguous().cpu().numpy().tobytes())
-        key = digest.hexdigest()
+        key = content_key(shape=list(frames_TCHW.shape), frames=frames_TCHW)
         if key not in self.rows:
             self.rows[key] = self.encoder.encode_images(frames_TCHW)
         self.rows.move_to_end(key)

@@ -69,6 +69,8 @@ class Steps:
 def steps(points_NT2: Tensor, visible_NT: Tensor, diagonal: float, jitter: float = 0.0) -> Steps:
     """Velocities relative to the frame's ``diagonal``; a step below ``jitter`` is static (same unit).
 
+    A position that is not finite counts as lost.
+
     Example:
         >>> tracks = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]]])  # moves by 5 pixels, then rests
         >>> parts = steps(tracks, torch.ones(1, 3, dtype=torch.bool), diagonal=100)
@@ -77,7 +79,7 @@ def steps(points_NT2: Tensor, visible_NT: Tensor, diagonal: float, jitter: float
     """
     least = max(STATIC, jitter / diagonal)
     velocity = (points_NT2[:, 1:] - points_NT2[:, :-1]).float() / diagonal
-    seen = (visible_NT[:, 1:] & visible_NT[:, :-1]).float()
+    seen = (visible_NT[:, 1:] & visible_NT[:, :-1] & velocity.isfinite().all(-1)).float()
     velocity = torch.where(seen.bool()[..., None], velocity, torch.zeros_like(velocity))
     speed = velocity.norm(dim=-1)
     static = (speed < least).float() * seen

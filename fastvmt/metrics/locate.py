@@ -68,11 +68,6 @@ class Placement:
     confidence: float
 
 
-def object_path(frames_THWC: Tensor, sprite_rgba: Float, sizes: Sequence[float] = SIZES) -> ObjectPath:
-    """Find one sprite in uint8 RGB frames; see :func:`object_paths`."""
-    return object_paths(frames_THWC, [sprite_rgba], sizes)[0]
-
-
 def object_paths(frames_THWC: Tensor, sprites: Sequence[Float], sizes: Sequence[float] = SIZES) -> list[ObjectPath]:
     """Find several sprites, each once: the best fit is found first and painted over before the next.
 

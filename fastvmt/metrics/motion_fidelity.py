@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.utilities import dim_zero_cat
 
+from fastvmt.data.alignment import align
 from fastvmt.metrics.frechet import hybrid
 from fastvmt.metrics.functional import MotionScores, motion_fidelity
 from fastvmt.metrics.per_video import PerVideoMetric
@@ -31,7 +32,6 @@ OURS = ("robust", "dynamic", "precision", "recall", "hybrid")
 PUBLISHED = {"paper": 55, "compat_smm": 55, "compat_ditflow": 55, "compat_det": 50}
 """Modes on a full grid of the first frame, and the grid's side."""
 MODES = (*OURS, *PUBLISHED)
-ALIGNMENTS = ("truncate", "linspace", "strict")
 BESIDE = tuple(f.name for f in fields(MotionScores))
 """What the metric reports beside its value."""
 
@@ -48,11 +48,9 @@ def seeds(video: Video, foreground_THW: Tensor | None = None) -> tuple[Tensor, b
     """Queries (t, x, y) on texture in the first, the middle and the last frame, and whether texture is low.
 
     ``foreground_THW`` (bool) keeps those on the foreground, widened by 5 pixels. Raises ``ValueError``
-    for a video of one frame or a mask of another size.
+    for a mask of another size.
     """
     frames, height, width = video.size
-    if frames < 2:
-        raise ValueError(f"motion fidelity needs at least 2 frames, {video.name or 'the video'} has {frames}")
     if foreground_THW is not None and tuple(foreground_THW.shape) != video.size:
         raise ValueError(f"a foreground mask has the video's size {video.size}, got {tuple(foreground_THW.shape)}")
     grid = seed_grid(height, width)
@@ -89,21 +87,6 @@ def thinned(tracks: Tracks, frames: int | None) -> Tracks:
     return Tracks(tracks.points_NT2[:, index], tracks.visible_NT[:, index])
 
 
-def aligned(generated: Video, reference: Video, how: str) -> tuple[Video, Video]:
-    """Two videos of one length: ``truncate`` the longer, thin it evenly (``linspace``), or refuse (``strict``)."""
-    counts = generated.size[0], reference.size[0]
-    if how not in ALIGNMENTS:
-        raise ValueError(f"alignment={how!r} must be one of {', '.join(ALIGNMENTS)}")
-    if how == "strict" and counts[0] != counts[1]:
-        raise ValueError(f"alignment=strict compares videos of one length, got {counts[0]} and {counts[1]} frames")
-    index = [
-        torch.linspace(0, count - 1, min(counts)).round().long() if how == "linspace" else torch.arange(min(counts))
-        for count in counts
-    ]
-    cut = [Video(v.frames_THWC[i], v.fps, v.name) for v, i in zip((generated, reference), index, strict=True)]
-    return cut[0], cut[1]
-
-
 def diagonal_of(generated: Video, reference: Video) -> float:
     """The frame's diagonal in pixels; raises ``ValueError`` for videos of unequal size."""
     if generated.size[1:] != reference.size[1:]:
@@ -138,7 +121,7 @@ def track_pair(
     foreground_THW: Tensor | None = None,
 ) -> tuple[Tracks, Tracks, bool]:
     """Tracks of two videos aligned in time, and whether one has little texture; see :func:`score_motion`."""
-    mine, theirs = aligned(generated, reference, alignment)
+    mine, theirs, _ = align(generated, reference, alignment, match_rate=False)
     (own, low), (other, also_low) = seeds(mine), seeds(theirs, foreground_THW)
     a, b = tracker.track(mine.frames_THWC, own), tracker.track(theirs.frames_THWC, other)
     return thinned(a, frames), thinned(b, frames), low or also_low
@@ -159,7 +142,7 @@ def score_motion(
         generated, reference: the reference must be the clip that the generator saw.
         tracker: follows the points.
         frames: score on at most so many evenly spaced frames (tracked in all): the chance level depends on it.
-        alignment: ``truncate``, ``linspace`` or ``strict``.
+        alignment: of unequal lengths, see :func:`fastvmt.data.alignment.align`; frame i is compared with frame i.
         foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
 
     Raises ``ValueError`` for unequal sizes, one frame, or an unknown alignment.
@@ -202,6 +185,7 @@ class MotionFidelity(PerVideoMetric):
 
     beside: list[Tensor]
     """Rows (index, fields of :class:`MotionScores`) of the videos scored by ``update``."""
+    nothing = PerVideoMetric.nothing | {"beside": torch.empty(0, 1 + len(BESIDE), dtype=torch.float64)}
 
     def __init__(
         self,
@@ -217,7 +201,6 @@ class MotionFidelity(PerVideoMetric):
         if frames is not None and frames < 2:
             raise ValueError(f"frames={frames} must be at least 2, or null for all frames")
         self.tracker, self.mode, self.frames, self.alignment = tracker, mode, frames, alignment
-        self.add_state("beside", default=[], dist_reduce_fx="cat")
 
     def update(self, generated: Sequence[Video], references: Sequence[Video], index: Sequence[int]) -> None:
         """Track and score pairs of videos."""
@@ -240,9 +223,10 @@ class MotionFidelity(PerVideoMetric):
         return getattr(scores, "fidelity" if self.mode == "robust" else self.mode), scores
 
     def report(self) -> dict[str, float]:
-        """Means over distinct videos of everything in :class:`MotionScores`; empty before ``update``."""
-        if len(self.beside) == 0:
-            return {}
-        rows = dim_zero_cat(self.beside)
+        """Means over distinct videos of all processes of what :class:`MotionScores` has; empty before ``update``."""
+        with self.sync_context():
+            rows = dim_zero_cat(self.beside)
         distinct = {int(row[0]): row[1:] for row in rows.flip(0)}
+        if not distinct:
+            return {}
         return dict(zip(BESIDE, torch.stack(list(distinct.values())).nanmean(0).tolist(), strict=True))

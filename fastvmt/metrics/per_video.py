@@ -6,7 +6,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,12 @@ class PerVideoMetric(Metric):
     weight: list[Tensor]
     n_invalid: Tensor
     """NaN values recorded, repeats included."""
+    nothing: ClassVar[dict[str, Tensor]] = {
+        "value": torch.empty(0, dtype=torch.float64),
+        "index": torch.empty(0, dtype=torch.int64),
+        "weight": torch.empty(0, dtype=torch.float64),
+    }
+    """What each list holds in a process without videos, which has to gather as many tensors as the others."""
 
     def __init__(self, nan_policy: str = "skip", pool: str = "videos", **kwargs: Any) -> None:
         super().__init__(compute_with_cache=False, **kwargs)  # record() would not empty the cache
@@ -45,9 +51,8 @@ class PerVideoMetric(Metric):
         if pool not in POOLS:
             raise ValueError(f"pool={pool!r} must be one of {', '.join(POOLS)}")
         self.nan_policy, self.pool = nan_policy, pool
-        self.add_state("value", default=[], dist_reduce_fx="cat")
-        self.add_state("index", default=[], dist_reduce_fx="cat")
-        self.add_state("weight", default=[], dist_reduce_fx="cat")
+        for name in self.nothing:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
         self.add_state("n_invalid", default=torch.tensor(0), dist_reduce_fx="sum")
 
     def record(self, values: Sequence[float], index: Sequence[int], weights: Sequence[float] | None = None) -> None:
@@ -71,10 +76,17 @@ class PerVideoMetric(Metric):
         self.n_invalid += len(invalid)
         self._update_count += 1  # else torchmetrics warns that nothing was recorded
 
+    def sync(self, *args: Any, **kwargs: Any) -> None:
+        """See torchmetrics; part of every ``compute``."""
+        for name, empty in self.nothing.items():
+            if not getattr(self, name):
+                setattr(self, name, [empty.to(self.device)])
+        super().sync(*args, **kwargs)
+
     def per_sample(self) -> tuple[Tensor, Tensor]:
-        """Distinct indices in ascending order and their values (the first recorded of each)."""
-        index, value, _ = self._distinct()
-        return index, value
+        """Distinct indices in ascending order and their values (the first recorded of each), of all processes."""
+        with self.sync_context():
+            return self._distinct()[:2]
 
     def compute(self) -> Tensor:
         """Mean over videos; NaN when no video has a score."""
@@ -84,9 +96,6 @@ class PerVideoMetric(Metric):
 
     def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
         """Index, value and weight of distinct videos, by ascending index."""
-        if len(self.value) == 0:
-            nothing = torch.empty(0, dtype=torch.float64)
-            return nothing.long(), nothing, nothing
         value, index, weight = dim_zero_cat(self.value), dim_zero_cat(self.index), dim_zero_cat(self.weight)
         order = torch.argsort(index, stable=True)
         index, value, weight = index[order], value[order], weight[order]

@@ -49,11 +49,8 @@ def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose
         paint = ((sprite[..., :3] - sprite[..., 3:] * centre) @ whiten).astype(np.float32)
         start = (path.centres_T2[0] + 0.5 - np.array([width, height]) / 2) / min(height, width)
         now = np.array([*start, np.log(path.sizes_T[0] / min(height, width)), 0, 0, 0, 0])
-        rng, rows, reach = (
-            np.random.default_rng(0),
-            [],
-            REACH / 3,
-        )  # a clip begins close to the upright sprite
+        rng, rows = np.random.default_rng(0), []
+        reach = REACH / 3  # a clip begins close to the upright sprite
         for image in images:
             now = fit(image, np.dstack([paint, sprite[..., 3]]), now, reach, rng)
             rows.append(now)

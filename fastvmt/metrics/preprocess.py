@@ -23,12 +23,14 @@ def shorter_side(frames_TCHW: Tensor, size: int, interpolation: str, antialias: 
 
     Nothing is rounded or clamped, so that bicubic overshoot survives as it does in VBench.
     """
-    return F.resize(frames_TCHW.float(), [size], MODES[interpolation], antialias=antialias)
+    resized: Tensor = F.resize(frames_TCHW.float(), [size], MODES[interpolation], antialias=antialias)
+    return resized
 
 
 def normalized(frames_TCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Frames of 0..255 divided by 255, minus ``mean``, over ``std``."""
-    return F.normalize(frames_TCHW / 255, list(mean), list(std))
+    images: Tensor = F.normalize(frames_TCHW / 255, list(mean), list(std))
+    return images
 
 
 def vbench_clip(frames_TCHW: Tensor, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

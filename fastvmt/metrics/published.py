@@ -26,10 +26,10 @@ def correlations(a_NTd: Tensor, b_MTd: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield first, a_NTd[first : first + CHUNK].flatten(1) @ b_MTd.flatten(1).T / a_NTd.shape[1]
 
 
-def unit(vectors_NTd: Tensor) -> Tensor:
-    """Vectors divided by their lengths, NaN for a vector of length 0."""
+def unit(vectors_NTd: Tensor, zero: float = 0.0) -> Tensor:
+    """Vectors divided by their lengths, a vector of length 0 by ``zero``: NaN, or 0 with any other value."""
     lengths: Tensor = vectors_NTd.norm(dim=-1, keepdim=True)
-    return vectors_NTd / lengths
+    return vectors_NTd / lengths.where(lengths != 0, zero)
 
 
 def velocity(points_NT2: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def paper(generated_NT2: Tensor, reference_MT2: Tensor) -> float:
     check_frames(generated_NT2, reference_MT2, equal=True)
     if len(generated_NT2) == 0 or len(reference_MT2) == 0:
         return math.nan
-    a, b = (unit(velocity(points.float())).nan_to_num() for points in (generated_NT2, reference_MT2))
+    a, b = (unit(velocity(points.float()), zero=1.0) for points in (generated_NT2, reference_MT2))
     rows, columns = [], a.new_full((len(b),), -torch.inf)
     for _, corr in correlations(a, b):
         rows.append(corr.amax(1))

@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from fastvmt.metrics.aesthetic import AestheticQuality
 from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
 from fastvmt.metrics.dense_flow import DisFlow, FlowModel
 from fastvmt.metrics.dynamic import video_dynamics
+from fastvmt.metrics.encoder import RememberingEncoder
 from fastvmt.metrics.flicker import TemporalFlickering
 from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.motion_fidelity import score_motion
+from fastvmt.metrics.motion_fidelity import GRID, MODES, PUBLISHED, MotionFidelity, score_motion
 from fastvmt.metrics.per_video import VideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.smoothness import MotionSmoothness, MotionSmoothnessFlow
+from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness
 from fastvmt.metrics.trajectory import trajectory_cosine
+from fastvmt.metrics.weights import checked_sha256, locate
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.scene import sprite
@@ -42,11 +47,14 @@ class Sample:
 
     video: Video
     reference: Video | None
-    """The clip whose motion it should follow, as the generator saw it; None: no motion fidelity."""
+    """The clip whose motion it should follow, as the generator saw it, of the same frame size; the longer of the
+    two is cut. None: no motion fidelity."""
     prompt: str
-    truth: Truth | None
-    """The reference's true motion, for generated worlds."""
-    category: str
+    truth: Truth | None = None
+    """The reference's true motion, for generated worlds, and with it the world's ``category``; None: no trajectory."""
+    category: str = ""
+    foreground_THW: Tensor | None = None
+    """Where the reference's moving subject is, bool; None: no fidelity to it."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,15 @@ def motion(judges: Judges, tracker: Tracker) -> Scorer:
     """Motion fidelity against the reference and the numbers needed to read it."""
 
     def score(sample: Sample) -> dict[str, float]:
-        if sample.reference is None:
+        video, reference, mask = sample.video, sample.reference, sample.foreground_THW
+        if reference is None:
             return dict.fromkeys(COLUMNS["motion_fidelity"], math.nan)
-        found = score_motion(sample.video, sample.reference, tracker)
+        found = score_motion(video, reference, tracker)
+        masked = math.nan if mask is None else score_motion(video, reference, tracker, foreground_THW=mask).fidelity
         return {
             "motion_fidelity": found.fidelity,
             "motion_fidelity_dynamic": found.dynamic,
+            "motion_fidelity_foreground": masked,
             "static_fraction": found.static_generated,
             "static_fraction_reference": found.static_reference,
             "speed": found.speed_generated,
@@ -75,7 +86,30 @@ def motion(judges: Judges, tracker: Tracker) -> Scorer:
             "coverage": found.coverage_generated,
         }
 
-    return Scorer(score, {"mode": "robust", "tracker": type(tracker).__name__, **_plain(vars(tracker))})
+    return Scorer(score, motion_source("robust", tracker))
+
+
+def motion_source(mode: str, tracker: Tracker) -> dict[str, Any]:
+    """The provenance of one form of motion fidelity."""
+    side = PUBLISHED.get(mode)
+    points = f"{side} x {side} of frame 0" if side else f"textured ones of {GRID} x {GRID}, of three frames"
+    return {"mode": mode, "tracker": tracker.id, "points": points}
+
+
+def motion_as(mode: str) -> Builder:
+    """Another form of motion fidelity, in a column of its own."""
+    column = f"motion_fidelity_{mode}"
+
+    def build(judges: Judges, tracker: Tracker) -> Scorer:
+        metric = MotionFidelity(tracker, mode)
+
+        def score(sample: Sample) -> dict[str, float]:
+            reference = sample.reference
+            return {column: math.nan if reference is None else metric.score(sample.video, reference)[0]}
+
+        return Scorer(score, motion_source(mode, tracker))
+
+    return build
 
 
 def trajectory(judges: Judges, tracker: Tracker) -> Scorer:
@@ -90,34 +124,24 @@ def trajectory(judges: Judges, tracker: Tracker) -> Scorer:
         return {"trajectory_cosine": found.cosine if sure else math.nan, "trajectory_confidence": found.confidence}
 
     mode = f"confidence >= {SURE_OBJECT} (objects), {SURE_CAMERA} (camera)"
-    return Scorer(score, {"mode": mode, "tracker": type(tracker).__name__, **_plain(vars(tracker))})
+    return Scorer(score, {"mode": mode, "tracker": tracker.id})
 
 
-def text(judges: Judges, tracker: Tracker) -> Scorer:
+def text(encoder: RememberingEncoder, scale: float, suffix: str = "") -> Scorer:
     """Fit to the prompt, and whether the prompt was too long to be read to its end."""
-    metric = TextSimilarity(judges.clip, judges.scale)
+    metric = TextSimilarity(encoder, scale)
 
     def score(sample: Sample) -> dict[str, float]:
-        cut = metric.truncated(sample.prompt)
-        return {"text_similarity": metric.score(sample.video, sample.prompt), "prompt_truncated": float(cut)}
+        value, cut = metric.score(sample.video, sample.prompt), metric.truncated(sample.prompt)
+        return {f"text_similarity{suffix}": value, f"prompt_truncated{suffix}": float(cut)}
 
-    return Scorer(score, {**judges.clip.provenance, "scale": judges.scale})
-
-
-def text_l14(judges: Judges, tracker: Tracker) -> Scorer:
-    """The same with CLIP ViT-L/14."""
-    metric = TextSimilarity(judges.clip_l14, judges.scale)
-    source = {**judges.clip_l14.provenance, "scale": judges.scale}
-    return Scorer(lambda sample: {"text_similarity_l14": metric.score(sample.video, sample.prompt)}, source)
+    return Scorer(score, {**encoder.provenance, "scale": scale})
 
 
-def of_video(column: str, metric: VideoMetric, source: dict[str, Any]) -> Scorer:
-    """A score of the video alone."""
-    return Scorer(lambda sample: {column: metric.score(sample.video)}, source)
-
-
-def temporal(judges: Judges, tracker: Tracker) -> Scorer:
-    return of_video("temporal_consistency", TemporalConsistency(judges.clip), judges.clip.provenance)
+def of_video(column: str, kind: Callable[[Any], VideoMetric], judge: Any, **more: str) -> Scorer:
+    """A score of the video alone, by a metric that takes one network; ``more`` provenance."""
+    metric = kind(judge)
+    return Scorer(lambda sample: {column: metric.score(sample.video)}, {**judge.provenance, **more})
 
 
 def background(judges: Judges, tracker: Tracker) -> Scorer:
@@ -126,29 +150,18 @@ def background(judges: Judges, tracker: Tracker) -> Scorer:
             f"metrics.vbench_compat=true needs metrics.clip.preprocess=vbench, it is {judges.preprocess!r}: "
             "background consistency would not be VBench's"
         )
-    return of_video("background_consistency", BackgroundConsistency(judges.clip), judges.clip.provenance)
-
-
-def subject(judges: Judges, tracker: Tracker) -> Scorer:
-    return of_video("subject_consistency", SubjectConsistency(judges.dino), judges.dino.provenance)
+    return of_video("background_consistency", BackgroundConsistency, judges.clip)
 
 
 def aesthetic(judges: Judges, tracker: Tracker) -> Scorer:
-    metric = AestheticQuality(judges.clip_l14, judges.head)
-    return of_video("aesthetic_quality", metric, {**judges.clip_l14.provenance, "head": "LAION linear, ViT-L/14"})
-
-
-def smoothness(judges: Judges, tracker: Tracker) -> Scorer:
-    return of_video("motion_smoothness", MotionSmoothness(judges.amt), judges.amt.provenance)
-
-
-def smoothness_flow(judges: Judges, tracker: Tracker) -> Scorer:
-    metric = MotionSmoothnessFlow()
-    return of_video("motion_smoothness_flow", metric, metric.interpolator.provenance)
+    clip, kind = judges.clip_l14, partial(AestheticQuality, head=judges.head)
+    sha256 = checked_sha256(locate("aesthetic", judges.weights.get("aesthetic")))
+    return of_video("aesthetic_quality", kind, clip, head="LAION linear, ViT-L/14", head_sha256=sha256)
 
 
 def flickering(judges: Judges, tracker: Tracker) -> Scorer:
-    return of_video("temporal_flickering", TemporalFlickering(), {"precision": "float32"})
+    metric = TemporalFlickering()
+    return Scorer(lambda sample: {"temporal_flickering": metric.score(sample.video)}, {"precision": "float32"})
 
 
 def dynamics(column: str, flow: FlowModel) -> Scorer:
@@ -161,35 +174,34 @@ def dynamics(column: str, flow: FlowModel) -> Scorer:
     return Scorer(score, flow.provenance)
 
 
-def dynamic(judges: Judges, tracker: Tracker) -> Scorer:
-    return dynamics("dynamic_degree", judges.raft)
-
-
-def dynamic_flow(judges: Judges, tracker: Tracker) -> Scorer:
-    return dynamics("dynamic_degree_flow", DisFlow())
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """The numbers and names among an object's attributes."""
-    return {key: value for key, value in settings.items() if isinstance(value, int | float | str)}
-
-
 Builder = Callable[[Judges, Tracker], Scorer]
 
 BUILDERS: dict[str, Builder] = {
-    "motion_fidelity": motion, "trajectory": trajectory, "text_similarity": text, "text_similarity_l14": text_l14,
-    "temporal_consistency": temporal, "background_consistency": background, "subject_consistency": subject,
-    "aesthetic_quality": aesthetic, "motion_smoothness": smoothness, "motion_smoothness_flow": smoothness_flow,
-    "dynamic_degree": dynamic, "dynamic_degree_flow": dynamic_flow, "temporal_flickering": flickering,
-}  # fmt: skip
+    "motion_fidelity": motion,
+    **{f"motion_fidelity_{mode}": motion_as(mode) for mode in MODES if mode not in ("robust", "dynamic")},
+    "trajectory": trajectory,
+    "text_similarity": lambda judges, _: text(judges.clip, judges.scale),
+    "text_similarity_l14": lambda judges, _: text(judges.clip_l14, judges.scale, "_l14"),
+    "temporal_consistency": lambda judges, _: of_video("temporal_consistency", TemporalConsistency, judges.clip),
+    "background_consistency": background,
+    "subject_consistency": lambda judges, _: of_video("subject_consistency", SubjectConsistency, judges.dino),
+    "aesthetic_quality": aesthetic,
+    "motion_smoothness": lambda judges, _: of_video("motion_smoothness", MotionSmoothness, judges.amt),
+    "motion_smoothness_flow": lambda *_: of_video("motion_smoothness_flow", MotionSmoothness, DisInterpolator()),
+    "dynamic_degree": lambda judges, _: dynamics("dynamic_degree", judges.raft),
+    "dynamic_degree_flow": lambda *_: dynamics("dynamic_degree_flow", DisFlow()),
+    "temporal_flickering": flickering,
+}
+"""By name; they raise ``MissingWeightsError`` for files that are not there."""
 COLUMNS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in BUILDERS},
     "motion_fidelity": (
-        "motion_fidelity", "motion_fidelity_dynamic", "static_fraction", "static_fraction_reference", "speed",
-        "speed_reference", "coverage",
+        "motion_fidelity", "motion_fidelity_dynamic", "motion_fidelity_foreground", "static_fraction",
+        "static_fraction_reference", "speed", "speed_reference", "coverage",
     ),
     "trajectory": ("trajectory_cosine", "trajectory_confidence"),
     "text_similarity": ("text_similarity", "prompt_truncated"),
+    "text_similarity_l14": ("text_similarity_l14", "prompt_truncated_l14"),
     "dynamic_degree": ("dynamic_degree", "dynamic_degree_speed"),
     "dynamic_degree_flow": ("dynamic_degree_flow", "dynamic_degree_flow_speed"),
 }  # fmt: skip

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from fastvmt.metrics.encoder import FrameEncoder, ImageEncoder
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
+from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric, need_frames
 from fastvmt.types import Video
 
 
 def embed_frames(video: Video, encoder: ImageEncoder) -> Tensor:
-    """(T, D) embeddings of all frames."""
+    """(T, D) embeddings of all frames, of which there must be two."""
+    need_frames(video, 2, "a score of embeddings")
     return encoder.encode_images(video.frames_THWC.permute(0, 3, 1, 2))
 
 

@@ -15,6 +15,8 @@ from fastvmt.metrics.per_video import VideoMetric, need_frames
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Video
 
+HALF = np.float32(0.5)
+
 
 class Interpolator(Protocol):
     """Predicts the frame half-way between neighbours."""
@@ -59,7 +61,7 @@ class DisInterpolator:
         middle = []
         with one_thread():
             for before, after, forward, backward in zip(frames[:-1], frames[1:], there, back, strict=True):
-                ahead, behind = warped(before, forward / 2), warped(after, backward / 2)
+                ahead, behind = warped(before, HALF * forward), warped(after, HALF * backward)
                 middle.append(np.clip((ahead + behind) / 2, 0, 255).astype(np.uint8))
         return torch.from_numpy(np.stack(middle))
 

@@ -52,12 +52,14 @@ class DinoEncoder:
     def features(self, images_TCHW: Tensor) -> Tensor:
         """The class token after the last block, (T, D)."""
         if not self.vbench_compat:
-            return self.model(images_TCHW)
-        model, grid = self.model, tuple(length // PATCH for length in images_TCHW.shape[-2:])
+            plain: Tensor = self.model(images_TCHW)
+            return plain
+        model, grid = self.model, (images_TCHW.shape[-2] // PATCH, images_TCHW.shape[-1] // PATCH)
         patches = model.patch_embed(images_TCHW).flatten(1, 2)
         tokens = torch.cat([model.cls_token.expand(len(patches), -1, -1), patches], 1)
         tokens = tokens + stretched_positions(model.pos_embed, grid)
-        return model.norm(model.blocks(model.norm_pre(tokens)))[:, 0]
+        stretched: Tensor = model.norm(model.blocks(model.norm_pre(tokens)))[:, 0]
+        return stretched
 
 
 def stretched_positions(embedding_1ND: Tensor, grid: tuple[int, int]) -> Tensor:

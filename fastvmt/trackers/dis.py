@@ -54,11 +54,9 @@ class DisTracker:
         """Tracks of (t, x, y) queries; raises ``ValueError`` for fewer than two frames or a t outside them."""
         check_queries(frames_THWC, queries_N3)
         with one_thread():
-            grey = grey_frames(frames_THWC, self.side)
-            size = grey.shape[1], grey.shape[2]
-            ratio = max(size[0] / frames_THWC.shape[1], size[1] / frames_THWC.shape[2])
-            step = flow_step(*flows(grey, finest_scale=max(1, round(math.log2(ratio)))))
-            return tracks_of(frames_THWC, queries_N3, size, step)
+            forward, backward = flows(frames_THWC, self.side)
+            height, width = forward[0].shape[:2]
+            return tracks_of(frames_THWC, queries_N3, (height, width), flow_step(forward, backward))
 
 
 def grey_frames(frames_THWC: Tensor, side: int) -> NDArray[np.uint8]:
@@ -74,14 +72,16 @@ def grey_frames(frames_THWC: Tensor, side: int) -> NDArray[np.uint8]:
     return np.stack(scaled)
 
 
-def flows(grey_THW: NDArray[np.uint8], finest_scale: int) -> tuple[list[Float], list[Float]]:
-    """Flow t -> t+1 and t+1 -> t for every neighbouring pair, each (H, W, 2) as (dx, dy).
+def flows(frames_THWC: Tensor, side: int) -> tuple[list[Float], list[Float]]:
+    """Flow t -> t+1 and t+1 -> t for every neighbouring pair, each (H, W, 2) as (dx, dy) in :func:`grey_frames`.
 
-    The patch search stops at 2 ** -``finest_scale`` of the size: 1 is DIS's medium preset, and frames
-    that were enlarged hold no detail below their own size.
+    The patch search stops at half the size as in DIS's medium preset, or where enlarged frames hold
+    no detail.
     """
+    grey_THW = grey_frames(frames_THWC, side)
+    ratio = max(grey_THW.shape[1] / frames_THWC.shape[1], grey_THW.shape[2] / frames_THWC.shape[2])
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(finest_scale)
+    dis.setFinestScale(max(1, round(math.log2(ratio))))
     pairs = list(zip(grey_THW[:-1], grey_THW[1:], strict=True))
 
     def flow(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Float:
