@@ -32,25 +32,6 @@ def consistency(features_TD: Tensor) -> Tensor:
     return ((previous.clamp_min(0) + first.clamp_min(0)) / 2).mean()
 
 
-def det_consistency(features_TD: Tensor, include_self: bool = False) -> Tensor:
-    """Mean over frames of the mean cosine with the first and the previous frame (DeT); a scalar in [-1, 1].
-
-    ``include_self`` also counts frame 0, compared with itself, as the released code of DeT does: it
-    raises the score by (1 - score) / T.
-
-    Example:
-        >>> x, y = torch.eye(2)
-        >>> det_consistency(torch.stack([x, -x])).item(), det_consistency(torch.stack([x, -x]), True).item()
-        (-1.0, 0.0)
-    """
-    if len(features_TD) < 2:
-        raise ValueError(f"consistency needs at least 2 frames, got {len(features_TD)}")
-    f = features_TD.double()
-    previous, first = cosine_similarity(f[1:], f[:-1], dim=-1), cosine_similarity(f[1:], f[:1], dim=-1)
-    rest = (previous + first) / 2
-    return torch.cat([torch.ones_like(rest[:1]), rest]).mean() if include_self else rest.mean()
-
-
 class BackgroundConsistency(VideoMetric):
     """:func:`consistency` of CLIP ViT-B/32 features; no background is cut out. In [0, 1], frozen videos score 1.
 

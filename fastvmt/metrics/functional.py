@@ -46,11 +46,6 @@ class MotionScores:
     low_texture: bool = False
     """A video had too little texture to place its points well."""
 
-    @property
-    def low_coverage(self) -> bool:
-        """Too few comparable tracks (< 20 % of a side): read the score with care."""
-        return min(self.coverage_generated, self.coverage_reference) < 0.2
-
 
 @dataclass(frozen=True)
 class Steps:
