@@ -118,7 +118,7 @@ def test_undefined_cases() -> None:
     nothing = (torch.zeros(0, 9, 2), torch.zeros(0, 9, dtype=torch.bool))
     for other in (hidden, nothing):
         assert math.isnan(score(a, other).fidelity) and math.isnan(score(other, a).fidelity)
-    assert score(a, hidden).low_coverage
+    assert score(a, hidden).coverage_reference == 0
     with pytest.raises(ValueError, match="same number of frames"):
         score(a, walks(0, 5, 10))
     with pytest.raises(ValueError, match="at least 2"):
