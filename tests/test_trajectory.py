@@ -65,6 +65,14 @@ def test_sprites_are_located(seed: int) -> None:
     assert abs(math.log(found.sizes_T[0] / size)) < 0.2
 
 
+def test_a_prompt_does_not_say_which_object_plays_which() -> None:
+    clip = clip_of("multi_object", 1)
+    swapped = [sprite(name) for name in reversed(clip.scene.objects)]
+    found = trajectory_cosine(video_of(clip), truth_of(clip), "multi_object", swapped, DisTracker())
+    assert found.cosine == pytest.approx(score(video_of(clip), clip), abs=1e-9)
+    assert found.cosine > 0.9
+
+
 def test_an_absent_sprite_has_low_confidence() -> None:
     clip = clip_of("single_object", 0)
     absent = next(name for name in ("donut", "frog", "rocket") if name not in clip.scene.objects)

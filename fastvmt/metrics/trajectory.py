@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import cv2
 import numpy as np
@@ -60,7 +61,9 @@ def trajectory_cosine(
         category: ``camera`` compares similarity transforms at a grid of points; ``single_object`` and
             ``multi_object`` compare centre paths, or points on the object if no centre moves;
             ``articulated`` compares points on the objects.
-        sprites: of the prompted objects (premultiplied RGBA); the k-th plays the reference's k-th object.
+        sprites: of the prompted objects (premultiplied RGBA). Which of them plays which object of the reference
+            a prompt does not say: centre paths are compared in the order that agrees best, and an unguided
+            video has the same choice. On the surface, the k-th plays the k-th.
 
     Raises ``ValueError`` when the numbers of frames or of objects differ, or for an unknown category.
     """
@@ -79,7 +82,9 @@ def trajectory_cosine(
     true = displacements(centres)
     if category != "articulated" and _moves(true, side):
         measured = displacements(np.stack([path.centres_T2 for path in paths]).astype(np.float64))
-        return agreement(measured, true, side, _surety(paths), "object centres")
+        casts = [measured[list(order)] for order in permutations(range(len(measured)))]
+        best = max(casts, key=lambda cast: np.nan_to_num(cosine(cast, true), nan=-1.0))
+        return agreement(best, true, side, _surety(paths), "object centres")
     return surface_cosine(generated, truth, sprites[: len(centres)], paths)
 
 
