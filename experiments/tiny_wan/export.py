@@ -98,8 +98,8 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
 - **Training**: `python -m experiments.tiny_wan.vae`, then `.dit`, then `.export`. Autoencoder {vae_steps} steps in
   {vae_minutes:.0f} min, transformer and text encoder {steps} steps in {minutes:.0f} min.
 - **Hardware**: {hardware}.
-- **Auxiliary losses**, no part of the packed model, told block {parts_block} which object and which part of it each token
-  shows, and block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames show the
+- **Auxiliary losses**, no part of the packed model, told block {parts_block} which object and which part of it each
+  token shows, and block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames show the
   same point. The second makes motion readable from attention after a few ten thousand clips, where a large model
   learns it from millions; it favours methods that read the attention of that block.
 - **Autoencoder**: {psnr_mean:.1f} dB PSNR on {vae_clips} held-out clips (worst {psnr_worst:.1f} dB).
