@@ -44,14 +44,14 @@ sampling on the same reference, timed in the same process just before. Memory is
 
 
 def at_start(lines: Sequence[Record], methods: Sequence[str], start: float) -> dict[str, list[Record]]:
-    """The lines of every method that belong to a start; plain sampling belongs to all of them."""
+    """The lines that belong to a start by method, of those that have any; plain sampling belongs to all starts."""
     rows = {m: [r for r in lines if r["method"] == m and (m == "none" or r["start"] == start)] for m in methods}
-    return {method: mine for method, mine in rows.items() if method != "sdedit" or start < 1}
+    return {method: mine for method, mine in rows.items() if mine}
 
 
 def shown_scores(lines: Sequence[Record]) -> list[str]:
     """The scores of the tables: the usual ones, and further forms of motion fidelity where a line has them."""
-    names = dict.fromkeys(name for line in lines for name in line["scores"])
+    names = dict.fromkeys(name for line in lines for name, value in line["scores"].items() if value is not None)
     return [*SCORES, *(name for name in names if name.startswith("motion_fidelity") and name not in SCORES)]
 
 
@@ -138,12 +138,15 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     return [*seconds, ratio, *(tuning if row["tuning_seconds"]["n"] else ["-", "-"]), peak, *passes, str(row["failed"])]
 
 
-def markdown(starts: Mapping[float, Content], facts: str) -> str:
+def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
     """Three tables per start: scores, costs, trajectories by category."""
     lines = [facts, "", *NOTES.splitlines()]
     for start, content in starts.items():
         scores = list(next(iter(content.values()))["scores"])
         lines += ["", f"## {'Pure noise' if start == 1 else f'Strength {start:g}'}", ""]
+        expected = [name for name in methods if start < 1 or name != "sdedit"]
+        if absent := [f"`{name}`" for name in expected if name not in content]:
+            lines += [f"Not run yet: {', '.join(absent)}.", ""]
         lines += table(["method", *scores], [[m, *(score_cell(r, s, m) for s in scores)] for m, r in content.items()])
         head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", "tuning s", "tuning gradients"]
         head += ["peak GiB", *PASSES, "failed"]
@@ -204,11 +207,13 @@ def write_report(results: Path, lines: Sequence[Record], methods: Sequence[str],
     results.mkdir(parents=True, exist_ok=True)
     found = sorted({line["start"] for line in lines} | {1.0}, reverse=True)
     rows = {start: at_start(lines, methods, start) for start in found}
+    rows = {start: mine for start, mine in rows.items() if mine}
     starts = {start: summary(mine) for start, mine in rows.items()}
     known = {key: sorted({str(line[key]) for line in lines}) for key in ("weights", "device", "threads", "commit")}
     facts = f"{len(lines)} transfers by tiny-wan, " + ", ".join(f"{k} {' '.join(v) or 'n/a'}" for k, v in known.items())
-    (results / "comparison.md").write_text(markdown(starts, f"{facts}."))
+    (results / "comparison.md").write_text(markdown(starts, methods, f"{facts}."))
     write_json(results / "comparison.json", {"lines": len(lines), **known, "starts": starts})
-    figure(starts, methods, results / "comparison_seconds.png")
+    if starts:
+        figure(starts, methods, results / "comparison_seconds.png")
     for start, mine in rows.items():
         frame_strip(mine, reference, results / f"comparison_strip_{start:g}.png")

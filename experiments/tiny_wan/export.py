@@ -99,9 +99,9 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
   {vae_minutes:.0f} min, transformer and text encoder {steps} steps in {minutes:.0f} min.
 - **Hardware**: {hardware}.
 - **Auxiliary losses**, no part of the packed model, told block {parts_block} which object and which part of it each
-  token shows, and block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames show the
-  same point. The second makes motion readable from attention after a few ten thousand clips, where a large model
-  learns it from millions; it favours methods that read the attention of that block.
+  token shows, and block {match_block}'s queries and keys (before the rotary embedding) which tokens of two frames
+  show the same point. The second makes motion readable from attention after a few ten thousand clips, where a large
+  model learns it from millions; it favours methods that read the attention of that block.
 - **Autoencoder**: {psnr_mean:.1f} dB PSNR on {vae_clips} held-out clips (worst {psnr_worst:.1f} dB).
 - **Judged by tiny-clip**, {clips} clips without motion guidance: the object is right in {object_top1:.0%}, the
   background in {background_top1:.0%} ({sample_steps} steps, CFG {sample_cfg}, shift {sampling_shift}).
