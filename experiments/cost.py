@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,15 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from experiments.rows import composed
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.record import provenance
-from fastvmt.methods.base import Method
-from fastvmt.methods.fastvmt import FastVMT
-from fastvmt.methods.none import NoTransfer
-from fastvmt.settings import Guidance, Sampler, Skip, Window
 
 
 class FullDepth(WanBackbone):
@@ -51,16 +49,14 @@ class FullDepth(WanBackbone):
         return q, k
 
 
-def variants(fast: WanBackbone, full: WanBackbone) -> dict[str, tuple[WanBackbone, Method]]:
-    """Name -> backbone and method."""
-    window, guidance, skip = Window(), Guidance(), Skip()
-    return {
-        "default": (fast, FastVMT(window, skip, guidance)),
-        "skip.delta=1": (fast, FastVMT(window, Skip(delta=1), guidance)),
-        "full-depth forward": (full, FastVMT(window, skip, guidance)),
-        "dense flow": (fast, FastVMT(replace(window, l=0), skip, guidance)),
-        "none": (fast, NoTransfer()),
-    }
+VARIANTS = {
+    "default": [],
+    "skip.delta=1": ["skip.delta=1"],
+    "full-depth forward": [],
+    "dense flow": ["window.l=0"],
+    "none": ["method=none"],
+}
+"""Name -> overrides of the backbone's defaults."""
 
 
 def main() -> None:
@@ -71,12 +67,13 @@ def main() -> None:
     size = {"frames": 9, "height": 96, "width": 96, "fps": 8.0, "max_tokens": 16, "dtype": "float32"}
     fast, full = (kind("tiny-wan", name="tiny-wan", **size) for kind in (WanBackbone, FullDepth))
     case = WorldBenchmark(fast.layout, 8, 0, cases=1, categories=["single_object"], seed=4)[0]
-    chosen = variants(fast, full)
-    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
+    plans = {name: make_plan(composed(overrides)) for name, overrides in VARIANTS.items()}
+    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in plans}
     passes = {}
     for repeat in range(arguments.repeats + 1):  # the first round warms up
-        for name, (backbone, method) in chosen.items():
-            result = run_case(backbone, method, Sampler(), case, TensorCache(None))
+        for name, plan in plans.items():
+            backbone = full if name == "full-depth forward" else fast
+            result = run_case(backbone, plan.method, plan.sampler, case, TensorCache(None))
             passes[name] = asdict(result.passes)
             if repeat:
                 seconds[name].append(result.seconds)
