@@ -39,7 +39,7 @@ class Window:
 
     l: int = 5  # noqa: E741  the paper's symbol
     """Window side in tokens, odd; 0 computes the dense flow; a window larger than the grid covers it."""
-    sf: int = 2
+    sf: int = 4
     """Span: flow from frame i to frames i+1 .. i+sf."""
     tile: list[int] = field(default_factory=lambda: [2, 2])
     """Rows and columns of a tile, in tokens; one coarse match per tile."""
@@ -61,7 +61,7 @@ class Window:
 class Skip:
     """Gradient reuse in the inner optimisation."""
 
-    delta: int = 2
+    delta: int = 3
     """The paper's interval: a gradient is computed every delta-th iteration and reused between; 1 is no reuse."""
 
     def __post_init__(self) -> None:
@@ -72,13 +72,13 @@ class Skip:
 class Guidance:
     """The optimisation of the latents during the first denoising steps."""
 
-    fraction: float = 0.3
+    fraction: float = 0.5
     """Guided fraction of the denoising steps, in [0, 1]; 0 is plain text-to-video."""
-    iterations: int = 8
+    iterations: int = 6
     """Inner optimiser steps per guided denoising step (J)."""
-    lr: float = 0.02
+    lr: float = 0.015
     """Learning rate of the first inner iteration."""
-    lr_end: float = 0.02
+    lr_end: float = 0.015
     """Learning rate that the last inner iteration approaches (linear)."""
     block: int = 4
     """0-based transformer block whose queries and keys carry the motion."""
@@ -88,7 +88,7 @@ class Guidance:
     """Weight of the corresponding-window loss (lambda_window)."""
     alpha: float = 0.2
     """Pairs at the largest distance weigh 1 - alpha."""
-    reference_noise: float = 0.5
+    reference_noise: float = 0.2
     """The reference is read at the current noise level, but at most at this one: 0 clean, 1 matched."""
     rope: bool = False
     """Read queries and keys after the rotary embedding."""

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
 from fastvmt.metrics.aesthetic import AestheticQuality
-from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
+from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
 from fastvmt.metrics.dynamic import DynamicDegree, DynamicDegreeFlow
 from fastvmt.metrics.flicker import TemporalFlickering
 from fastvmt.metrics.judges import Judges
@@ -109,6 +109,8 @@ METRICS: dict[str, Callable[[], PerVideoMetric]] = {
     "temporal_consistency": lambda: TemporalConsistency(Colours()),
     "background_consistency": lambda: BackgroundConsistency(Colours()),
     "subject_consistency": lambda: SubjectConsistency(Colours(3.0)),
+    "temporal_consistency_dino": lambda: DinoConsistency(Colours(3.0)),
+    "temporal_consistency_dino_self": lambda: DinoConsistency(Colours(3.0), include_self=True),
     "aesthetic_quality": lambda: AestheticQuality(Colours(2.0), HEAD),
     "motion_smoothness": lambda: MotionSmoothness(Before()),
     "motion_smoothness_flow": MotionSmoothnessFlow,

@@ -21,7 +21,10 @@ from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=3", "guidance.iterations=2"]
+SMALL = [
+    "backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=3", "guidance.iterations=2",
+    "guidance.fraction=0.3", "skip.delta=2",
+]  # fmt: skip
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -120,6 +123,7 @@ def test_own_clip_and_python_function(job, tmp_path):
     ("overrides", "message"),
     [
         (["window.l=4"], "window.l=4"),
+        (["benchmark=single"], "benchmark=single is one clip of your own"),
         (["window.sf=5"], "window.sf"),
         (["guidance.block=6"], "guidance.block=6"),
         (["skip.delta=9"], "skip.delta=9"),

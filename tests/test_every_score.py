@@ -30,7 +30,7 @@ from stand_ins import (
 from torch import Tensor, multiprocessing
 
 from fastvmt.metrics.aesthetic import aesthetic_quality
-from fastvmt.metrics.consistency import BackgroundConsistency, consistency
+from fastvmt.metrics.consistency import BackgroundConsistency, consistency, det_consistency
 from fastvmt.metrics.dense_flow import DisFlow
 from fastvmt.metrics.dynamic import dynamic_degree, fastest
 from fastvmt.metrics.flicker import temporal_flickering
@@ -84,6 +84,8 @@ FUNCTIONS: dict[str, Callable[[Video], float | Tensor]] = {
     "temporal_consistency": lambda video: temporal_consistency(rows(video)),
     "background_consistency": lambda video: consistency(rows(video)),
     "subject_consistency": lambda video: consistency(rows(video)),
+    "temporal_consistency_dino": lambda video: det_consistency(rows(video)),
+    "temporal_consistency_dino_self": lambda video: det_consistency(rows(video), include_self=True),
     "aesthetic_quality": lambda video: aesthetic_quality(rows(video), *HEAD),
     "motion_smoothness": lambda video: motion_smoothness(video.frames_THWC, Before()),
     "motion_smoothness_flow": lambda video: motion_smoothness(video.frames_THWC, DisInterpolator()),

@@ -126,7 +126,9 @@ def test_missing_files_are_named_with_origin_and_licence(name: str, tmp_path: Pa
 
 NEEDS: dict[str, set[str]] = {
     "text_similarity": {"clip"}, "text_similarity_l14": {"clip_l14"}, "temporal_consistency": {"clip"},
-    "background_consistency": {"clip"}, "subject_consistency": {"dino"}, "aesthetic_quality": {"aesthetic", "clip_l14"},
+    "background_consistency": {"clip"}, "subject_consistency": {"dino"},
+    "temporal_consistency_dino": {"dino"}, "temporal_consistency_dino_self": {"dino"},
+    "aesthetic_quality": {"aesthetic", "clip_l14"},
     "motion_smoothness": {"amt", "amt_checkout"}, "dynamic_degree": {"raft"},
 }  # fmt: skip
 

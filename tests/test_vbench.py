@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, normalize
 import fastvmt.torchvision_ops  # noqa: F401  timm imports torchvision
 from fastvmt.metrics.aesthetic import AestheticQuality, aesthetic_quality, read_head
 from fastvmt.metrics.amt import AmtInterpolator
-from fastvmt.metrics.consistency import SubjectConsistency, consistency
+from fastvmt.metrics.consistency import SubjectConsistency, consistency, det_consistency
 from fastvmt.metrics.dense_flow import DisFlow, RaftFlow, dis_flow, padded
 from fastvmt.metrics.dynamic import DynamicDegree, DynamicDegreeFlow, dynamic_degree, fastest, video_dynamics
 from fastvmt.metrics.flicker import TemporalFlickering, temporal_flickering
@@ -52,8 +52,12 @@ def test_consistency_is_the_loop_of_its_definition() -> None:
     assert float(consistency(f)) == pytest.approx(total / 8)
     assert (unit[1:] @ unit[0]).min() < 0  # so that the clamp matters
     assert float(consistency(f[:1].expand(4, -1))) == pytest.approx(1, abs=1e-6)
-    with pytest.raises(ValueError, match="at least 2 frames"):
-        consistency(f[:1])
+    raw = sum(float(unit[t] @ unit[t - 1] + unit[t] @ unit[0]) / 2 for t in range(1, 9))
+    assert float(det_consistency(f)) == pytest.approx(raw / 8)
+    assert float(det_consistency(f, include_self=True)) == pytest.approx((raw + 1) / 9)
+    for function in (consistency, det_consistency):
+        with pytest.raises(ValueError, match="at least 2 frames"):
+            function(f[:1])
 
 
 def tiny_vit(**overrides: object) -> torch.nn.Module:

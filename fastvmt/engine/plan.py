@@ -74,6 +74,8 @@ def check_keys(cfg: DictConfig) -> None:
 def check_clip(cfg: DictConfig) -> None:
     """Rules of the user's own clip."""
     if cfg.video is None:
+        if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
+            raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
         if cfg.prompt is not None:
             raise UserError("prompt= needs video=<file>: without it the cases and prompts come from the benchmark")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -31,6 +32,25 @@ def consistency(features_TD: Tensor) -> Tensor:
     return ((previous.clamp_min(0) + first.clamp_min(0)) / 2).mean()
 
 
+def det_consistency(features_TD: Tensor, include_self: bool = False) -> Tensor:
+    """Mean over frames of the mean cosine with the first and the previous frame (DeT); a scalar in [-1, 1].
+
+    ``include_self`` also counts frame 0, compared with itself, as the released code of DeT does: it
+    raises the score by (1 - score) / T.
+
+    Example:
+        >>> x, y = torch.eye(2)
+        >>> det_consistency(torch.stack([x, -x])).item(), det_consistency(torch.stack([x, -x]), True).item()
+        (-1.0, 0.0)
+    """
+    if len(features_TD) < 2:
+        raise ValueError(f"consistency needs at least 2 frames, got {len(features_TD)}")
+    f = features_TD.double()
+    previous, first = cosine_similarity(f[1:], f[:-1], dim=-1), cosine_similarity(f[1:], f[:1], dim=-1)
+    rest = (previous + first) / 2
+    return torch.cat([torch.ones_like(rest[:1]), rest]).mean() if include_self else rest.mean()
+
+
 class BackgroundConsistency(VideoMetric):
     """:func:`consistency` of CLIP ViT-B/32 features; no background is cut out. In [0, 1], frozen videos score 1.
 
@@ -50,7 +70,11 @@ class BackgroundConsistency(VideoMetric):
     def score(self, video: Video) -> float:
         if self.encoder is None:
             raise ValueError(f"this {type(self).__name__} only records scores: give it an encoder to score videos")
-        return float(consistency(embed_frames(video, self.encoder)))
+        return float(self.of_features(embed_frames(video, self.encoder)))
+
+    def of_features(self, features_TD: Tensor) -> Tensor:
+        """The score of a video's features."""
+        return consistency(features_TD)
 
 
 class SubjectConsistency(BackgroundConsistency):
@@ -62,3 +86,21 @@ class SubjectConsistency(BackgroundConsistency):
         >>> round(metric.compute().item(), 6)
         0.7
     """
+
+
+class DinoConsistency(BackgroundConsistency):
+    """:func:`det_consistency` of DINO ViT-B/16 features: DeT's temporal consistency.
+
+    Example:
+        >>> metric = DinoConsistency(encoder=None, include_self=True)
+        >>> metric.record([0.9, 0.5], index=[0, 1])
+        >>> round(metric.compute().item(), 6)
+        0.7
+    """
+
+    def __init__(self, encoder: ImageEncoder | None, include_self: bool = False, **kwargs: Any) -> None:
+        super().__init__(encoder, **kwargs)
+        self.include_self = include_self
+
+    def of_features(self, features_TD: Tensor) -> Tensor:
+        return det_consistency(features_TD, self.include_self)

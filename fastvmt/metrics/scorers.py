@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from fastvmt.metrics.aesthetic import AestheticQuality
-from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
+from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
 from fastvmt.metrics.dense_flow import DisFlow, FlowModel
 from fastvmt.metrics.dynamic import video_dynamics
 from fastvmt.metrics.encoder import RememberingEncoder
@@ -185,6 +185,10 @@ BUILDERS: dict[str, Builder] = {
     "temporal_consistency": lambda judges, _: of_video("temporal_consistency", TemporalConsistency, judges.clip),
     "background_consistency": background,
     "subject_consistency": lambda judges, _: of_video("subject_consistency", SubjectConsistency, judges.dino),
+    "temporal_consistency_dino": lambda judges, _: of_video("temporal_consistency_dino", DinoConsistency, judges.dino),
+    "temporal_consistency_dino_self": lambda judges, _: of_video(
+        "temporal_consistency_dino_self", partial(DinoConsistency, include_self=True), judges.dino
+    ),
     "aesthetic_quality": aesthetic,
     "motion_smoothness": lambda judges, _: of_video("motion_smoothness", MotionSmoothness, judges.amt),
     "motion_smoothness_flow": lambda *_: of_video("motion_smoothness_flow", MotionSmoothness, DisInterpolator()),
