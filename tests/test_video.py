@@ -11,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastvmt.backbones.layout import Layout
+from fastvmt.benchmarks import SingleClip
 from fastvmt.data import video as video_module
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.resample import prepare
@@ -203,3 +205,13 @@ def test_narrow_clips_are_read(tmp_path: Path, width: int) -> None:
     back = read_video(tmp_path / "a.mp4")
     assert back.size == (9, 48, width)
     assert (back.frames_THWC.float() - video.frames_THWC.float()).abs().mean() < 4
+
+
+@pytest.mark.parametrize(("fps", "warned"), [(60.0, True), (8.0, False)])
+def test_a_clip_that_shows_a_moment_only_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fps: float, warned: bool
+) -> None:
+    write_video(tmp_path / "clip.mp4", world_video(fps=fps), {})
+    layout = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2), 2)
+    SingleClip(layout, 8.0, 0, video=str(tmp_path / "clip.mp4"), prompt="a dog on grass")
+    assert ("0.15 s" in caplog.text) is warned

@@ -12,6 +12,8 @@ from fastvmt.data.video import read_video
 from fastvmt.types import TransferCase
 
 log = logging.getLogger(__name__)
+LITTLE = 0.4
+"""Seconds of a clip below which its motion may not be seen."""
 
 
 class SingleClip(Benchmark):
@@ -37,6 +39,9 @@ class SingleClip(Benchmark):
             policy=frame_policy, temporal_factor=layout.temporal_factor,
         )  # fmt: skip
         log.info("%s: %s", path.name, how)
+        shown = layout.frames / reference.fps
+        if shown < LITTLE:
+            log.warning("%s: only %.2f s of it are used and may show little motion; fps=8 takes more", path.name, shown)
         self.case = TransferCase(
             id=path.stem,
             reference=reference,

@@ -18,7 +18,7 @@ from fastvmt.data.frame_folder import clip_sha256, read_clip
 from fastvmt.data.triples import Triple
 from fastvmt.engine.plan import UserError, construct, make_tracker
 from fastvmt.engine.record import Record, score_summaries
-from fastvmt.engine.tables import SHOWN, show, summary_table
+from fastvmt.engine.tables import HEADLINE, SHOWN, show, summary_table
 from fastvmt.metrics.scorers import Sample
 from fastvmt.scores import Scores
 
@@ -86,11 +86,14 @@ def means(records: list[Record]) -> Table:
 
 
 def clip_table(records: list[Record]) -> Table:
-    """One row per clip, of the scores that some clip has, and what was changed before scoring."""
-    columns = [name for name, row in score_summaries(records).items() if row.n]
+    """One row per clip: the headline scores that some clip has, and what was changed before scoring."""
+    summaries = score_summaries(records)
+    columns = [name for name in HEADLINE if name in summaries and summaries[name].n]
     table = Table(title="clips")
-    for column in ("clip", *columns, "notes"):
-        table.add_column(column.replace("_", "\n"), justify="left" if column in ("clip", "notes") else "right")
+    table.add_column("clip", overflow="fold")
+    for name in columns:
+        table.add_column(HEADLINE[name], justify="right", no_wrap=True)
+    table.add_column("notes")
     for record in records[:SHOWN]:
         values = [show(record["scores"].get(name, math.nan)) for name in columns]
         table.add_row(record["id"], *values, "; ".join(record["notes"]))
