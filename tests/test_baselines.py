@@ -389,8 +389,8 @@ def test_columns_that_a_method_adds_are_in_the_trace(random_wan: Path, tmp_path:
             "config",
             overrides=[
                 f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "sampler.steps=3",
-                "method=motionclone", "guidance.block=1", f"output_dir={tmp_path / 'out'}", "cache_dir=null",
-                "logger=none", "metrics=none",
+                "method=motionclone", "guidance.block=1", "guidance.fraction=0.3", f"output_dir={tmp_path / 'out'}",
+                "cache_dir=null", "logger=none", "metrics=none",
             ],
         )  # fmt: skip
     run(cfg)
