@@ -22,14 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
-from experiments.tiny_wan.clips import TRAIN, rendered, to_model
+from experiments.tiny_wan.clips import drawn_scenes, rendered, to_model
 from experiments.tiny_wan.matches import match_loss, points_of
 from experiments.tiny_wan.parts import Parts, PartsHead, parts
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
 from fastvmt.backbones.probe import attention_input
-from fastvmt.world.scene import Scene, sample_scene
+from fastvmt.cache import content_key
+from fastvmt.world.scene import Scene
 from fastvmt.world.vocabulary import sample_caption
 
 
@@ -111,18 +112,20 @@ def labelled(latents: Tensor, scenes: list[Scene]) -> Pool:
 
 
 @torch.no_grad()
-def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int, file: Path) -> Pool:
-    """Render and encode ``count`` clips; the latents are cached in ``file``."""
+def latent_pool(cfg: DictConfig, count: int, frames: int, seed: int) -> Pool:
+    """Render and encode ``count`` clips; the latents are kept in a file of the pool's own."""
+    weights = next((Path(cfg.folder) / "vae").glob("*.safetensors")).read_bytes()
+    shares = None if cfg.shares is None else list(cfg.shares)
+    scenes = drawn_scenes(count, frames, seed, shares=shares)
+    key = content_key(count=count, frames=frames, seed=seed, size=cfg.size, shares=shares, vae=weights)
+    file = Path(cfg.folder) / f"latents-{key[:12]}.safetensors"
     if file.exists():
-        scenes = [sample_scene(np.random.default_rng([TRAIN, seed, i]), frames) for i in range(count)]
-        latents = load_file(file)["latents"]
-        return labelled(latents, scenes)
+        return labelled(load_file(file)["latents"], scenes)
     vae = AutoencoderKLWan.from_pretrained(Path(cfg.folder) / "vae").to(cfg.device)
-    video, scenes = rendered(count, frames, cfg.size, seed)
     parallel = ParallelVAE(vae)
     mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
     latents = []
-    for part in track(video.split(64 if frames == 1 else 8), description="encoding"):
+    for part in track(rendered(scenes, cfg.size).split(64 if frames == 1 else 8), description="encoding"):
         with torch.autocast(cfg.device, torch.bfloat16):
             z, _ = parallel.encode(to_model(part).to(cfg.device))
         latents.append(((z.float().cpu() - mean) / std).half())
@@ -194,13 +197,12 @@ def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     if cfg.device == "cpu":
         transformer_wan.dispatch_attention_fn = matmul_attention
-    folder = Path(cfg.folder)
     model, training = build(cfg)
     if cfg.compile:
         for block in model.transformer.blocks:  # not block.compile(): hooks stay outside
             block.forward = torch.compile(block.forward, dynamic=False)
-    frames = latent_pool(cfg, cfg.pool_frames, 1, cfg.seed + 1, folder / "frames.safetensors")
-    clips = latent_pool(cfg, cfg.pool_clips, cfg.frames, cfg.seed + 2, folder / "clips.safetensors")
+    frames = latent_pool(cfg, cfg.pool_frames, 1, cfg.seed + 1)
+    clips = latent_pool(cfg, cfg.pool_clips, cfg.frames, cfg.seed + 2)
     tokens = cfg.size // 8
     for step in training.steps():
         help = training.lr_scale() if training.progress > 0.5 else 1.0

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from experiments.tiny_wan.clips import HELD_OUT, rendered, to_model
+from experiments.tiny_wan.clips import HELD_OUT, drawn_scenes, rendered, to_model
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 
 
@@ -66,7 +66,7 @@ def loss_of(model: ParallelVAE, x: Tensor, cfg: DictConfig) -> tuple[Tensor, flo
 @torch.no_grad()
 def held_out_psnr(vae: AutoencoderKLWan, cfg: DictConfig, device: torch.device) -> dict[str, float]:
     """Mean and worst PSNR over held-out clips, through the stock chunked encode and decode."""
-    clips = to_model(rendered(cfg.eval_clips, cfg.frames, cfg.size, cfg.seed, HELD_OUT)[0])
+    clips = to_model(rendered(drawn_scenes(cfg.eval_clips, cfg.frames, cfg.seed, HELD_OUT), cfg.size))
     values = []
     for x in clips.split(4):
         x = x.to(device)
@@ -106,7 +106,7 @@ def main(cfg: DictConfig) -> None:
     model = ParallelVAE(vae).to(device)
     optimizers = Optimizers(cfg.muon_lr, cfg.adam_lr, model, ("conv_in", "conv_out", "quant_conv"))
     training = Training(model, optimizers, folder / "vae_training", steps=cfg.steps, ema=0.998)
-    pool, _ = rendered(cfg.pool, cfg.frames, cfg.size, cfg.seed)
+    pool = rendered(drawn_scenes(cfg.pool, cfg.frames, cfg.seed), cfg.size)
     generator = torch.Generator().manual_seed(cfg.seed + training.step_count)
     for _ in training.steps():
         whole = training.progress > cfg.full_frames_from
