@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import math
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,15 @@ METHODS: dict[str, list[str]] = {
     )
 }  # fmt: skip
 """Name -> overrides."""
+VARIANTS: dict[str, list[str]] = {
+    "fastvmt_official": ["method=fastvmt_official"],
+    "fastvmt_fork": ["method=fastvmt_fork"],
+    "ditflow_embedding": ["method=ditflow", "method.target=embedding"],
+    "flowmotion_clean_latent": ["method=flowmotion", "method.representation=clean_latent"],
+    "det_tracking": ["method=det", "method.tracking_weight=0.1"],
+}
+"""Further forms of the methods, run if ``--methods`` names them."""
+ROWS = METHODS | VARIANTS
 STARTS, SEEDS, REFERENCES, PROMPTS = (1.0, 0.75), (0, 1), 12, 2
 SEED_STEP = 1000
 """Between the start noises of two seeds: more than there are cases, which take consecutive ones."""
@@ -90,7 +100,7 @@ class Current:
 
     def objection(self, line: Record) -> str | None:
         """What a line differs in, if in anything."""
-        if line["method"] not in METHODS:
+        if line["method"] not in ROWS:
             return "methods"
         if line["weights"] != self.weights:
             return "weights"
@@ -149,7 +159,7 @@ class Bench:
         return composed([
             "benchmark=world", f"benchmark.prompts={PROMPTS}", f"benchmark.cases={self.references * PROMPTS}",
             f"seed={SEED_STEP * seed}", f"sampler.strength={start}", f"cache_dir={self.folder / 'cache'}",
-            *METHODS[method], *self.overrides,
+            *ROWS[method], *self.overrides,
         ])  # fmt: skip
 
     def _cases(self, seed: int) -> list[TransferCase]:
@@ -176,7 +186,7 @@ class Bench:
         line = {
             "method": cell.method, "start": cell.start, "seed": cell.seed, "id": cell.id,
             "category": cell.case.category, "prompt": cell.case.prompt, "weights": self.weights, "settings": settings,
-            "case": case_key(cell.case), "overrides": [*METHODS[cell.method], *self.overrides], **self.machine,
+            "case": case_key(cell.case), "overrides": [*ROWS[cell.method], *self.overrides], **self.machine,
         }  # fmt: skip
         try:
             result, cost = module.run_transfer(cell.case)
@@ -219,10 +229,13 @@ def run_blocks(todo: Sequence[Sequence[Cell]], bench: Bench, log: Path, current:
     for block in todo:
         rest = missing(block, sift(read_lines(log), current)[0])  # another process may have been here
         done += len(block) - len(rest)
-        others = [cell.case for cell in rest if cell.method != "none"]
-        plain = bench.plain_seconds(others[0]) if others else math.nan
+        plain: list[float] = []
         for cell in rest:
-            line = bench.line(cell, plain, shown=cell.case is pictured)
+            if cell.method != "none" and not plain:
+                plain.append(bench.plain_seconds(cell.case))
+            line = bench.line(cell, float(np.mean(plain)) if plain else math.nan, shown=cell.case is pictured)
+            if cell.method == "none" and "error" not in line:
+                plain.append(line["plain_seconds"])
             append_line(log, line)
             done, ran = done + 1, ran + 1
             left = (time.perf_counter() - begin) / ran * (total - done) / 60
@@ -241,7 +254,7 @@ def told(line: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=ROWS, default=list(METHODS), help="default: all but variants")
     parser.add_argument("--starts", nargs="+", type=float, default=STARTS, help="sampler.strength")
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--references", type=int, default=REFERENCES, help=f"each with {PROMPTS} prompts")
@@ -264,7 +277,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_blocks(todo, bench, log, current, console)
             kept, _ = sift(read_lines(log), current)
     reference = bench.cases(0)[PICTURED].reference.frames_THWC.numpy()
-    write_report(arguments.results, list(kept.values()), list(METHODS), reference)
+    command = shlex.join(["python", "-m", "experiments.comparison", *arguments.overrides])
+    write_report(arguments.results, list(kept.values()), list(METHODS), list(VARIANTS), reference, command)
     console.print(f"{len(kept)} lines: {arguments.results / 'comparison.md'}", soft_wrap=True)
 
 

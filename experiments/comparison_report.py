@@ -38,8 +38,12 @@ difference to `{BASE}` and its 95 % interval over references, bold where it excl
 
 Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
 reference, and is a column of its own. Loop is reference + guide + denoise; its ratio is to the loop of plain
-sampling on the same reference, timed in the same process just before. Memory is the peak of the process
-(tensors on a GPU), model and scorers included.
+sampling on the same reference, timed in the same process just before. Memory is the peak of tensors on a GPU; on
+a CPU it is that of the whole process, model and scorers included, which hardly tells methods apart.
+
+`motion fidelity` follows points of both videos with the tracker. Its `true` forms take the reference's true tracks
+instead, on a grid over every object and the background: more of their points move, and the values are not comparable
+with the others.
 """
 
 
@@ -202,18 +206,28 @@ def frame_strip(rows: Mapping[str, list[Record]], reference: Frames, path: Path)
     Image.fromarray(image).quantize(128).save(path, optimize=True)
 
 
-def write_report(results: Path, lines: Sequence[Record], methods: Sequence[str], reference: Frames) -> None:
-    """``comparison.{md,json}``, ``comparison_seconds.png`` and a strip of frames per start."""
+def write_report(
+    results: Path,
+    lines: Sequence[Record],
+    methods: Sequence[str],
+    variants: Sequence[str],
+    reference: Frames,
+    command: str,
+) -> None:
+    """``comparison.{md,json}``, ``comparison_seconds.png`` and a strip of frames per start.
+
+    ``variants`` are rows of the tables that nobody misses where they have no line.
+    """
     results.mkdir(parents=True, exist_ok=True)
     found = sorted({line["start"] for line in lines} | {1.0}, reverse=True)
-    rows = {start: at_start(lines, methods, start) for start in found}
+    rows = {start: at_start(lines, [*methods, *variants], start) for start in found}
     rows = {start: mine for start, mine in rows.items() if mine}
     starts = {start: summary(mine) for start, mine in rows.items()}
     known = {key: sorted({str(line[key]) for line in lines}) for key in ("weights", "device", "threads", "commit")}
     facts = f"{len(lines)} transfers by tiny-wan, " + ", ".join(f"{k} {' '.join(v) or 'n/a'}" for k, v in known.items())
-    (results / "comparison.md").write_text(markdown(starts, methods, f"{facts}."))
-    write_json(results / "comparison.json", {"lines": len(lines), **known, "starts": starts})
+    (results / "comparison.md").write_text(markdown(starts, methods, f"`{command}`\n\n{facts}."))
+    write_json(results / "comparison.json", {"command": command, "lines": len(lines), **known, "starts": starts})
     if starts:
-        figure(starts, methods, results / "comparison_seconds.png")
+        figure(starts, [*methods, *variants], results / "comparison_seconds.png")
     for start, mine in rows.items():
         frame_strip(mine, reference, results / f"comparison_strip_{start:g}.png")

@@ -214,11 +214,11 @@ def test_frames_survive_a_line() -> None:
 
 
 def test_report_of_few_lines_is_whole(tmp_path: Path) -> None:
-    write_report(tmp_path, [], list(METHODS), REFERENCE)
+    write_report(tmp_path, [], list(METHODS), ["det_tracking"], REFERENCE, "python -m x")
     assert {file.name for file in tmp_path.iterdir()} == {"comparison.md", "comparison.json"}
     frames = picture(generated())
     lines = [line(m, "a/p0/s0", start=1.0 if m == "none" else 0.75, frames=frames) for m in METHODS]
-    write_report(tmp_path, lines, list(METHODS), REFERENCE)
+    write_report(tmp_path, lines, list(METHODS), ["det_tracking"], REFERENCE, "python -m x")
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content["lines"] == len(METHODS) and list(content["starts"]) == ["1.0", "0.75"]
     assert list(content["starts"]["1.0"]) == ["none"] and list(content["starts"]["0.75"]) == list(METHODS)
@@ -235,7 +235,7 @@ def test_report_of_few_lines_is_whole(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_goes_on_from_its_lines_alone(random_wan: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     tuning = ["method.tuning.iterations=2", "method.blocks=[1]"]
-    monkeypatch.setitem(comparison.METHODS, "motion_inversion", [*METHODS["motion_inversion"], *tuning])
+    monkeypatch.setitem(comparison.ROWS, "motion_inversion", [*METHODS["motion_inversion"], *tuning])
     monkeypatch.setattr(comparison, "REFERENCES", 5)
     words = [
         f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
 from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample
 from fastvmt.metrics.smoothness import DisInterpolator, motion_smoothness
-from fastvmt.types import Video
+from fastvmt.types import Truth, Video
 
 
 def rows(video: Video) -> Tensor:
@@ -131,6 +132,18 @@ def test_forms_of_motion_fidelity_say_what_they_are(monkeypatch: pytest.MonkeyPa
     assert set(foreign) == set(said) and all(math.isnan(value) for value in foreign.values())
     with pytest.raises(ValueError, match=r"metrics\.also has 'motion_fidelity_smm'.*motion_fidelity_compat_smm"):
         judged(monkeypatch, tmp_path, [], also=["motion_fidelity_smm"])
+
+
+def test_true_tracks_take_the_place_of_the_references(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    scores, tracked = judged(monkeypatch, tmp_path, ["motion_fidelity"]), tracklets(OTHER, Drift())
+    size = len(tracked.points_NT2)
+    truth = Truth(torch.zeros(1, 9, 2), tracked.points_NT2, tracked.visible_NT, torch.zeros(size, dtype=torch.long))
+    found = scores.score(Sample(VIDEOS[0], OTHER, PROMPT, truth=truth, category="single_object"))
+    assert found["motion_fidelity_true"] == found["motion_fidelity"]
+    assert found["motion_fidelity_dynamic_true"] == found["motion_fidelity_dynamic"]
+    still = replace(truth, tracks_NT2=truth.tracks_NT2[:, :1].expand(-1, 9, -1))
+    assert scores.score(Sample(VIDEOS[0], OTHER, PROMPT, truth=still))["motion_fidelity_true"] < 0.5
+    assert math.isnan(scores.score(Sample(VIDEOS[0], OTHER, PROMPT))["motion_fidelity_true"])
 
 
 def test_foreground_restricts_the_reference_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
@@ -124,11 +125,17 @@ class Tuned(Method, ABC):
         )  # fmt: skip
 
     def tuned(self, job: Job, text: Tensor) -> dict[str, Tensor]:
-        """The stored parameters, or new ones; an interrupted tuning goes on where it was last saved."""
+        """The stored parameters, or new ones; an interrupted tuning goes on where it was last saved.
+
+        Another process that wants the same ones waits until they are stored.
+        """
         key = self.key(job, text, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
         file: Path | None = None
+        alone: AbstractContextManager[object] = nullcontext()
         if job.cache.folder is not None:
             file = job.cache.folder / f"{key}.checkpoint.safetensors"
+            job.cache.folder.mkdir(parents=True, exist_ok=True)
+            alone = FileLock(job.cache.folder / f"{key}.lock")
 
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("tune"):
@@ -137,9 +144,10 @@ class Tuned(Method, ABC):
                 tune(job.backbone, adapters, losses, self.tuning, file=file, on_iteration=job.record)
             return adapters[self.kept].tensors()
 
-        tensors = job.cache.get(key, compute)
-        if file is not None:
-            file.unlink(missing_ok=True)
+        with alone:
+            tensors = job.cache.get(key, compute)
+            if file is not None:
+                file.unlink(missing_ok=True)
         return tensors
 
     @torch.no_grad()

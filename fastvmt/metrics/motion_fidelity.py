@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -18,7 +19,7 @@ from fastvmt.metrics.per_video import PerVideoMetric
 from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import textured
-from fastvmt.types import Video
+from fastvmt.types import Truth, Video
 
 GRID = 20
 """Seeds per side in every query frame."""
@@ -152,6 +153,18 @@ def score_motion(
         generated, reference, tracker, frames=frames, alignment=alignment, foreground_THW=foreground_THW
     )
     return replace(scores_of_tracks(a, b, diagonal), low_texture=low)
+
+
+def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> MotionScores:
+    """Robust motion fidelity of a video to the reference's true tracks; only the video's own are tracked.
+
+    Args:
+        generated: of the size and number of frames that ``truth`` describes.
+        truth: its points lie on a grid over every object and over the background, unlike the textured ones
+            of :func:`seeds`: do not compare the values with those of :func:`score_motion`.
+    """
+    known = Tracks(truth.tracks_NT2, truth.visible_NT)
+    return scores_of_tracks(tracklets(generated, tracker), known, math.hypot(*generated.size[1:]))
 
 
 def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:

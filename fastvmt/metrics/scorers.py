@@ -17,7 +17,7 @@ from fastvmt.metrics.dynamic import video_dynamics
 from fastvmt.metrics.encoder import RememberingEncoder
 from fastvmt.metrics.flicker import TemporalFlickering
 from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.motion_fidelity import GRID, MODES, PUBLISHED, MotionFidelity, score_motion
+from fastvmt.metrics.motion_fidelity import GRID, MODES, PUBLISHED, MotionFidelity, score_motion, score_true_motion
 from fastvmt.metrics.per_video import VideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness
@@ -75,10 +75,13 @@ def motion(judges: Judges, tracker: Tracker) -> Scorer:
             return dict.fromkeys(COLUMNS["motion_fidelity"], math.nan)
         found = score_motion(video, reference, tracker)
         masked = math.nan if mask is None else score_motion(video, reference, tracker, foreground_THW=mask).fidelity
+        known = None if sample.truth is None else score_true_motion(video, sample.truth, tracker)
         return {
             "motion_fidelity": found.fidelity,
             "motion_fidelity_dynamic": found.dynamic,
             "motion_fidelity_foreground": masked,
+            "motion_fidelity_true": math.nan if known is None else known.fidelity,
+            "motion_fidelity_dynamic_true": math.nan if known is None else known.dynamic,
             "static_fraction": found.static_generated,
             "static_fraction_reference": found.static_reference,
             "speed": found.speed_generated,
@@ -200,8 +203,9 @@ BUILDERS: dict[str, Builder] = {
 COLUMNS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in BUILDERS},
     "motion_fidelity": (
-        "motion_fidelity", "motion_fidelity_dynamic", "motion_fidelity_foreground", "static_fraction",
-        "static_fraction_reference", "speed", "speed_reference", "coverage",
+        "motion_fidelity", "motion_fidelity_dynamic", "motion_fidelity_foreground", "motion_fidelity_true",
+        "motion_fidelity_dynamic_true", "static_fraction", "static_fraction_reference", "speed", "speed_reference",
+        "coverage",
     ),
     "trajectory": ("trajectory_cosine", "trajectory_confidence"),
     "text_similarity": ("text_similarity", "prompt_truncated"),
