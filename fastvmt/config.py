@@ -25,6 +25,8 @@ class Config:
     """The user's own reference clip; None takes the cases from ``benchmark``."""
     prompt: str | None = None
     negative_prompt: str = ""
+    reference_prompt: str | None = None
+    """What ``video`` shows; None is the empty caption."""
     fps: float | None = None
     """Frames per second at which ``video`` is sampled; None takes every frame."""
     start: int = 0

@@ -60,7 +60,7 @@ class TransferCase:
     reference_prompt: str = ""
     truth: Truth | None = None
     foreground_THW: Tensor | None = None
-    """Where the reference's moving subject is, bool, of the reference's size; scores alone look at it."""
+    """Where the reference's moving subject is, bool, of the reference's size: for scores and for DeT's tracks."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ class PassCounter:
     """Gradients through the transformer."""
     reference_forwards: int = 0
     """Of the forwards, those that read the reference: a cached reference saves them."""
+    image_forwards: int = 0
+    """Of the forwards, those over a single latent frame, which cost far less."""
+    image_backwards: int = 0
 
 
 @dataclass(frozen=True)

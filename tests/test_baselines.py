@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from fastvmt.config import config_folder
 from fastvmt.engine.plan import construct
 from fastvmt.engine.run import run
 from fastvmt.methods.base import Job, Method
+from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.smm import low_frequencies, noised_again
 from fastvmt.sampling import add_noise, guided_velocity, seeded_noise, sigma_schedule
@@ -351,14 +354,29 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
         ("smm", {"iterations": 10, "lr": 0.007, "lr_end": 0.004, "block": 14}),
         ("flowmotion", {"iterations": 3, "lr": 0.003, "lr_end": 0.003, "weight": 20.0, "across": 0.1}),
         ("motionclone", {"reference_noise": 0.6, "weight": 2000.0, "block": 14}),
+        ("motion_inversion", {"tuning.iterations": 400, "tuning.lr": 0.02, "tuning.shift": 7.0}),
+        ("motion_director", {"tuning.iterations": 300, "tuning.lr": 5e-4, "rank": 32, "skip_spatial": 0.2}),
+        ("det", {"tuning.iterations": 500, "tuning.lr": 1e-5, "tuning.clip": 1.0, "initial": "normal"}),
     ],
 )
 @pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
 def test_numbers_of_wan_are_the_papers(option: str, expected: dict[str, float], model: str) -> None:
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
         cfg = compose("config", overrides=[f"method={option}", f"backbone={model}", "output_dir=unused"])
-    assert {key: cfg.method[key] for key in expected} == expected
-    assert construct(cfg.method, "method").guided(50) == 10 if option != "motionclone" else True
+    assert {key: OmegaConf.select(cfg.method, key) for key in expected} == expected
+    method = construct(cfg.method, "method")
+    assert not isinstance(method, Guided) or method.guided(50) == 10
+    if option == "motion_inversion":
+        assert method.blocks == ([12, 14, 16] if model == "wan_1_3b" else [16, 19, 21])
+
+
+@pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
+def test_no_method_takes_numbers_of_tiny_wan_to_wan(model: str) -> None:
+    """A rate or weight in a method's file is tiny-wan's; Wan must say its own."""
+    folder = config_folder() / "method"
+    own = [f.stem for f in folder.glob("*.yaml") if re.search(r"^ *(lr|weight): [\d.]", f.read_text(), re.MULTILINE)]
+    assert {"ditflow", "motionclone", "motion_inversion", "motion_director", "det"} <= set(own)
+    assert [name for name in own if not (folder / "preset" / f"{name}_{model}.yaml").is_file()] == []
 
 
 def test_a_run_writes_what_was_learned_and_what_was_declared(random_wan: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from omegaconf import DictConfig
 import fastvmt
 from fastvmt.config import config_folder
 from fastvmt.cost.flops import Block
-from fastvmt.data.video import read_metadata, read_video
+from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -133,8 +135,10 @@ def test_own_clip_and_python_function(job, tmp_path):
         (["+window.z=1"], "window.z"),
         (["+method.z=1"], "method.z"),
         (["sampler.strength=0"], "sampler.strength"),
+        (["method=sdedit"], "sampler.strength=1.0 is out of range: it must be below 1 for method=sdedit"),
         (["video=nothing.mp4", "prompt=x"], "nothing.mp4"),
-        (["prompt=x"], "video"),
+        (["prompt=x"], "prompt= needs video=<file>"),
+        (["reference_prompt=x"], "reference_prompt= needs video=<file>"),
         (["backbone.path=nowhere"], "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"),
         (["backbone=wan_1_3b"], "model_index.json"),
         (["benchmark.cases=0"], "benchmark.cases=0"),
@@ -158,6 +162,17 @@ def test_short_clip_names_the_policies(job, tmp_path):
     with pytest.raises(UserError, match="pad_last"):
         make_plan(composed(*job, f"video={clip}", "prompt=x", "start=4"))
     assert len(make_plan(composed(*job, f"video={clip}", "prompt=x", "start=4", "frame_policy=pad_last")).cases) == 1
+
+
+def test_own_clip_brings_its_caption(job, tmp_path):
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, make_plan(composed(*job)).cases[0].reference, {})
+    own = [*job, f"video={clip}", "prompt=x"]
+    assert make_plan(composed(*own)).cases[0].reference_prompt == ""
+    told = [*own, "reference_prompt=a red car on sand"]
+    assert make_plan(composed(*told)).cases[0].reference_prompt == "a red car on sand"
+    same = make_plan(composed(*told, "benchmark=single")).cases[0]
+    assert case_key(same) != case_key(replace(same, reference_prompt=""))
 
 
 @pytest.mark.slow

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from experiments.released_table import SCORES, compared, main, markdown, official_values, rows
+from experiments.rows import composed
+from fastvmt.engine.plan import make_plan
+from fastvmt.methods.base import Method
+from fastvmt.motion.switches import Switches
 
 
 def record(case: str, fidelity: float | None, guide: float = 2.0, seed: int = 0) -> dict:
@@ -19,28 +24,40 @@ def record(case: str, fidelity: float | None, guide: float = 2.0, seed: int = 0)
 def test_rows_change_one_switch_each() -> None:
     table, values = rows(), official_values()
     assert len(values) == 11  # all but the reference's noise, which the code shares with the correct form
-    assert [name for name in table if name.startswith("paper, ")] == [f"paper, {k}={v}" for k, v in values.items()]
-    numbers = table["paper"][1:]
+    assert [name for name in table if name.startswith("fastvmt, ")] == [f"fastvmt, {k}={v}" for k, v in values.items()]
+    assert table["fastvmt"] == ["method=fastvmt", "window.sf=3", "guidance.window_weight=1.0"]
     for name, overrides in table.items():
         if name != "none":
-            assert overrides[1 : 1 + len(numbers)] == numbers
-            assert len(overrides) == 1 + len(numbers) + name.startswith("paper, ")
+            assert overrides[1:3] == table["fastvmt"][1:]
+            assert len(overrides) == 3 + name.startswith("fastvmt, ") or name == "paper's numbers"
 
 
-def test_differences_are_paired_with_the_papers_row() -> None:
+def test_every_row_differs_from_the_base_in_what_it_says() -> None:
+    configs = {name: composed(overrides) for name, overrides in rows().items()}
+    assert configs["fastvmt"].guidance.head_reduce.value == "mean_logit"  # tiny-wan's own numbers
+    assert configs["paper's numbers"].guidance.rope and not configs["fastvmt"].guidance.rope
+    for name, cfg in configs.items():
+        assert isinstance(make_plan(cfg).method, Method)
+        if name.startswith("fastvmt, "):
+            switch = name.removeprefix("fastvmt, ").split("=")[0]
+            alone = asdict(Switches()) | {switch: official_values()[switch]}
+            assert {key: cfg.method.switches[key] for key in alone} == alone
+
+
+def test_differences_are_paired_with_the_base() -> None:
     ids = "abcdefg"
     table = {
-        "paper": [record(case, 0.5 if case != "g" else None) for case in ids],
+        "fastvmt": [record(case, 0.5 if case != "g" else None) for case in ids],
         "official": [record(case, 0.3, guide) for guide, case in enumerate(ids)],
         "none": [record(case, None) for case in ids],
     }
     content = compared(table)
-    assert content["official"]["minus_paper"]["motion_fidelity"] == pytest.approx([-0.2, -0.2, -0.2, 6])
+    assert content["official"]["minus_base"]["motion_fidelity"] == pytest.approx([-0.2, -0.2, -0.2, 6])
     assert content["official"]["n"]["motion_fidelity"] == 7
     assert content["official"]["guide_seconds"] == 3.0
     assert math.isnan(content["none"]["mean"]["motion_fidelity"])
     lines = markdown({"demo": content}, "python -m x").splitlines()
-    assert lines[-3] == "| paper | 0.500 | 0.500 | 0.500 | 0.500 | 2.00 |"
+    assert lines[-3] == "| fastvmt | 0.500 | 0.500 | 0.500 | 0.500 | 2.00 |"
     assert lines[-2].startswith("| official | 0.300 (-0.200: -0.200..-0.200) | 0.500 (+0.000: +0.000..+0.000) |")
     assert lines[-1].startswith("| none | n/a | 0.500")
     few = compared({name: records[:2] for name, records in table.items()})  # too few for an interval
@@ -50,13 +67,13 @@ def test_differences_are_paired_with_the_papers_row() -> None:
 @pytest.mark.parametrize("other", [[record("b", 0.1)], [record("a", 0.1, seed=1)], []])
 def test_rows_of_other_cases_are_refused(other: list[dict]) -> None:
     with pytest.raises(ValueError, match="row 'fork' holds other cases or seeds"):
-        compared({"paper": [record("a", 0.2)], "fork": other})
+        compared({"fastvmt": [record("a", 0.2)], "fork": other})
 
 
 def test_unknown_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--folder", str(tmp_path), "--results", str(tmp_path), "--rows", "offical"])
-    assert "offical unknown; there are none, paper, fork, official" in capsys.readouterr().err
+    assert "offical unknown; there are none, fastvmt, paper's numbers, fork, official" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -66,17 +83,17 @@ def test_a_whole_table_on_the_random_model_resumes(random_wan: Path, tmp_path: P
         f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1",
         "guidance.iterations=2", "skip.delta=2", "guidance.fraction=0.5",
         f"cache_dir={tmp_path / 'cache'}", "--cases", "2", "--folder", str(tmp_path / "runs"),
-        "--results", str(tmp_path / "results"), "--rows", "official", "fork", "paper, offset=missing",
+        "--results", str(tmp_path / "results"), "--rows", "official", "fork", "fastvmt, offset=missing",
     ]  # fmt: skip
     main(words)
     result = json.loads((tmp_path / "results" / "released_table.json").read_text())
     assert result["command"].startswith("python -m experiments.released_table backbone.path=")
-    assert {name: summary["paper"]["cases"] for name, summary in result["benchmarks"].items()} == {
+    assert {name: summary["fastvmt"]["cases"] for name, summary in result["benchmarks"].items()} == {
         "demo": 1,
         "world": 2,
     }
     for summary in result["benchmarks"].values():
-        assert list(summary) == ["paper", "fork", "official", "paper, offset=missing"]
+        assert list(summary) == ["fastvmt", "fork", "official", "fastvmt, offset=missing"]
         assert all(row["guide_seconds"] > 0 for row in summary.values())
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.mp4")}
     assert len(files) >= 12

@@ -23,7 +23,7 @@ from fastvmt.config import config_folder
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
 from fastvmt.methods.base import Job, Method
-from fastvmt.methods.det import DeT, grid_queries
+from fastvmt.methods.det import DeT, grid_queries, mask_queries
 from fastvmt.methods.motion_director import SPATIAL, TEMPORAL, MotionDirector
 from fastvmt.methods.motion_inversion import MotionInversion
 from fastvmt.methods.none import NoTransfer
@@ -162,6 +162,15 @@ def test_budget_is_what_is_measured(backbone: WanBackbone, case: TransferCase, n
         assert result.passes == method.budget(backbone.layout, SAMPLER.steps, cfg_scale), settings
 
 
+def test_passes_over_images_are_told_apart(backbone: WanBackbone, case: TransferCase) -> None:
+    method = director()
+    passes = transfer(backbone, method, case).passes
+    images = sum(not method.skips(choices) for choices in TUNING.draws())
+    assert 0 < images < TUNING.iterations
+    assert passes.image_forwards == passes.image_backwards == 3 * images
+    assert transfer(backbone, det(), case).passes.image_forwards == 0
+
+
 def test_budgets_of_wan_by_hand() -> None:
     wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
     sampling = 2 * 50 * 30
@@ -170,7 +179,7 @@ def test_budgets_of_wan_by_hand() -> None:
     )
     assert det(replace(TUNING, iterations=500)).budget(wan, 50, 5.8) == PassCounter(500 * 30 + sampling, 500 * 30, 500)
     both = director(replace(TUNING, iterations=300), skip_spatial=0.0, share=0.5).budget(wan, 50, 5.8)
-    assert both == PassCounter(600 * 30 + 4 * 30 + sampling, 600 * 30, 600)
+    assert both == PassCounter(600 * 30 + 4 * 30 + sampling, 600 * 30, 600, 0, 300 * 30, 300 * 30)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -362,6 +371,38 @@ def test_tracking_loss_of_det_acts_at_low_noise_only(backbone: WanBackbone, case
 def test_tracked_points_cover_the_first_frame() -> None:
     queries = grid_queries(20, 40, 2)
     assert queries.tolist() == [[0, 9.5, 4.5], [0, 29.5, 4.5], [0, 9.5, 14.5], [0, 29.5, 14.5]]
+
+
+def test_points_are_drawn_from_the_mask() -> None:
+    mask = torch.zeros(20, 40, dtype=torch.bool)
+    mask[3:5, 10:13] = True
+    inside = {(0, x, y) for y in (3, 4) for x in (10, 11, 12)}
+    some, every = (mask_queries(mask, count, seed=0).tolist() for count in (4, 9))
+    assert len({tuple(point) for point in some}) == 4 and {tuple(point) for point in some} < inside
+    assert len(every) == 6 and {tuple(point) for point in every} == inside
+    assert mask_queries(mask, 4, seed=0).tolist() == some != mask_queries(mask, 4, seed=1).tolist()
+
+
+def test_tracks_of_det_start_in_the_foreground(
+    backbone: WanBackbone, case: TransferCase, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    method, mask = det(tracking_weight=0.1), torch.zeros(9, 48, 48, dtype=torch.bool)
+    later = mask.clone()
+    later[1:] = True  # nothing in the first frame
+    mask[0, 8:12, 20:24] = True  # latent cell (2, 5), of 4 x 4 pixels
+    everywhere = method.reference_cells(job_for(backbone, case))[0]
+    for foreground, where in ((None, "a grid over"), (later, "a grid over"), (mask, "the foreground's mask")):
+        job = job_for(backbone, replace(case, foreground_THW=foreground))
+        cells = method.reference_cells(job)[0]
+        assert cells.shape == (16, 5, 2)
+        if foreground is mask:
+            assert (cells[:, 0] == torch.tensor([2, 5])).all()
+        else:
+            assert torch.equal(cells, everywhere)
+        caplog.clear()
+        identity = method.identity(job)
+        assert torch.equal(identity["cells"], cells) and f"det tracks 16 points from {where}" in caplog.text
 
 
 @pytest.mark.parametrize("name", METHODS)

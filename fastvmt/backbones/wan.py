@@ -124,6 +124,8 @@ class WanBackbone:
 
     def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
         self.passes.block_forwards += self.layout.depth
+        if latents_BCFHW.shape[2] == 1:  # an image: a clip has more latent frames
+            self.passes.image_forwards += self.layout.depth
         return self._forward(latents_BCFHW, sigma, text)
 
     def query_key(

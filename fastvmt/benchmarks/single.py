@@ -28,6 +28,7 @@ class SingleClip(Benchmark):
         video: str,
         prompt: str,
         negative_prompt: str = "",
+        reference_prompt: str | None = None,
         sample_fps: float | None = None,
         start: int = 0,
         frame_policy: str = "error",
@@ -43,12 +44,9 @@ class SingleClip(Benchmark):
         if shown < LITTLE:
             log.warning("%s: only %.2f s of it are used and may show little motion; fps=8 takes more", path.name, shown)
         self.case = TransferCase(
-            id=path.stem,
-            reference=reference,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            seed=sample_seed,
-        )
+            id=path.stem, reference=reference, prompt=prompt, negative_prompt=negative_prompt, seed=sample_seed,
+            reference_prompt=reference_prompt or "",
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return 1

@@ -60,8 +60,9 @@ def read_block(path: str, text_tokens: int) -> Block | None:
 
 
 def transformer_flops(block: Block, grid: tuple[int, int, int], passes: PassCounter) -> dict[str, Any]:
-    """FLOPs of counted block passes over a grid of F x H x W tokens, forward, backward and both."""
-    tokens = grid[0] * grid[1] * grid[2]
-    forward = passes.block_forwards * block.forward(tokens)
-    backward = passes.block_backwards * block.backward(tokens)
+    """FLOPs of counted block passes over a grid of F x H x W tokens, or one frame of it: forward, backward, both."""
+    image = grid[1] * grid[2]
+    clip, f, b = grid[0] * image, passes.image_forwards, passes.image_backwards
+    forward = (passes.block_forwards - f) * block.forward(clip) + f * block.forward(image)
+    backward = (passes.block_backwards - b) * block.backward(clip) + b * block.backward(image)
     return {"forward": forward, "backward": backward, "total": forward + backward}

@@ -76,8 +76,8 @@ def check_clip(cfg: DictConfig) -> None:
     if cfg.video is None:
         if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
-        if cfg.prompt is not None:
-            raise UserError("prompt= needs video=<file>: without it the cases and prompts come from the benchmark")
+        if lone := [key for key in ("prompt", "reference_prompt") if cfg[key] is not None]:
+            raise UserError(f"{lone[0]}= needs video=<file>: without it the cases and prompts come from the benchmark")
         return
     if not (cfg.prompt or "").strip():
         raise UserError('video= needs a prompt: add prompt="a dog on grass"')
@@ -91,7 +91,7 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
         return construct(cfg.benchmark, "benchmark", layout=layout, fps=cfg.backbone.fps, sample_seed=cfg.seed)
     return SingleClip(
         layout, cfg.backbone.fps, cfg.seed, video=cfg.video, prompt=cfg.prompt, negative_prompt=cfg.negative_prompt,
-        sample_fps=cfg.fps, start=cfg.start, frame_policy=cfg.frame_policy,
+        reference_prompt=cfg.reference_prompt, sample_fps=cfg.fps, start=cfg.start, frame_policy=cfg.frame_policy,
     )  # fmt: skip
 
 

@@ -63,8 +63,9 @@ def write_json(path: Path, content: Record) -> None:
 def case_key(case: TransferCase) -> str:
     """Hash of what a case asks for: a manifest or a clip may change between runs under the same path."""
     return content_key(
-        prompt=case.prompt, negative=case.negative_prompt, seed=case.seed, frames=case.reference.frames_THWC,
-        size=case.reference.size, fps=case.reference.fps, foreground=case.foreground_THW,
+        prompt=case.prompt, negative=case.negative_prompt, caption=case.reference_prompt, seed=case.seed,
+        frames=case.reference.frames_THWC, size=case.reference.size, fps=case.reference.fps,
+        foreground=case.foreground_THW,
     )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fastvmt.methods.base import Job
 from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
@@ -16,6 +18,9 @@ from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import Losses, Phases, Tuning
 from fastvmt.tuning.losses import latent_cells, mean_square, tracking_loss
 from fastvmt.tuning.temporal_conv import Initial, TemporalConvolutions
+from fastvmt.types import TransferCase
+
+log = logging.getLogger(__name__)
 
 
 def grid_queries(height: int, width: int, side: int) -> Tensor:
@@ -23,6 +28,19 @@ def grid_queries(height: int, width: int, side: int) -> Tensor:
     y, x = ((torch.arange(side) + 0.5) * length / side - 0.5 for length in (height, width))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([torch.zeros_like(rows), columns, rows], -1).flatten(0, 1)
+
+
+def mask_queries(mask_HW: Tensor, count: int, seed: int) -> Tensor:
+    """``count`` points (t = 0, x, y) drawn from the mask's pixels, or all of them where it has fewer."""
+    pixels = mask_HW.cpu().nonzero()
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    return pad(pixels[order[:count]].flip(-1).float(), (1, 0))
+
+
+def first_mask(case: TransferCase) -> Tensor | None:
+    """The foreground (H, W) in the first frame; None where there is none."""
+    mask = case.foreground_THW
+    return mask[0] if mask is not None and mask[0].any() else None
 
 
 class DeT(Tuned):
@@ -53,9 +71,15 @@ class DeT(Tuned):
         self.tracking_weight, self.tracking_sigma, self.points = tracking_weight, tracking_sigma, points
 
     def reference_cells(self, job: Job) -> tuple[Tensor, Tensor]:
-        """Latent cells (N, F, 2) and visibility (N, F) of a grid of points followed through the reference."""
-        frames, layout = case_of(job).reference.frames_THWC, job.backbone.layout
-        tracks = self.tracker.track(frames, grid_queries(layout.height, layout.width, self.points))
+        """Latent cells (N, F, 2) and visibility (N, F) of points followed through the reference.
+
+        They start in the foreground of the first frame, or on a grid over all of it without a mask.
+        """
+        case, layout = case_of(job), job.backbone.layout
+        queries, mask = grid_queries(layout.height, layout.width, self.points), first_mask(case)
+        if mask is not None:
+            queries = mask_queries(mask, self.points**2, self.tuning.seed)
+        tracks = self.tracker.track(case.reference.frames_THWC, queries)
         cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, layout)
         return cells.to(job.reference.device), visible.to(job.reference.device)
 
@@ -63,6 +87,8 @@ class DeT(Tuned):
         own: dict[str, object] = {"channels": self.channels, "initial": self.initial.value}
         if self.tracking_weight > 0:
             cells, visible = self.reference_cells(job)
+            where = "a grid over the first frame" if first_mask(case_of(job)) is None else "the foreground's mask"
+            log.info("det tracks %d points from %s", len(cells), where)
             own |= {"weight": self.tracking_weight, "level": self.tracking_sigma, "cells": cells, "visible": visible}
         return own
 

@@ -55,10 +55,11 @@ class MotionDirector(Tuned):
         return choices.coin < self.skip_spatial
 
     def tuning_passes(self, layout: Layout) -> PassCounter:
-        """A pass over one frame counts as many blocks as one over the clip, though each is far cheaper."""
+        """One over the clip per iteration, and one over a single frame unless that is skipped."""
         frames = sum(not self.skips(choices) for choices in self.tuning.draws())
         n = self.tuning.iterations + frames
-        return PassCounter(n * layout.depth, n * layout.depth, n)
+        blocks, images = n * layout.depth, frames * layout.depth
+        return PassCounter(blocks, blocks, n, image_forwards=images, image_backwards=images)
 
     def identity(self, job: Job) -> dict[str, object]:
         return {

@@ -76,8 +76,11 @@ class Tuning:
 def counted_backwards(backbone: Backbone) -> Iterator[None]:
     """Within the context ``backbone.passes`` counts the blocks through which gradients flow."""
 
-    def backward(_grad: Tensor) -> None:
+    _, height, width = backbone.layout.grid
+
+    def backward(grad: Tensor) -> None:
         backbone.passes.block_backwards += 1
+        backbone.passes.image_backwards += grad.shape[1] == height * width
 
     def forward(_module: object, _args: object, output: Tensor) -> None:
         if output.requires_grad:
