@@ -214,7 +214,7 @@ def options() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--references", type=int, default=REFERENCES,
-        help=f"each with {PROMPTS} prompts; default {REFERENCES}, one per kind of motion; other numbers, other searches",
+        help=f"each with {PROMPTS} prompts; default {REFERENCES}, one per kind of motion",
     )  # fmt: skip
     parser.add_argument("--report", action="store_true", help="run nothing, write tuning.md and tuning_winners.json")
     parser.add_argument(
