@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def difference(records: list[Record], base: list[Record], score: str) -> tuple[f
     """Mean of paired differences to ``base``, its 95 % interval over references, and the number of cases."""
     result = compare(score_column(records, score), score_column(base, score))
     return result.mean, result.low, result.high, result.n
+
+
+@contextmanager
+def locked(file: Path, wait: bool = True) -> Iterator[bool]:
+    """Whether this process holds ``file`` alone among all; without ``wait`` False at once while another does.
+
+    A process that ends in any way lets it go.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:

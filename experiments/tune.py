@@ -1,74 +1,92 @@
 """Search of every method's settings for tiny-wan on a tuning split that no reported case shares.
 
-``python -m experiments.tune`` runs the candidates below, equally many for every method, on ``benchmark.seed=100``
-and appends one line each to ``experiments/results/tuning.jsonl``; candidates that are there already, with the
-same weights and resulting settings, are skipped. ``--methods ditflow moft`` runs these only, and
-``python -m experiments.tune window.l=7 skip.delta=1`` one candidate of your own. The table at the end names the
-winner of every method: the greatest sum of trajectory cosine and motion fidelity among the candidates whose text
-similarity is at most 0.03 below that of ``method=none``.
+``python -m experiments.tune`` runs plain sampling and six candidates of each method on 4 references with 2 prompts
+each, appends a line per candidate to ``experiments/results/tuning.jsonl`` and after each of them writes
+``tuning.md`` (all candidates, winners, what was searched) and ``tuning_winners.json`` beside it. It goes on where it
+was stopped: candidates with a line of the same weights and settings, and finished cases of others, are not run again.
+
+Processes may share the work, also of one method: none runs what another has begun, plain sampling included.
+
+    OMP_NUM_THREADS=1 python -m experiments.tune &
+    OMP_NUM_THREADS=1 python -m experiments.tune
+
+The winner has the greatest sum of trajectory cosine and motion fidelity, n/a counting as 0, among the candidates
+whose text similarity is at most 0.03 below that of plain sampling; where none keeps so close to the prompt, the
+candidate with the highest text similarity wins. Lines of other weights stay in the log as history.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from rich.console import Console
-from rich.table import Table
 
-from experiments.rows import RESULTS, append_line, composed, read_lines, run_row, settings_hash, weights_hash
-from fastvmt.engine.plan import UserError
-from fastvmt.engine.record import Record, mean_scores
-from fastvmt.engine.tables import show
+from experiments.rows import DIGITS, RESULTS, append_line, composed, locked, read_lines
+from experiments.tune_report import Candidates, differing, told, write_report
+from fastvmt.cache import TensorCache
+from fastvmt.cost.account import loop_seconds
+from fastvmt.engine.module import TransferModule
+from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
+from fastvmt.engine.record import Record, config_hash, mean_scores, score_column
+from fastvmt.engine.run import quiet_libraries
+from fastvmt.scores import Scores
+from fastvmt.statistics import reference_of
 
-CASES = 8
-TEXT_LOSS = 0.03
-"""Text similarity that a winner may lose to plain sampling."""
+REFERENCES, PROMPTS = 4, 2
+COMMON = ["benchmark=world", "benchmark.seed=100", f"benchmark.prompts={PROMPTS}", "seed=50000", "metrics=fast"]
+"""Of every candidate: scenes and start noises of their own, the scores that choose."""
 BASE = ["method=none"]
+COUNTED = ("trajectory_cosine", "motion_fidelity")
+"""Scores whose sum a winner has most of."""
+READ_BY_METHOD = ("window", "skip", "guidance")
+"""Groups that count through the method alone, which holds what it takes from them."""
 
 
-def grid(method: str, **values: Sequence[object]) -> list[list[str]]:
-    """Every combination of values; in names a double underscore stands for a dot."""
-    keys = [key.replace("__", ".") for key in values]
-    chosen = product(*values.values())
-    return [[f"method={method}", *(f"{k}={v}" for k, v in zip(keys, each, strict=True))] for each in chosen]
+def grid(method: str, group: str = "method", end: float | None = None, **values: Sequence[object]) -> list[list[str]]:
+    """Every combination of values; in names a double underscore stands for a dot.
 
-
-def latents(method: str, group: str, rates: Sequence[float], end: float) -> list[list[str]]:
-    """Guided share and learning rate of the latents, which falls to ``end`` times itself."""
-    return [
-        [f"method={method}", f"{group}.fraction={share}", f"{group}.lr={lr}", f"{group}.lr_end={end * lr:g}"]
-        for share, lr in product((0.3, 0.5), rates)
-    ]
+    With ``end`` the learning rate falls to ``end`` times itself.
+    """
+    found = []
+    for chosen in product(*values.values()):
+        named = dict(zip(values, chosen, strict=True))
+        if end is not None:
+            named["lr_end"] = f"{end * float(str(named['lr'])):g}"
+        found.append([f"method={method}", *(f"{group}.{k.replace('__', '.')}={v}" for k, v in named.items())])
+    return found
 
 
 FEW = (0.02, 0.05, 0.1)
-"""Learning rates for three inner iterations: they move latents as far as FastVMT's do in eight."""
-CANDIDATES: dict[str, list[list[str]]] = {
-    "fastvmt": latents("fastvmt", "guidance", (0.01, 0.02, 0.04), 1.0),
-    "ditflow": latents("ditflow", "method", FEW, 0.5),
-    "moft": latents("moft", "method", FEW, 0.5),
-    "smm": latents("smm", "method", FEW, 0.5),
-    "flowmotion": latents("flowmotion", "method", FEW, 1.0),
-    "motionclone": grid("motionclone", method__fraction=(0.3, 0.5), method__weight=(200, 2000, 20000)),
-    "motion_inversion": grid(
-        "motion_inversion", method__tuning__lr=(0.001, 0.005, 0.02), method__tuning__iterations=(150, 300)
+"""Learning rates for three inner iterations of Adam: at most 0.06, 0.15, 0.3 a guided step."""
+CANDIDATES: Candidates = {
+    "fastvmt": [  # 10 and 12 gradients; both move latents by 0.06, 0.09, 0.15 a guided step at most
+        *grid("fastvmt", "guidance", 1.0, fraction=[0.5], iterations=[3], lr=(0.02, 0.03, 0.05)),
+        *grid("fastvmt", "guidance", 1.0, fraction=[0.3], iterations=[6], lr=(0.01, 0.015, 0.025)),
+    ],
+    "ditflow": grid("ditflow", end=0.5, fraction=[0.3], iterations=[3], temperature=(2.0, 4.0), lr=FEW),
+    "moft": grid("moft", end=0.5, fraction=[0.3], iterations=[3], share=(0.04, 0.2), lr=FEW),
+    "smm": grid("smm", end=0.5, fraction=[0.3], iterations=[3], ref=("matched", "clean"), lr=FEW),
+    "flowmotion": grid(  # the differences weigh less than the latents, as in the paper, or more
+        "flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=(5.0, 50.0), lr=FEW
     ),
-    "motion_director": grid(
-        "motion_director", method__tuning__lr=(0.0001, 0.0005, 0.002), method__tuning__iterations=(100, 200)
-    ),
+    "motionclone": grid("motionclone", fraction=[0.3], weight=(30.0, 60.0, 100.0, 200.0, 400.0, 1000.0)),
+    "motion_inversion": grid("motion_inversion", tuning__lr=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05)),
+    "motion_director": grid("motion_director", tuning__lr=(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)),
     "det": [  # the learning rate follows the first convolution's scale
-        *grid("det", method__initial=["normal"], method__tuning__lr=(1e-5, 3e-5, 1e-4)),
-        *grid("det", method__initial=["kaiming"], method__tuning__lr=(3e-4, 1e-3, 3e-3)),
+        *grid("det", initial=["normal"], tuning__lr=(1e-5, 3e-5, 1e-4)),
+        *grid("det", initial=["kaiming"], tuning__lr=(3e-4, 1e-3, 3e-3)),
     ],
 }
-"""As many for every method; what they search are numbers that depend on the scale of latents and features."""
+"""As many for every method, within its limit of the loop's time. They search numbers that follow the scale of latents
+or features: step sizes, temperatures, weights, shares of the channels, and the reference's noise level (SMM)."""
 
 
 def method_of(overrides: Sequence[str]) -> str:
@@ -76,81 +94,159 @@ def method_of(overrides: Sequence[str]) -> str:
     return next((text.removeprefix("method=") for text in overrides if text.startswith("method=")), "fastvmt")
 
 
-def evaluate(overrides: list[str], weights: str, cases: int, folder: Path) -> Record:
-    """Mean scores of one candidate on the tuning cases, or the error that ended it."""
-    settings = settings_hash(composed(overrides))
-    row: Record = {"method": method_of(overrides), "overrides": overrides, "weights": weights, "settings": settings}
-    row["cases"] = cases
-    try:
-        records = run_row(f"{weights}-{settings}", ["benchmark.seed=100", *overrides], folder, cases)
-    except UserError as error:
-        return row | {"error": str(error)}
-    means = mean_scores(records)
-    row |= {name: round(score["mean"], 4) for name, score in means.items()}
-    seconds = float(np.mean([record["seconds"]["total"] for record in records]))
-    return row | {"trajectories": means.get("trajectory_cosine", {"n": 0})["n"], "seconds": round(seconds, 2)}
+def complete(candidate: Sequence[str], references: int) -> tuple[str, ...]:
+    """All overrides of a candidate's run."""
+    return *COMMON, f"benchmark.cases={references * PROMPTS}", *candidate
 
 
-def is_current(row: Record, weights: str, cases: int) -> bool:
-    """Whether a line's overrides would give the same run today."""
-    if row["weights"] != weights or row["cases"] != cases or "settings" not in row:
-        return False
-    try:
-        return bool(settings_hash(composed(row["overrides"])) == row["settings"])
-    except HydraException:
-        return False
+@cache
+def settings_of(overrides: tuple[str, ...]) -> str:
+    """Hash of all that a run's scores depend on, cases included.
+
+    What the method does not read is left out: a new default of FastVMT's makes no other method's line old.
+    """
+    resolved = OmegaConf.to_container(composed(overrides), resolve=True)
+    assert isinstance(resolved, dict)
+    return config_hash(OmegaConf.create({k: v for k, v in resolved.items() if k not in READ_BY_METHOD}))[:DIGITS]
 
 
-def merit(row: Record) -> float:
-    """What a winner has most of; NaN where a score is missing."""
-    return float(row.get("trajectory_cosine", math.nan) + row.get("motion_fidelity", math.nan))
+def sift(
+    lines: Iterable[Record], candidates: Sequence[Sequence[str]], weights: str, references: int
+) -> tuple[list[Record], Counter[str]]:
+    """The lines that candidates would repeat today, in their order, and how many others there are by method."""
+    kept: dict[str, Record | None] = {settings_of(complete(candidate, references)): None for candidate in candidates}
+    others = Counter[str]()
+    for line in lines:
+        if line["weights"] == weights and line.get("settings") in kept:
+            kept[line["settings"]] = line
+        else:
+            others[method_of(line["overrides"])] += 1
+    return [line for line in kept.values() if line is not None], others
 
 
-def winners(rows: Sequence[Record]) -> dict[str, Record]:
-    """The best candidate of every method that has an eligible one; none without plain sampling's line."""
-    base = next((row["text_similarity"] for row in rows if row["overrides"] == BASE), math.nan)
-    best: dict[str, Record] = {}
-    for row in rows:
-        eligible = row.get("text_similarity", math.nan) >= base - TEXT_LOSS and not math.isnan(merit(row))
-        if eligible and (row["method"] not in best or merit(row) > merit(best[row["method"]])):
-            best[row["method"]] = row
-    return best
+def means(records: list[Record]) -> Record:
+    """Mean scores over the cases that have them, and ``counted``: the means with n/a as 0.
+
+    Mean seconds of the loop, and of the tuning, which the first case of a reference begins with.
+    """
+    references = len({reference_of(record["id"]) for record in records})
+    scores = mean_scores(records)
+    columns = {name: list(score_column(records, name).values()) for name in COUNTED}
+    return {
+        **{name: round(score["mean"], 4) for name, score in scores.items()},
+        "trajectories": int(np.isfinite(columns[COUNTED[0]]).sum()),
+        "counted": {name: round(float(np.nan_to_num(column).mean()), 4) for name, column in columns.items()},
+        "loop": round(float(np.mean([loop_seconds(record["seconds"]) for record in records])), 2),
+        "tune": round(sum(record["seconds"].get("tune", 0.0) for record in records) / references, 2),
+    }
 
 
-def result_table(rows: Sequence[Record]) -> Table:
-    """All candidates, winners marked."""
-    best = winners(rows)
-    table = Table(title=f"sum: trajectory cosine + motion fidelity; * greatest with text within {TEXT_LOSS} of none")
-    for column in ("", "candidate", "sum", "trajectory", "fidelity", "text", "trajectories", "s"):
-        table.add_column(column, justify="left" if column in ("", "candidate") else "right")
-    for row in sorted(rows, key=lambda row: row["method"]):
-        values = [merit(row), *(row.get(name) for name in ("trajectory_cosine", "motion_fidelity", "text_similarity"))]
-        shown = [*map(show, values), str(row.get("trajectories", 0)), show(row.get("seconds"))]
-        table.add_row("*" if best.get(row["method"]) is row else "", " ".join(row["overrides"]) or "default", *shown)
-    return table
+class Search:
+    """The loaded model, and what runs on it."""
+
+    def __init__(self, log: Path, folder: Path, references: int, own: Sequence[str] = ()) -> None:
+        self.log, self.folder, self.references, self.listed = log, folder, references, not own
+        quiet_libraries()
+        self.cfg = composed([*complete(own or BASE, references), f"cache_dir={folder / 'cache'}"])
+        self.backbone = construct(self.cfg.backbone, "backbone")
+        self.weights: str = self.backbone.fingerprint[:DIGITS]
+
+    def records(self, module: TransferModule) -> list[Record]:
+        """One per case; those of a run that was stopped are read from a file."""
+        file = self.folder / f"{self.weights}-{module.key}.jsonl"
+        done = {record["id"]: record for record in read_lines(file)}
+        for case in module.plan.cases:
+            if case.id not in done:
+                done[case.id] = module.record_of(*module.run_transfer(case))
+                append_line(file, done[case.id])
+        return list(done.values())
+
+    def line(self, candidate: list[str], scores: Scores) -> Record:
+        """The line of a candidate: its means, or the error that ended it."""
+        overrides = complete(candidate, self.references)
+        settings, plan = settings_of(overrides), make_plan(composed(overrides))
+        line: Record = {
+            "method": method_of(candidate), "overrides": candidate, "weights": self.weights, "settings": settings,
+            "cases": len(plan.cases),
+        }  # fmt: skip
+        module = TransferModule(plan, self.backbone, scores, TensorCache(self.folder / "cache"), settings)
+        try:
+            return line | means(self.records(module))
+        except FloatingPointError as error:  # a result too: it will not come out otherwise next time
+            return line | {"error": str(error)}
+
+    def run(self, todo: Sequence[list[str]], console: Console) -> None:
+        """Run what neither has a line nor is being run by another process."""
+        scores = construct(self.cfg.metrics, "metrics", tracker=make_tracker(self.cfg))
+        begin = time.perf_counter()
+        for number, candidate in enumerate(todo, 1):
+            settings = settings_of(complete(candidate, self.references))
+            with locked(self.folder / f"{self.weights}-{settings}.lock", wait=False) as mine:
+                # read again: another process may have finished it meanwhile
+                if not mine or sift(read_lines(self.log), [candidate], self.weights, self.references)[0]:
+                    continue
+                line = self.line(candidate, scores)
+                append_line(self.log, line)
+            left = (time.perf_counter() - begin) / number * (len(todo) - number) / 60
+            text = f"[{number}/{len(todo)}] {told(line)}; about {left:.0f} min left"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.report()
+
+    def report(self) -> dict[str, list[str]]:
+        """Write the tables of all lines so far, unless a candidate of one's own ran, on whatever model.
+
+        Returns the winners' overrides by method.
+        """
+        if not self.listed:
+            return {}
+        candidates = [BASE, *(each for listed in CANDIDATES.values() for each in listed)]
+        with locked(self.folder / "report.lock"):
+            rows, others = sift(read_lines(self.log), candidates, self.weights, self.references)
+            return write_report(self.log, self.weights, rows, CANDIDATES, others)
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--methods", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="METHOD",
+        help=f"of {', '.join(CANDIDATES)}; default: all, in this order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--references", type=int, default=REFERENCES,
+        help=f"each with {PROMPTS} prompts; default {REFERENCES}, one per kind of motion",
+    )  # fmt: skip
+    parser.add_argument("--report", action="store_true", help="run nothing, write tuning.md and tuning_winners.json")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("outputs/tuning"),
+        help="of finished cases and tuned parameters, the same for processes that share the work; default %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--log", type=Path, default=RESULTS / "tuning.jsonl", help="the reports go beside it")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="override",
+        help="one candidate of your own instead of the listed ones, e.g. window.l=7 skip.delta=1: it gets a line "
+        "and cannot win, but is counted as one more trial of its method",
+    )  # fmt: skip
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
-    parser.add_argument("--cases", type=int, default=CASES)
-    parser.add_argument("--folder", type=Path, default=Path("outputs/tuning"))
-    parser.add_argument("--log", type=Path, default=RESULTS / "tuning.jsonl")
-    parser.add_argument("overrides", nargs="*", help="one candidate of your own instead of the listed ones")
+    parser, console = options(), Console()
     arguments = parser.parse_intermixed_args(argv)
-    console, weights = Console(), weights_hash(composed(arguments.overrides))
-
-    def current() -> list[Record]:
-        return [row for row in read_lines(arguments.log) if is_current(row, weights, arguments.cases)]
-
-    listed: list[Any] = [c for method in arguments.methods for c in CANDIDATES[method]]
-    candidates = [arguments.overrides] if arguments.overrides else [BASE, *listed]
-    done = [row["overrides"] for row in current()]
-    todo = [candidate for candidate in candidates if candidate not in done]
-    for number, overrides in enumerate(todo, 1):
-        console.print(f"[{number}/{len(todo)}] {' '.join(overrides)}", markup=False)
-        append_line(arguments.log, evaluate(overrides, weights, arguments.cases, arguments.folder))
-    console.print(result_table(current()))
+    own = arguments.overrides
+    listed = [candidate for method in arguments.methods for candidate in CANDIDATES[method]]
+    try:
+        search = Search(arguments.log, arguments.folder, arguments.references, own)
+        candidates = [own] if own else [BASE, *listed]
+        done = [r["settings"] for r in sift(read_lines(search.log), candidates, search.weights, search.references)[0]]
+        todo = [c for c in candidates if settings_of(complete(c, search.references)) not in done]
+        if todo and not arguments.report:
+            search.run(todo, console)
+    except UserError as error:
+        parser.error(str(error))
+    for method, overrides in search.report().items():
+        if changes := differing(overrides):
+            console.print(f"conf lacks the winner of {method}: {'; '.join(changes)}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
