@@ -23,6 +23,8 @@ from fastvmt.statistics import compare
 RESULTS = Path(__file__).parent / "results"
 DIGITS = 12
 """Of the hashes in logs."""
+READ_BY_METHOD = ("window", "skip", "guidance")
+"""Groups that reach a run through the method's node alone."""
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -45,10 +47,16 @@ def weights_hash(cfg: DictConfig) -> str:
     return fingerprint[:DIGITS]
 
 
-def settings_hash(cfg: DictConfig) -> str:
-    """Hash of everything that changes results, but for the cases and their seeds."""
-    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in ("benchmark", "seed")])
-    return config_hash(kept)[:DIGITS]
+def settings_hash(cfg: DictConfig, but: Sequence[str] = ("benchmark", "seed")) -> str:
+    """Hash of everything that changes results, by default but for the cases and their seeds.
+
+    The method's own node holds what it reads of the numbers' groups, which are left out: a new default of
+    FastVMT's makes no other method's line old.
+    """
+    resolved = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(resolved, dict)
+    kept = {key: value for key, value in resolved.items() if key not in (*READ_BY_METHOD, *but)}
+    return config_hash(OmegaConf.create(kept))[:DIGITS]
 
 
 def difference(records: list[Record], base: list[Record], score: str) -> tuple[float, float, float, int]:

@@ -26,16 +26,15 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from experiments.rows import DIGITS, RESULTS, append_line, composed, locked, read_lines
+from experiments.rows import DIGITS, RESULTS, append_line, composed, locked, read_lines, settings_hash
 from experiments.tune_report import Candidates, differing, told, write_report
 from fastvmt.cache import TensorCache
 from fastvmt.cost.account import loop_seconds
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
-from fastvmt.engine.record import Record, config_hash, mean_scores, score_column
+from fastvmt.engine.record import Record, mean_scores, score_column
 from fastvmt.engine.run import quiet_libraries
 from fastvmt.scores import Scores
 from fastvmt.statistics import reference_of
@@ -46,8 +45,6 @@ COMMON = ["benchmark=world", "benchmark.seed=100", f"benchmark.prompts={PROMPTS}
 BASE = ["method=none"]
 COUNTED = ("trajectory_cosine", "motion_fidelity")
 """Scores whose sum a winner has most of."""
-READ_BY_METHOD = ("window", "skip", "guidance")
-"""Groups that count through the method alone, which holds what it takes from them."""
 
 
 def grid(method: str, group: str = "method", end: float | None = None, **values: Sequence[object]) -> list[list[str]]:
@@ -101,13 +98,8 @@ def complete(candidate: Sequence[str], references: int) -> tuple[str, ...]:
 
 @cache
 def settings_of(overrides: tuple[str, ...]) -> str:
-    """Hash of all that a run's scores depend on, cases included.
-
-    What the method does not read is left out: a new default of FastVMT's makes no other method's line old.
-    """
-    resolved = OmegaConf.to_container(composed(overrides), resolve=True)
-    assert isinstance(resolved, dict)
-    return config_hash(OmegaConf.create({k: v for k, v in resolved.items() if k not in READ_BY_METHOD}))[:DIGITS]
+    """Hash of all that a run's scores depend on, cases included."""
+    return settings_hash(composed(overrides), but=())
 
 
 def sift(
