@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -106,8 +107,15 @@ class Tuned(Method, ABC):
 
     @contextmanager
     def session(self, job: Job) -> Iterator[None]:
+        caption = case_of(job).reference_prompt
+        if not caption:
+            warnings.warn(
+                f"{self.name} tunes on a reference without a caption: say what it shows with reference_prompt=<text> "
+                "(source_prompt in a manifest)",
+                stacklevel=2,
+            )
         with job.watch.stage("encode"):
-            text = job.backbone.embed(case_of(job).reference_prompt)
+            text = job.backbone.embed(caption)
         adapter = self.sampler_adapter(job, self.tuned(job, text))
         if self.inversion.share > 0:
             self._inverted = self.inverted(job, text)
