@@ -74,11 +74,11 @@ class Guidance:
 
     fraction: float = 0.5
     """Guided fraction of the denoising steps, in [0, 1]; 0 is plain text-to-video."""
-    iterations: int = 6
+    iterations: int = 3
     """Inner optimiser steps per guided denoising step (J)."""
-    lr: float = 0.015
+    lr: float = 0.03
     """Learning rate of the first inner iteration."""
-    lr_end: float = 0.015
+    lr_end: float = 0.03
     """Learning rate that the last inner iteration approaches (linear)."""
     block: int = 4
     """0-based transformer block whose queries and keys carry the motion."""
