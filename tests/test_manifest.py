@@ -403,12 +403,12 @@ def test_clips_are_scored_against_the_references_of_a_manifest(bench, tmp_path, 
     content = score_folder(tmp_path, manifest, "--set", "benchmark.kinds=[subject]")
     assert [record["id"] for record in content["clips"]] == ["swan/cat/s0"]
     capsys.readouterr()
-    for arguments, reason in [
-        ([str(tmp_path / "made"), "--manifest", str(bench(swan={"sha256": "0" * 64}))], "sha256"),
-        ([str(tmp_path / "clips"), "--manifest", str(bench())], "no clip"),
-        ([str(tmp_path / "made"), "--manifest", str(bench()), "--prompt", "x"], "give it alone"),
+    for change, folder, options, reason in [
+        ({"sha256": "0" * 64}, "made", [], "sha256"),
+        ({}, "masks", [], "no clip"),
+        ({}, "made", ["--prompt", "x"], "give it alone"),
     ]:
-        assert score_files(arguments) == 2
+        assert score_files([str(tmp_path / folder), "--manifest", str(bench(swan=change)), *options]) == 2
         assert reason in capsys.readouterr().err
 
 
