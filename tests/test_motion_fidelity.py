@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastvmt.metrics.functional import MotionScores, motion_fidelity, support
-from fastvmt.metrics.motion_fidelity import seed_grid, seeds, thinned
-from fastvmt.trackers.base import Tracks
+from fastvmt.metrics.motion_fidelity import seed_grid, seeds
 from fastvmt.types import Video
 
 DIAGONAL = 100.0
@@ -186,12 +185,6 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def clip(frames: int) -> Video:
     noise = torch.randint(0, 256, (1, 32, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     return Video(noise.repeat(frames, 1, 1, 1), 8.0)
-
-
-def test_tracks_are_thinned_evenly() -> None:
-    tracks = Tracks(torch.arange(9.0)[None, :, None].expand(2, 9, 2), torch.ones(2, 9, dtype=torch.bool))
-    assert thinned(tracks, 5).points_NT2[0, :, 0].tolist() == [0, 2, 4, 6, 8]
-    assert thinned(tracks, None) is tracks and thinned(tracks, 20) is tracks
 
 
 def test_foreground_keeps_seeds_on_the_widened_mask() -> None:

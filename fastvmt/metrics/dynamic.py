@@ -60,6 +60,8 @@ def dynamic_degree(speeds_P: list[float], side: int) -> Dynamics:
 def video_dynamics(video: Video, flow: FlowModel) -> Dynamics:
     """:func:`dynamic_degree` of a video sampled at about 8 frames per second, from its stated rate."""
     need_frames(video, 2, "dynamic degree")
+    if not video.fps > 0:
+        raise ValueError(f"dynamic degree samples 8 frames a second, fps={video.fps}: give update(..., fps=<rate>)")
     frames = video.frames_THWC[:: max(1, round(video.fps / 8))]
     fields = flow.forward_flow(frames) if len(frames) >= LEAST_FRAMES else None
     return dynamic_degree([fastest(field) for field in fields or []], min(video.size[1:]))

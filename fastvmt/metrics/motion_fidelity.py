@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.utilities import dim_zero_cat
 
-from fastvmt.data.alignment import align
+from fastvmt.data.alignment import align, evenly, spread
 from fastvmt.metrics.frechet import hybrid
 from fastvmt.metrics.functional import MotionScores, motion_fidelity
-from fastvmt.metrics.per_video import PerVideoMetric
+from fastvmt.metrics.per_video import PerVideoMetric, Videos, as_videos
 from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import textured
@@ -79,15 +79,6 @@ def grid_tracks(video: Video, tracker: Tracker, side: int) -> Tracks:
     return tracker.track(video.frames_THWC, torch.cat([torch.zeros(len(grid), 1), grid], 1))
 
 
-def thinned(tracks: Tracks, frames: int | None) -> Tracks:
-    """At most ``frames`` frames, evenly spaced; null keeps all."""
-    count = tracks.points_NT2.shape[1]
-    if frames is None or frames >= count:
-        return tracks
-    index = torch.linspace(0, count - 1, frames).round().long()
-    return Tracks(tracks.points_NT2[:, index], tracks.visible_NT[:, index])
-
-
 def diagonal_of(generated: Video, reference: Video) -> float:
     """The frame's diagonal in pixels; raises ``ValueError`` for videos of unequal size."""
     if generated.size[1:] != reference.size[1:]:
@@ -123,9 +114,12 @@ def track_pair(
 ) -> tuple[Tracks, Tracks, bool]:
     """Tracks of two videos aligned in time, and whether one has little texture; see :func:`score_motion`."""
     mine, theirs, _ = align(generated, reference, alignment, match_rate=False)
+    if frames is not None and frames < mine.size[0]:
+        picked = None if foreground_THW is None else foreground_THW[spread(mine.size[0], frames)]
+        mine, theirs, foreground_THW = evenly(mine, frames), evenly(theirs, frames), picked
     (own, low), (other, also_low) = seeds(mine), seeds(theirs, foreground_THW)
     a, b = tracker.track(mine.frames_THWC, own), tracker.track(theirs.frames_THWC, other)
-    return thinned(a, frames), thinned(b, frames), low or also_low
+    return a, b, low or also_low
 
 
 def score_motion(
@@ -142,7 +136,7 @@ def score_motion(
     Args:
         generated, reference: the reference must be the clip that the generator saw.
         tracker: follows the points.
-        frames: score on at most so many evenly spaced frames (tracked in all): the chance level depends on it.
+        frames: score at most so many evenly spread frames, as ``metrics.frames``: the chance level depends on it.
         alignment: of unequal lengths, see :func:`fastvmt.data.alignment.align`; frame i is compared with frame i.
         foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
 
@@ -215,9 +209,10 @@ class MotionFidelity(PerVideoMetric):
             raise ValueError(f"frames={frames} must be at least 2, or null for all frames")
         self.tracker, self.mode, self.frames, self.alignment = tracker, mode, frames, alignment
 
-    def update(self, generated: Sequence[Video], references: Sequence[Video], index: Sequence[int]) -> None:
+    def update(self, generated: Videos, references: Videos, index: Sequence[int]) -> None:
         """Track and score pairs of videos."""
-        results = [self.score(mine, theirs) for mine, theirs in zip(generated, references, strict=True)]
+        pairs = zip(as_videos(generated), as_videos(references), strict=True)
+        results = [self.score(mine, theirs) for mine, theirs in pairs]
         self.record([value for value, _ in results], index)
         rows = [[i, *(getattr(s, name) for name in BESIDE)] for i, (_, s) in zip(index, results, strict=True)]
         self.beside.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 1 + len(BESIDE)))

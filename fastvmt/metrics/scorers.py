@@ -148,16 +148,11 @@ def of_video(column: str, kind: Callable[[Any], VideoMetric], judge: Any, **more
 
 
 def background(judges: Judges, tracker: Tracker) -> Scorer:
-    if judges.vbench_compat and judges.preprocess != "vbench":
-        raise ValueError(
-            f"metrics.vbench_compat=true needs metrics.clip.preprocess=vbench, it is {judges.preprocess!r}: "
-            "background consistency would not be VBench's"
-        )
-    return of_video("background_consistency", BackgroundConsistency, judges.clip)
+    return of_video("background_consistency", BackgroundConsistency, judges.as_vbench(judges.clip))
 
 
 def aesthetic(judges: Judges, tracker: Tracker) -> Scorer:
-    clip, kind = judges.clip_l14, partial(AestheticQuality, head=judges.head)
+    clip, kind = judges.as_vbench(judges.clip_l14), partial(AestheticQuality, head=judges.head)
     sha256 = checked_sha256(locate("aesthetic", judges.weights.get("aesthetic")))
     return of_video("aesthetic_quality", kind, clip, head="LAION linear, ViT-L/14", head_sha256=sha256)
 
