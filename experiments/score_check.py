@@ -89,8 +89,8 @@ def scores_of_clip(reference: Video, tracker: Tracker, steadiness: Scores) -> di
     """Scores of every changed version against the clip; each is tracked once per kind of seeds."""
 
     def tracked(video: Video) -> tuple[Tracks, Tracks, Tracks]:
-        grids = (grid_tracks(video, tracker, PUBLISHED[mode]) for mode in ("compat_ditflow", "compat_det"))
-        return tracklets(video, tracker), *grids
+        full, det = (grid_tracks(video, tracker, PUBLISHED[mode]) for mode in ("compat_ditflow", "compat_det"))
+        return tracklets(video, tracker), full, det
 
     seeds, grid, det_grid = tracked(reference)
     diagonal = diagonal_of(reference, reference)
