@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastvmt.data.alignment import evenly, picked, spread
 from fastvmt.metrics.judges import Judges
+from fastvmt.metrics.provenance import DEFINITIONS
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
@@ -91,9 +92,9 @@ class Scores:
         return columns
 
     def provenance(self) -> dict[str, Any]:
-        """Per score what computed it, and what all share; plain values, for ``result.json``."""
+        """Per score what it is and what computed it, and what all share; plain values, for ``result.json``."""
         return {
-            "scores": {name: scorer.source for name, scorer in self.scorers.items()},
+            "scores": {name: asdict(DEFINITIONS[name]) | scorer.source for name, scorer in self.scorers.items()},
             "scored_from": "memory",
             "vbench_compat": self.vbench_compat,
             "frames": self.frames or "all",

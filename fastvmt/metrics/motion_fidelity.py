@@ -24,8 +24,9 @@ from fastvmt.types import Truth, Video
 GRID = 20
 """Seeds per side in every query frame."""
 JITTER = 0.25
-"""Noise of a tracked step in native pixels. The published rule, 3e-4 diagonals, is 0.29 pixels at 832 x 480
-but 0.04 in a 96-pixel clip, where sensor-like noise would then pass for motion."""
+"""Noise of a tracked step in native pixels: shorter steps are static. The rule of 3e-4 diagonals is 0.29 pixels
+at 832 x 480 but 0.04 in a 96-pixel clip, where sensor-like noise would then pass for motion. This floor acts
+below a diagonal of 833 pixels, and there lets a frozen video resemble slow parts of a moving one more."""
 DILATION = 5
 """Pixels by which a foreground mask is widened: seeds on an object's border count as on it."""
 OURS = ("robust", "dynamic", "precision", "recall", "hybrid")
@@ -131,7 +132,7 @@ def score_motion(
     alignment: str = "truncate",
     foreground_THW: Tensor | None = None,
 ) -> MotionScores:
-    """Robust motion fidelity of one pair, by default over the length of the shorter video.
+    """Robust motion fidelity of one pair (after Yatim et al., 2024) in [-1, 1], by default over the shorter length.
 
     Args:
         generated, reference: the reference must be the clip that the generator saw.
@@ -141,6 +142,14 @@ def score_motion(
         foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
 
     Raises ``ValueError`` for unequal sizes, one frame, or an unknown alignment.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> wave = (127 + 120 * torch.sin(torch.arange(80.0) / 3) * torch.sin(torch.arange(64.0) / 4)[:, None]).byte()
+        >>> pan = Video(torch.stack([wave[:, t : t + 64, None].expand(-1, -1, 3) for t in range(9)]), fps=8)
+        >>> back = Video(pan.frames_THWC.flip(0), fps=8)
+        >>> [round(score_motion(clip, pan, DisTracker()).fidelity, 1) for clip in (pan, back)]
+        [1.0, -1.0]
     """
     diagonal = diagonal_of(generated, reference)
     a, b, low = track_pair(
@@ -150,19 +159,36 @@ def score_motion(
 
 
 def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> MotionScores:
-    """Robust motion fidelity of a video to the reference's true tracks; only the video's own are tracked.
+    """Robust motion fidelity (after Yatim et al., 2024) to the reference's true tracks, in [-1, 1].
 
     Args:
         generated: of the size and number of frames that ``truth`` describes.
         truth: its points lie on a grid over every object and over the background, unlike the textured ones
             of :func:`seeds`: do not compare the values with those of :func:`score_motion`.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> still, seen = Video(torch.zeros(9, 64, 64, 3, dtype=torch.uint8), fps=8), torch.ones(1, 9).bool()
+        >>> rest = Truth(torch.zeros(1, 9, 2), torch.zeros(1, 9, 2), seen, torch.zeros(1).long())
+        >>> score_true_motion(still, rest, DisTracker()).fidelity
+        1.0
     """
     known = Tracks(truth.tracks_NT2, truth.visible_NT)
     return scores_of_tracks(tracklets(generated, tracker), known, math.hypot(*generated.size[1:]))
 
 
 def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:
-    """A score of :mod:`fastvmt.metrics.published`, and the robust scores of the same tracks."""
+    """A score of :mod:`fastvmt.metrics.published` (Yatim et al., 2024, and others) and the robust ones of its tracks.
+
+    Ranges are those of the functions there, and of :class:`MotionScores`.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> still = Video(torch.zeros(3, 64, 64, 3, dtype=torch.uint8), fps=8)  # rests: 0 as written, 1 if robust
+        >>> value, robust = score_published(still, still, DisTracker(), "paper")
+        >>> value, robust.fidelity
+        (0.0, 1.0)
+    """
     diagonal = diagonal_of(generated, reference)
     a, b = (grid_tracks(video, tracker, PUBLISHED[mode]) for video in (generated, reference))
     if mode == "compat_det":
