@@ -15,7 +15,6 @@ from torch import Tensor
 from fastvmt.metrics.functional import MotionScores, motion_fidelity, support
 from fastvmt.metrics.motion_fidelity import JITTER, scores_of_tracks, seed_grid, seeds, tracklets
 from fastvmt.metrics.scorers import motion_source
-from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 
