@@ -26,6 +26,11 @@ from fastvmt.world.motion import CATEGORIES
 
 BASE = "fastvmt"
 SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "temporal_consistency")
+BESIDE = (
+    "coverage", "coverage_reference", "low_coverage", "static_fraction", "static_fraction_reference", "speed",
+    "speed_reference",
+)  # fmt: skip
+"""What motion fidelity is to be read with."""
 STAGES = ("encode", "reference", "guide", "denoise", "decode", "loop", "total")
 PASSES = ("gradients", "block_forwards", "block_backwards")
 Content = dict[str, dict[str, Any]]
@@ -43,7 +48,9 @@ a CPU it is that of the whole process, model and scorers included, which hardly 
 
 `motion fidelity` follows points of both videos with the tracker. Its `true` forms take the reference's true tracks
 instead, on a grid over every object and the background: more of their points move, and the values are not comparable
-with the others.
+with the others. Motion fidelity is to be read with its coverage, the share of tracks that had a comparable partner
+(the generated video's; `reference` the other's), with the static fraction of steps and with the speed in diagonals per
+frame. `low coverage` is the share of cases where less than a fifth of either video's tracks could be compared.
 """
 
 
@@ -97,6 +104,7 @@ def summary(rows: Mapping[str, list[Record]]) -> Content:
         content[name] = {
             "scores": {score: asdict(summarise(column)) for score, column in columns.items()},
             f"minus_{BASE}": {s: asdict(compare(column, score_column(base, s))) for s, column in columns.items()},
+            "beside": {column: asdict(summarise(score_column(lines, column))) for column in BESIDE},
             "trajectory_by_category": {
                 c: asdict(summarise(score_column([r for r in lines if r["category"] == c], SCORES[0])))
                 for c in CATEGORIES
@@ -143,7 +151,7 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
-    """Three tables per start: scores, costs, trajectories by category."""
+    """Four tables per start: scores, what motion fidelity is to be read with, costs, trajectories by category."""
     lines = [facts, "", *NOTES.splitlines()]
     for start, content in starts.items():
         scores = list(next(iter(content.values()))["scores"])
@@ -152,6 +160,9 @@ def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str
         if absent := [f"`{name}`" for name in expected if name not in content]:
             lines += [f"Not run yet: {', '.join(absent)}.", ""]
         lines += table(["method", *scores], [[m, *(score_cell(r, s, m) for s in scores)] for m, r in content.items()])
+        lines += ["", "Motion fidelity, to be read with:", ""]
+        shown = [[m, *(counted(r["beside"][c]) for c in BESIDE)] for m, r in content.items()]
+        lines += table(["method", *BESIDE], shown)
         head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", "tuning s", "tuning gradients"]
         head += ["peak GiB", *PASSES, "failed"]
         lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()])]

@@ -18,6 +18,7 @@ Any key of a manifest's line may be given per clip and wins over what is measure
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from fastvmt.benchmarks.manifest import read_manifest, write_manifest
+from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.data.frame_folder import clip_sha256, read_clip
 from fastvmt.data.triples import clips_in
 
@@ -83,6 +84,15 @@ def defaults(arguments: argparse.Namespace) -> dict[str, Any]:
         "split": arguments.split,
         "license": arguments.license,
     }
+
+
+def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write both files; :func:`read_manifest` reads them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
+    path.with_suffix(".yaml").write_text(head, encoding="utf-8")
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -38,7 +38,7 @@ class Config:
     cache_dir: str | None = "outputs/cache"
     """Where the reference's quantities are kept between runs; null keeps nothing."""
     lossless: bool = False
-    """Also write each generated video in its own size without loss, for tools that measure it."""
+    """Also write each generated video and its reference in their own size without loss, for tools that measure."""
     dry: bool = False
     """Validate and print what would run; load no weights."""
     device: str = "auto"

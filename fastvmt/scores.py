@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from fastvmt.data.alignment import evenly, picked, spread
 from fastvmt.metrics.judges import Judges
+from fastvmt.metrics.provenance import DEFINITIONS
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
-from fastvmt.types import TransferResult
+from fastvmt.types import TransferResult, Truth
 
 ON_MISSING = ("error", "skip")
 PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
@@ -32,6 +35,7 @@ class Scores:
         weights: Mapping[str, str | None] | None = None,
         also: Sequence[str] = (),
         vbench_compat: bool = False,
+        frames: int | None = None,
         on_missing: str = "error",
         device: str = "cpu",
     ) -> None:
@@ -46,7 +50,7 @@ class Scores:
         if on_missing not in ON_MISSING:
             raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
         self.tracker, self.on_missing = tracker, on_missing
-        self.vbench_compat = vbench_compat
+        self.vbench_compat, self.frames = vbench_compat, frames
         judges = Judges(clip, weights or {}, vbench_compat, device)
         self.scorers: dict[str, Scorer] = {}
         missing: dict[str, MissingWeightsError] = {}
@@ -76,24 +80,39 @@ class Scores:
             Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
         )
 
-    def score(self, sample: Sample) -> dict[str, float]:
-        """Score columns to values, for a video from anywhere.
+    def score(self, sample: Sample, without: Container[str] = ()) -> dict[str, float]:
+        """Score columns to values, for a video from anywhere; scores named in ``without`` are NaN.
 
         Raises ``ValueError`` for videos that a score cannot take (sizes that differ, too few frames).
         """
+        sample = sample if self.frames is None else thinned(sample, self.frames)
         columns: dict[str, float] = {}
-        for scorer in self.scorers.values():
-            columns |= scorer.score(sample)
+        for name, scorer in self.scorers.items():
+            columns |= dict.fromkeys(COLUMNS[name], math.nan) if name in without else scorer.score(sample)
         return columns
 
     def provenance(self) -> dict[str, Any]:
-        """Per score what computed it, and what all share; plain values, for ``result.json``."""
+        """Per score what it is and what computed it, and what all share; plain values, for ``result.json``."""
         return {
-            "scores": {name: scorer.source for name, scorer in self.scorers.items()},
+            "scores": {name: asdict(DEFINITIONS[name]) | scorer.source for name, scorer in self.scorers.items()},
             "scored_from": "memory",
             "vbench_compat": self.vbench_compat,
+            "frames": self.frames or "all",
             "versions": {package: installed(package) for package in PACKAGES},
         }
+
+
+def thinned(sample: Sample, frames: int) -> Sample:
+    """A sample at ``frames`` evenly spread ones of the frames that video and reference share, if they are as many."""
+    pair = sample.video, sample.reference
+    count = min(clip.size[0] for clip in pair if clip is not None)
+    video, reference = (clip and evenly(picked(clip, list(range(count)), clip.fps), frames) for clip in pair)
+    index, mask, truth = spread(count, frames), sample.foreground_THW, sample.truth
+    if truth is not None:
+        of_time = truth.centres_KT2, truth.tracks_NT2, truth.visible_NT
+        truth = Truth(*(values[:, index] for values in of_time), truth.owner_N)
+    mask = None if mask is None else mask[index]
+    return replace(sample, video=video, reference=reference, truth=truth, foreground_THW=mask)
 
 
 def left_out(name: str, error: MissingWeightsError) -> Scorer:

@@ -274,6 +274,12 @@ def test_incomplete_folders_are_refused(original, tmp_path: Path, missing: str) 
         ClipEncoder(tmp_path)
 
 
+def test_a_transformers_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MissingWeightsError, match=r"OpenAI.*MB.*MIT.*metrics\.clip\.model=<path>"):
+        ClipEncoder(tmp_path)
+
+
 @pytest.mark.parametrize("path", [None, "nowhere/ViT-B-32.pt"])
 def test_missing_files_are_named(path: str | None) -> None:
     with pytest.raises(MissingWeightsError, match=r"ViT-B-32\.pt.*OpenAI.*MB.*MIT.*metrics\.clip\.model=<path>"):

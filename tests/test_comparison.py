@@ -198,6 +198,18 @@ def test_starts_share_plain_sampling_and_further_motion_scores_get_a_column() ->
     assert text.count("Not run yet: `sdedit`.") == 1 and "| sdedit |" not in text
 
 
+def test_motion_fidelity_is_shown_with_what_it_is_to_be_read_with() -> None:
+    lines = [line("fastvmt", f"{name}/p0/s0") for name in "abc"]
+    for low, row in zip((1.0, 0.0), lines, strict=False):  # the third comes from an old log
+        row["scores"] |= {"coverage": 0.3 - 0.2 * low, "low_coverage": low, "speed": 0.01}
+    text = markdown({1.0: summary({"fastvmt": lines})}, ["fastvmt"], "facts")
+    after = text.split("Motion fidelity, to be read with:")[1].splitlines()
+    head, row = (dict(enumerate(cell.strip() for cell in after[k].split("|"))) for k in (2, 4))
+    cells = {head[k]: row[k] for k in head if head[k]}
+    assert cells["coverage"] == "0.200 (2)" and cells["low coverage"] == "0.500 (2)" and cells["speed"] == "0.010 (2)"
+    assert cells["coverage reference"] == cells["static fraction"] == "n/a (0)"
+
+
 def generated() -> TransferResult:
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 12, 12, 3), np.uint8))
     video = Video(frames.repeat_interleave(8, 1).repeat_interleave(8, 2), 8.0)

@@ -53,3 +53,14 @@ def test_experiments_override_what_they_name():
         world = compose("config", overrides=["experiment=world", "output_dir=unused"])
     assert (smoke.sampler.steps, smoke.guidance.iterations) == (4, 2)
     assert world.benchmark.cases == 24
+
+
+@pytest.mark.parametrize(
+    ("overrides", "model"),
+    [([], "tiny-clip"), (["metrics=fast"], "tiny-clip"), (["backbone=wan_1_3b"], None), (["backbone=wan_14b"], None),
+     (["metrics=vbench"], None), (["backbone=wan_1_3b", "metrics.clip.model=ViT-B-32.pt"], "ViT-B-32.pt")],
+)  # fmt: skip
+def test_the_clip_model_follows_the_backbone(overrides, model):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        cfg = compose("config", overrides=[*overrides, "output_dir=unused"])
+    assert cfg.metrics.clip.model == model and cfg.metrics.clip.architecture == "ViT-B-32-quickgelu"

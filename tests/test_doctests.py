@@ -1,16 +1,40 @@
-"""The examples in the docstrings of the metrics are true."""
+"""Docstrings of the metrics: their examples are true, and every score has one, a range and a source."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+import re
+from collections.abc import Callable
 
 import pytest
 import torch
 
 import fastvmt.metrics
+from fastvmt.metrics import (
+    aesthetic,
+    consistency,
+    dynamic,
+    flicker,
+    frechet,
+    functional,
+    motion_fidelity,
+    published,
+    smoothness,
+    trajectory,
+)
 
+SCORES = [
+    functional.motion_fidelity, functional.dynamic_fidelity, functional.text_similarity,
+    functional.temporal_consistency, motion_fidelity.score_motion, motion_fidelity.score_true_motion,
+    motion_fidelity.score_published, published.paper, published.compat_smm, published.compat_ditflow,
+    published.compat_det, published.trajectory_nearness, frechet.frechet_similarity, frechet.trajectory_recall,
+    frechet.hybrid, trajectory.trajectory_cosine, consistency.consistency, consistency.det_consistency,
+    aesthetic.aesthetic_quality, dynamic.dynamic_degree, dynamic.video_dynamics, flicker.temporal_flickering,
+    smoothness.interpolation_score, smoothness.motion_smoothness,
+]  # fmt: skip
+"""Every public function that computes a score."""
 MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.metrics.__path__))
 WITH_EXAMPLES = {
     "functional",
@@ -23,6 +47,7 @@ WITH_EXAMPLES = {
     "motion_fidelity",
     "similarity",
     "smoothness",
+    "trajectory",
 }
 
 
@@ -31,3 +56,11 @@ def test_examples(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"fastvmt.metrics.{name}"), extraglobs={"torch": torch})
     assert found.failed == 0
     assert found.attempted > 0 or name not in WITH_EXAMPLES
+
+
+@pytest.mark.parametrize("score", SCORES, ids=[f"{score.__module__}.{score.__name__}" for score in SCORES])
+def test_every_score_has_an_example_a_range_and_a_source(score: Callable[..., object]) -> None:
+    said = score.__doc__ or ""
+    assert ">>> " in said
+    assert re.search(r"\branges?\b|[\[({]-?[\d.]+, -?[\d.]+[\])}]", said, re.IGNORECASE)
+    assert re.search(r"et al\.|own definition", said, re.IGNORECASE)

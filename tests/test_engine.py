@@ -21,6 +21,7 @@ from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
+from fastvmt.metrics.__main__ import main as score_files
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -84,6 +85,23 @@ def test_run_writes_every_file(job, tmp_path, capsys):
     assert [float(row["reused"]) for row in rows] == [0.0, 1.0]
 
 
+def test_files_of_a_run_get_its_scores(job, tmp_path):
+    run(composed(*job, "lossless=true", "logger=none"))
+    (case,) = json.loads((tmp_path / "out" / "result.json").read_text())["cases"]
+    folder, file = tmp_path / "out" / "cases" / case["id"], tmp_path / "scores.json"
+    names = [str(folder / f"{name}_lossless.mp4") for name in ("generated", "reference")]
+    assert score_files([*names, "--prompt", case["prompt"], "--output", str(file)]) == 0
+    (record,) = json.loads(file.read_text())["clips"]
+    only = {name for name, value in record["scores"].items() if value is None}
+    assert {name for name in only if case["scores"][name] is not None} <= {
+        "motion_fidelity_true", "motion_fidelity_dynamic_true", "trajectory_cosine", "trajectory_confidence",
+    }  # fmt: skip
+    assert record["notes"] == [] and len(set(record["scores"]) - only) > 8
+    for name in set(record["scores"]) - only:
+        assert record["scores"][name] == pytest.approx(case["scores"][name], abs=1e-6), name
+    assert read_metadata(folder / "generated.mp4")["fastvmt_enlarged"] == "8"
+
+
 def test_passes_equal_the_closed_form(job, tmp_path):
     run(composed(*job, "skip.delta=1", "guidance.fraction=0.67", "logger=none", "metrics=none"))
     assert not list((tmp_path / "out").glob("cases/*/generated_lossless.mp4"))  # only if asked for
@@ -137,6 +155,7 @@ def test_own_clip_and_python_function(job, tmp_path):
         (["sampler.strength=0"], "sampler.strength"),
         (["method=sdedit"], "sampler.strength=1.0 is out of range: it must be below 1 for method=sdedit"),
         (["video=nothing.mp4", "prompt=x"], "nothing.mp4"),
+        (["metrics.frames=10"], "metrics.frames=10 must be in [2, 9]"),
         (["prompt=x"], "prompt= needs video=<file>"),
         (["reference_prompt=x"], "reference_prompt= needs video=<file>"),
         (["backbone.path=nowhere"], "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from fastvmt.metrics.frechet import hybrid
 from fastvmt.metrics.functional import MotionScores, motion_fidelity, temporal_consistency, text_similarity
 from fastvmt.metrics.motion_fidelity import JITTER, MotionFidelity, grid_tracks, score_motion, tracklets
 from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
+from fastvmt.metrics.provenance import DEFINITIONS
 from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample
 from fastvmt.metrics.smoothness import DisInterpolator, motion_smoothness
@@ -124,10 +125,11 @@ def test_forms_of_motion_fidelity_say_what_they_are(monkeypatch: pytest.MonkeyPa
     )
     said = scores.provenance()["scores"]
     assert list(said) == ["motion_fidelity_compat_det", "motion_fidelity_hybrid"]
-    assert said["motion_fidelity_compat_det"] == {
+    assert said["motion_fidelity_compat_det"] == asdict(DEFINITIONS["motion_fidelity_compat_det"]) | {
         "mode": "compat_det", "tracker": Drift().id, "points": "50 x 50 of frame 0",
     }  # fmt: skip
     assert "textured" in said["motion_fidelity_hybrid"]["points"]
+    assert said["motion_fidelity_hybrid"]["static_step"] == "below 0.0003 diagonals or 0.25 pixels"
     foreign = scores.score(Sample(VIDEOS[0], None, PROMPT))
     assert set(foreign) == set(said) and all(math.isnan(value) for value in foreign.values())
     with pytest.raises(ValueError, match=r"metrics\.also has 'motion_fidelity_smm'.*motion_fidelity_compat_smm"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.score_check import changed
+from experiments.score_check import BANDS, changed
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
 from fastvmt.metrics.functional import MotionScores
@@ -48,17 +48,18 @@ def real(name: str) -> Video:
     return Video(clip.frames_THWC.rot90(1, (1, 2)).contiguous(), clip.fps) if name.endswith("turned") else clip
 
 
-@pytest.mark.parametrize(
-    ("change", "low", "high"),
-    [
-        ("same", 0.999, 1.0),
-        ("restyled", 0.98, 1.0),
-        ("reversed", -1.0, 0.35),
-        ("mirrored", -1.0, 0.35),
-        ("frozen", -0.05, 0.05),
-        ("half speed", 0.45, 0.6),  # in 9 frames a pair may share 4 steps only, and the best pair 3 moving ones of them
-    ],
-)
+@cache
+def compared(clip: str, change: str) -> MotionScores:
+    return compare(real(clip), change)
+
+
+WORLD_BANDS = BANDS | {
+    "same": (0.999, 1.0),
+    "half speed": (0.45, 0.6),  # in 9 frames a pair may share 4 steps only, and the best pair 3 moving ones of them
+}
+
+
+@pytest.mark.parametrize(("change", "low", "high"), [(change, *band) for change, band in WORLD_BANDS.items()])
 def test_bands_on_a_panning_world_clip(change: str, low: float, high: float) -> None:
     assert low - 1e-4 <= compare(world("camera", "pan", horizontal=True), change).fidelity <= high + 1e-4
 
@@ -81,39 +82,60 @@ def test_static_camera_needs_the_dynamic_column() -> None:
     assert compare(reference, "restyled").dynamic > 0.75
 
 
+HOLDS = {
+    "restyled": ("blackswan", "bus", "camera-orbit", "dog-agility"),
+    "reversed": ("camera-pan-down",),
+    "mirrored": ("camera-pan-down, turned",),  # the only steady pan there is, made horizontal
+    "frozen": ("camera-pan-down",),
+    "half speed": ("camera-pan-down", "blackswan"),
+}
+FAILS = {
+    "reversed": (("blackswan", "bus", "camera-orbit"), "points move in opposite directions at once"),
+    "mirrored": (("blackswan", "bus"), "points move in opposite directions at once"),
+    "frozen": (("blackswan", "bus", "camera-orbit"), "some points rest for a while"),
+    "half speed": (
+        ("bus", "camera-orbit", "generated-cat", "cat-portrait"),
+        "the motion changes over time, or points rest",
+    ),
+}
+"""Clips on which an acceptance band does not hold, and why."""
+
+
+def failing(change: str) -> list[object]:
+    clips, reason = FAILS[change]
+    mark = pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"{change}: {reason}")
+    return [pytest.param(clip, change, marks=mark) for clip in clips]
+
+
 @pytest.mark.parametrize(
-    ("clip", "change", "low", "high"),
+    ("clip", "change"),
     [
-        ("blackswan", "restyled", 0.98, 1.0),
-        ("bus", "restyled", 0.98, 1.0),
-        ("camera-orbit", "restyled", 0.98, 1.0),
-        ("dog-agility", "restyled", 0.98, 1.0),
-        ("car-turn", "restyled", 0.93, 1.0),
-        ("rallye", "restyled", 0.93, 1.0),
-        ("camera-pan-down", "frozen", -0.05, 0.05),
-        ("camera-pan-down", "reversed", -1.0, 0.35),
-        ("camera-pan-down, turned", "mirrored", -1.0, 0.35),  # the only steady pan there is, made horizontal
-        ("camera-pan-down", "half speed", 0.45, 0.5),
-        ("blackswan", "half speed", 0.45, 0.5),
-        ("bus", "half speed", 0.4, 0.5),  # its motion changes over time, and half the speed shifts it
+        *((clip, change) for change, clips in HOLDS.items() for clip in clips),
+        *(row for change in FAILS for row in failing(change)),
     ],
 )
-def test_bands_on_real_clips(clip: str, change: str, low: float, high: float) -> None:
-    assert low <= compare(real(clip), change).fidelity <= high + 1e-4
+def test_bands_on_real_clips_with_a_moving_camera(clip: str, change: str) -> None:
+    low, high = BANDS[change]
+    assert low <= compared(clip, change).fidelity <= high + 1e-4
+
+
+@pytest.mark.parametrize("clip", ["car-turn", "rallye"])
+def test_restyled_clips_whose_camera_hardly_moves(clip: str) -> None:
+    assert compared(clip, "restyled").fidelity >= 0.93
 
 
 @pytest.mark.parametrize("clip", ["blackswan", "bus", "camera-orbit"])
 def test_frozen_against_a_moving_camera(clip: str) -> None:
     """Where the camera follows its subject or orbits, some point rests for a third of the time and is
     the best partner of every frozen track: precision reaches 0.1-0.45, while recall and dynamic stay 0."""
-    frozen = compare(real(clip), "frozen")
+    frozen = compared(clip, "frozen")
     assert max(frozen.recall, frozen.dynamic) <= 0.05
     assert frozen.fidelity < 0.3
 
 
 def test_dynamic_column_on_a_static_camera() -> None:
     """One car before a static camera: the plain score cannot tell; the dynamic one can, in part."""
-    scores = {change: compare(real("rallye"), change) for change in ("restyled", "frozen", "reversed")}
+    scores = {change: compared("rallye", change) for change in ("restyled", "frozen", "reversed")}
     assert min(scores[change].fidelity for change in scores) > 0.9
     assert scores["restyled"].dynamic > 0.91
     assert scores["frozen"].dynamic < 0.35

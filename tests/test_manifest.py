@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments.write_manifest import main as write_manifest
 from fastvmt.backbones.layout import Layout
-from fastvmt.benchmarks import ManifestBenchmark
+from fastvmt.benchmarks import ManifestBenchmark, SingleClip
 from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.config import config_folder
 from fastvmt.data.frame_folder import clip_sha256, frame_files, is_frame_folder, read_clip, read_frames
@@ -24,6 +24,7 @@ from fastvmt.data.video import write_video
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
+from fastvmt.metrics.__main__ import main as score_files
 from fastvmt.types import Video
 
 LAYOUT = Layout("wan", 9, 48, 48, 3, 2, 4, 4, (1, 2, 2), 2)
@@ -362,3 +363,58 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
     bench(dog={"prompts": [{"id": "fox", "text": "a wolf"}]}, seeds=[4])  # same id, another prompt
     run(composed("benchmark.on_lost=skip"))
     assert ran[2:] == ["dog/fox/s4"]
+
+
+# clips that exist already
+
+
+def score_folder(tmp_path: Path, manifest: Path, *options: str) -> dict:
+    file = tmp_path / "scores.json"
+    arguments = [str(tmp_path / "made"), "--manifest", str(manifest), "--clip", "tiny-clip", "--output", str(file)]
+    assert score_files([*arguments, *options]) == 0
+    return json.loads(file.read_text())
+
+
+def test_clips_are_scored_against_the_references_of_a_manifest(bench, tmp_path, capsys):
+    mask = torch.zeros(20, 48, 64, 3, dtype=torch.uint8)
+    mask[:, 10:40, 15:50] = 255
+    write_frames(tmp_path / "masks", Video(mask, 8.0))
+    manifest = bench(swan={"mask": "masks", "frames": {"start": 5, "num": 9}}, seeds=[0])
+    cases = {case.id: case for case in ManifestBenchmark(LAYOUT, 8.0, 0, path=str(manifest))}
+    names = {"swan/same/s0": "swan-same-s0", "swan/cat/s0": "swan/cat/s0", "dog/fox/s0": "dog"}
+    for case_id, name in names.items():  # a perfect transfer, played at another rate; one is enlarged
+        video = Video(cases[case_id].reference.frames_THWC, 16.0)
+        write_video(tmp_path / "made" / f"{name}.mp4", video, lossless=True, scale=2 if name == "dog" else 1)
+    content = score_folder(tmp_path, manifest)
+    assert content["unmatched"] == [] and {record["id"] for record in content["clips"]} == set(cases)
+    for record in content["clips"]:
+        case = cases[record["id"]]
+        assert (record["prompt"], record["frames"], record["size"]) == (case.prompt, 9, [48, 48])
+        assert record["scores"]["motion_fidelity"] > 0.999 and record["scores"]["text_similarity"] is not None
+        assert (record["scores"]["motion_fidelity_foreground"] is not None) == record["id"].startswith("swan")
+        assert [note for note in record["notes"] if "2 times" not in note] == []
+    (tmp_path / "made" / "dog.mp4").unlink()
+    short = Video(cases["swan/same/s0"].reference.frames_THWC[:7], 8.0)
+    write_video(tmp_path / "made" / "swan-same-s0.mp4", short, lossless=True)
+    content = score_folder(tmp_path, manifest)
+    assert content["unmatched"] == ["dog/fox/s0"]
+    assert content["clips"][0]["frames"] == 7 and "7 generated and 9 reference" in content["clips"][0]["notes"][0]
+    assert content["clips"][0]["scores"]["motion_fidelity"] > 0.99
+    content = score_folder(tmp_path, manifest, "--set", "benchmark.kinds=[subject]")
+    assert [record["id"] for record in content["clips"]] == ["swan/cat/s0"]
+    capsys.readouterr()
+    for change, folder, options, reason in [
+        ({"sha256": "0" * 64}, "made", [], "sha256"),
+        ({}, "masks", [], "no clip"),
+        ({}, "made", ["--prompt", "x"], "give it alone"),
+    ]:
+        assert score_files([str(tmp_path / folder), "--manifest", str(bench(swan=change)), *options]) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_folder_of_frames_is_a_clip_of_ones_own(tmp_path):
+    write_frames(tmp_path / "swan", clip(20))
+    own = SingleClip(LAYOUT, 8.0, 0, video=str(tmp_path / "swan"), prompt="a bird")[0]
+    assert brightness(own.reference) == list(range(9)) and own.reference.fps == 8
+    faster = SingleClip(LAYOUT, 8.0, 0, video=str(tmp_path / "swan"), prompt="a bird", sample_fps=24.0, start=2)[0]
+    assert brightness(faster.reference) == list(range(2, 11)) and faster.reference.fps == 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastvmt.metrics.functional import MotionScores, motion_fidelity, support
-from fastvmt.metrics.motion_fidelity import seed_grid, seeds, thinned
-from fastvmt.trackers.base import Tracks
+from fastvmt.metrics.motion_fidelity import JITTER, scores_of_tracks, seed_grid, seeds, tracklets
+from fastvmt.metrics.scorers import motion_source
+from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 
 DIAGONAL = 100.0
@@ -169,6 +171,27 @@ def test_thresholds_of_static_and_fast_steps() -> None:
     assert scores.dynamic == pytest.approx((1 + (0.002 - 0.01) / 0.012) / 2, abs=1e-5)
 
 
+def test_noise_of_a_small_still_clip_is_no_motion() -> None:
+    """One grey level of noise on a faint texture at 96 pixels: 3e-4 diagonals alone would call it motion."""
+    g = torch.Generator().manual_seed(0)
+    still = torch.nn.functional.interpolate(torch.rand(1, 3, 24, 24, generator=g), (96, 96), mode="bicubic")[0]
+    noise = torch.randint(-1, 2, (9, 96, 96, 1), generator=g)
+    frames = (110 + 20 * still.clamp(0, 1)).int().permute(1, 2, 0) + noise
+    tracks, diagonal = tracklets(Video(frames.to(torch.uint8), 8.0), DisTracker()), math.hypot(96, 96)
+    alone = score((tracks.points_NT2, tracks.visible_NT), (tracks.points_NT2, tracks.visible_NT), diagonal)
+    assert alone.static_generated < 0.5
+    assert scores_of_tracks(tracks, tracks, diagonal).static_generated > 0.95
+    assert JITTER / 3e-4 == pytest.approx(833, abs=1)  # no effect on larger diagonals
+    assert motion_source("robust", DisTracker())["static_step"] == f"below 0.0003 diagonals or {JITTER} pixels"
+
+
+@pytest.mark.parametrize(("generated", "reference", "low"), [(0.2, 1, False), (0.19, 1, True), (1, 0.19, True)])
+def test_low_coverage_of_either_side_is_flagged(generated: float, reference: float, low: bool) -> None:
+    found = score(walks(0, 5, 9), walks(1, 5, 9))
+    assert replace(found, coverage_generated=generated, coverage_reference=reference).low_coverage is low
+    assert replace(found, coverage_generated=math.nan, coverage_reference=reference).low_coverage
+
+
 def test_lost_positions_carry_no_information() -> None:
     a, b = walks(3, 12, 20), walks(4, 10, 20)
     spoilt = a[0].clone()
@@ -186,12 +209,6 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def clip(frames: int) -> Video:
     noise = torch.randint(0, 256, (1, 32, 48, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     return Video(noise.repeat(frames, 1, 1, 1), 8.0)
-
-
-def test_tracks_are_thinned_evenly() -> None:
-    tracks = Tracks(torch.arange(9.0)[None, :, None].expand(2, 9, 2), torch.ones(2, 9, dtype=torch.bool))
-    assert thinned(tracks, 5).points_NT2[0, :, 0].tolist() == [0, 2, 4, 6, 8]
-    assert thinned(tracks, None) is tracks and thinned(tracks, 20) is tracks
 
 
 def test_foreground_keeps_seeds_on_the_widened_mask() -> None:

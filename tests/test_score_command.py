@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from clips import brightness, clip, write_frames
 
-from fastvmt.data.alignment import align, slowed, spread
+from fastvmt.data.alignment import align, evenly, slowed, spread
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.triples import clips_in, listed, matched
 from fastvmt.data.video import write_video
 from fastvmt.metrics.__main__ import main
 from fastvmt.types import Video
+from fastvmt.world.scene import render, sample_scene
 
 # alignment
 
@@ -54,11 +57,10 @@ def test_rates_and_sizes():
 
 
 def test_frames_to_score():
-    a, b, _ = align(clip(9), clip(9), frames=5)
-    assert brightness(a) == brightness(b) == [0, 2, 4, 6, 8]
+    assert brightness(evenly(clip(9), 5)) == [0, 2, 4, 6, 8]
     for frames in (1, 10):
         with pytest.raises(ValueError, match=rf"frames={frames} must be in \[2, 9\]"):
-            align(clip(9), clip(9), frames=frames)
+            evenly(clip(9), frames)
     for pair in ((clip(1), clip(9)), (clip(9), clip(1))):
         with pytest.raises(ValueError, match="1 frame"):
             align(*pair)
@@ -105,7 +107,9 @@ def test_lists(tmp_path):
 
 
 def output_of(tmp_path: Path, *arguments: str) -> dict:
-    assert main([*map(str, arguments), "--output", str(tmp_path / "out" / "scores.json")]) == 0
+    """The written file; the clips are no emoji, but any CLIP tests the plumbing."""
+    output = ["--clip", "tiny-clip", "--output", str(tmp_path / "out" / "scores.json")]
+    assert main([*map(str, arguments), *output]) == 0
     return json.loads((tmp_path / "out" / "scores.json").read_text())
 
 
@@ -202,3 +206,81 @@ def test_a_frozen_clip_is_steady(tmp_path):
     assert scores["static_fraction"] == pytest.approx(1)
     assert scores["motion_fidelity_dynamic"] is None  # not 0: a static reference has no motion to follow
     assert torch.equal(still.frames_THWC[0], still.frames_THWC[4])
+
+
+def test_without_output_one_file_is_written(tmp_path, monkeypatch, capsys):
+    write_video(tmp_path / "a.mp4", clip(5, 48, 48))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert main(["../a.mp4", "../a.mp4", "--metrics", "fast"]) == 0
+    (written,) = [path for path in Path().rglob("*") if path.is_file()]  # no cache beside it
+    assert written.parent == Path("outputs", "scores")
+    assert capsys.readouterr().out.splitlines()[-1] == f"written: {written}"
+    assert "motion_fidelity" in json.loads(written.read_text())["scores"]
+
+
+CLIP_COLUMNS = ("text_similarity", "temporal_consistency", "background_consistency")
+
+
+def test_the_emoji_judge_is_for_clips_of_the_emoji_model(tmp_path, capsys):
+    video = clip(5, 48, 48)
+    write_video(tmp_path / "own.mp4", video, {"backbone": "tiny-wan"})
+    write_video(tmp_path / "foreign.mp4", video, {"backbone": "wan-1.3b"})
+    write_frames(tmp_path / "folder", video)
+    for name, options, judged in [
+        ("own.mp4", [], True),
+        ("foreign.mp4", [], False),
+        ("folder", [], False),
+        ("foreign.mp4", ["--clip", "tiny-clip"], True),
+    ]:
+        file = tmp_path / "scores.json"
+        arguments = [str(tmp_path / name), str(tmp_path / "own.mp4"), "--prompt", "a dog", "--output", str(file)]
+        assert main([*arguments, "--folder-fps", "8", *options]) == 0
+        (record,) = json.loads(file.read_text())["clips"]
+        assert [record["scores"][column] is not None for column in CLIP_COLUMNS] == [judged] * 3, (name, options)
+        assert any("pass --clip" in note for note in record["notes"]) is not judged
+        assert record["scores"]["motion_fidelity"] > 0.9
+        assert ("pass --clip" in " ".join(capsys.readouterr().out.split())) is not judged
+
+
+def scene_pair():
+    """A scene of the emoji world, and the same motion of another object with some noise on it."""
+    scene = sample_scene(np.random.default_rng(3), 9, "single_object")
+    other = replace(scene, objects=("car" if scene.objects[0] != "car" else "dog",))
+    reference, made = (torch.from_numpy(render(each, 96).frames_THWC) for each in (scene, other))
+    noise = torch.randint(-6, 7, made.shape, generator=torch.Generator().manual_seed(0))
+    return Video((made + noise).clamp(0, 255).to(torch.uint8), 8.0), Video(reference, 8.0)
+
+
+def test_enlarged_files_are_scored_in_the_pixels_that_were_generated(tmp_path):
+    found = {}
+    for name, how in {
+        "exact": {"lossless": True},
+        "large": {"scale": 4, "lossless": True},
+        "lossy": {"scale": 4},
+    }.items():
+        for role, video in zip(("made", "given"), scene_pair(), strict=True):
+            write_video(tmp_path / name / f"{role}.mp4", video, **how)
+        content = output_of(tmp_path, tmp_path / name / "made.mp4", tmp_path / name / "given.mp4", "--prompt", "a car")
+        found[name] = content["clips"][0]
+        assert found[name]["size"] == [96, 96]
+        lines = [f"{role} enlarged 4 times by fastvmt: shrunk back" for role in ("generated", "reference")]
+        assert found[name]["notes"] == ([] if name == "exact" else lines)
+    assert found["large"]["scores"] == found["exact"]["scores"]
+    for column in ("motion_fidelity", "motion_fidelity_dynamic"):
+        assert found["lossy"]["scores"][column] == pytest.approx(found["exact"]["scores"][column], abs=0.05)
+
+
+def test_clips_that_another_system_enlarged_are_brought_back(tmp_path):
+    for role, video in zip(("made", "given"), scene_pair(), strict=True):
+        write_frames(tmp_path / role, video)
+        large = video.frames_THWC.repeat_interleave(3, 1).repeat_interleave(3, 2)
+        write_frames(tmp_path / f"{role} x3", Video(large, 8.0))
+    plain, large = (
+        output_of(tmp_path, tmp_path / f"made{x}", tmp_path / f"given{x}", "--size", "96x96", "--metrics", "fast")
+        for x in ("", " x3")
+    )
+    assert plain["clips"][0]["scores"] == large["clips"][0]["scores"]
+    assert plain["clips"][0]["notes"][0].startswith("no prompt") and "3 times" in large["clips"][0]["notes"][0]
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "made"), str(tmp_path / "given"), "--size", "96"])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.score_check import CHANGES, changed, scores_of_clip, table
+from experiments.score_check import CHANGES, band_lines, band_of, changed, markdown, scores_of_clip, verdicts
 from experiments.score_speed import panning_clip
 from experiments.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from fastvmt.backbones.layout import read_layout
+from fastvmt.engine.record import finite
+from fastvmt.scores import Scores
 from fastvmt.trackers.dis import DisTracker
 
 
@@ -42,10 +44,33 @@ def test_truth_orders_the_kinds_of_pairs() -> None:
 def test_check_of_a_panning_clip() -> None:
     clip = panning_clip(9, 96, 96)
     assert torch.equal(clip.frames_THWC[2, 0, :90], clip.frames_THWC[0, 1, 2:92])
-    rows = {"pan": scores_of_clip(clip, DisTracker())}
+    steadiness = Scores(DisTracker(), ["temporal_flickering", "motion_smoothness_flow"], {})
+    rows = {"pan": scores_of_clip(clip, DisTracker(), steadiness)}
     assert set(rows["pan"]) == set(CHANGES)
-    assert rows["pan"]["same"]["robust"] > 0.99 > 0.3 > rows["pan"]["reversed"]["robust"]
+    for form in ("robust", "robust_3e-4", "paper", "compat_smm", "compat_det"):
+        assert rows["pan"]["same"][form] > 0.95 > 0.5 > rows["pan"]["reversed"][form], form
     assert math.isnan(rows["pan"]["frozen"]["compat_ditflow"])
-    text = table(rows, "python -m x", "a note")
-    assert text.count("| pan |") == len(CHANGES) and "n/a" in text
+    assert rows["pan"]["frozen"]["temporal_flickering"] == 1 > rows["pan"]["same"]["temporal_flickering"]
+    text = markdown({"command": "python -m x", "tracker": "dis", "rows": finite(rows)})
+    assert text.count("| pan |") == len(CHANGES) and "n/a" in text and "- reversed, -1..0.35: holds on pan -" in text
     assert torch.equal(changed(clip, "half speed").frames_THWC[3], clip.frames_THWC[1])
+
+
+def test_bands_are_told_from_the_values() -> None:
+    def clip(static: float, **values: float) -> dict[str, dict[str, float]]:
+        values = {"same": 1.0} | {name.replace("_", " "): value for name, value in values.items()}
+        return {change: {"robust": value, "static_fraction": static} for change, value in values.items()}
+
+    rows = {
+        "moves": clip(0.1, restyled=0.99, reversed=0.36, half_speed=0.47),
+        "rests": clip(0.5, restyled=0.94, reversed=0.9),
+        "camera-pan-down": clip(0.0, mirrored=1.0, reversed=-0.9),
+    }
+    found = verdicts(rows)
+    assert found == {
+        ("moves", "restyled"): ("0.98..1", True), ("moves", "reversed"): ("-1..0.35", False),
+        ("moves", "half speed"): ("0.45..0.5", True), ("rests", "restyled"): ("0.93..1", True),
+        ("camera-pan-down", "reversed"): ("-1..0.35", True),
+    }  # fmt: skip
+    assert "- reversed, -1..0.35: holds on camera-pan-down -0.90; fails on moves 0.36" in band_lines(rows)
+    assert band_of("moves", "mirrored", 0.1) and not band_of("camera-pan-down", "mirrored", 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ import torch
 from stand_ins import HEAD, LONG, METRICS, MODES, OTHER, PROMPT, VIDEOS, Colours, Drift, Rightwards, judged, scored
 from torch import Tensor
 
+import fastvmt.metrics
 from fastvmt.metrics.aesthetic import AestheticQuality
 from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
 from fastvmt.metrics.dynamic import DynamicDegree, video_dynamics
 from fastvmt.metrics.functional import motion_fidelity
 from fastvmt.metrics.motion_fidelity import MotionFidelity
-from fastvmt.metrics.per_video import PerVideoMetric
+from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
 from fastvmt.metrics.preprocess import check_frames
 from fastvmt.metrics.scorers import COLUMNS, Sample
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
@@ -36,6 +38,48 @@ def test_frames_of_another_kind_never_become_a_video(frames: Tensor) -> None:
         Video(frames, 8.0)
     with pytest.raises(ValueError, match=r"uint8 \(T, 3, H, W\)"):
         check_frames(frames.movedim(-1, -3))
+
+
+def tensor(video: Video) -> Tensor:
+    return video.frames_THWC.permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_tensors_are_scored_as_videos(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastvmt.metrics.frechet.TRACKS", 30)  # quick
+    expected = scored(METRICS[name](), [VIDEOS[0]], [0]).per_sample()[1].tolist()
+    for given in ([tensor(VIDEOS[0])], tensor(VIDEOS[0]), tensor(VIDEOS[0])[None]):
+        metric: Any = METRICS[name]()
+        beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
+        beside += [[tensor(OTHER)]] if isinstance(metric, MotionFidelity) else []
+        metric.update(given, *beside, [0], **({"fps": 8.0} if isinstance(metric, VideoMetric) else {}))
+        assert metric.per_sample()[1].tolist() == pytest.approx(expected, nan_ok=True)
+    for wrong in (tensor(VIDEOS[0]).float(), VIDEOS[0].frames_THWC, tensor(VIDEOS[0])[:, :1], tensor(VIDEOS[0])[0]):
+        metric = METRICS[name]()
+        with pytest.raises(ValueError, match=r"frames are uint8 \(T, 3, H, W\), got"):
+            metric.update([wrong], *beside, [0])
+        assert len(metric.value) == 0
+
+
+def test_a_batch_of_tensors_is_several_videos() -> None:
+    batch = torch.stack([tensor(VIDEOS[0]), tensor(VIDEOS[1])])
+    metric = scored(METRICS["temporal_consistency"](), VIDEOS[:2], [0, 1])
+    other = TemporalConsistency(Colours())
+    other.update(batch, [0, 1])
+    assert other.per_sample()[1].tolist() == metric.per_sample()[1].tolist()
+    with pytest.raises(ValueError, match="one index per video"):
+        other.update(batch, [0])
+
+
+def test_a_score_that_needs_the_rate_asks_for_it() -> None:
+    with pytest.raises(ValueError, match=r"update\(\.\.\., fps=<rate>\)"):
+        DynamicDegree(Rightwards()).update([tensor(VIDEOS[0])], [0])
+
+
+def test_the_package_offers_metrics_and_functions() -> None:
+    assert {type(make()).__name__ for make in METRICS.values()} <= set(fastvmt.metrics.__all__)
+    assert all(callable(getattr(fastvmt.metrics, name)) for name in fastvmt.metrics.__all__)
+    assert fastvmt.metrics.robust is motion_fidelity
 
 
 @pytest.mark.parametrize("name", METRICS)

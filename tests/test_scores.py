@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from stand_ins import Colours
 
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import UserError, construct
-from fastvmt.engine.record import write_json
+from fastvmt.engine.record import score_summaries, write_json
 from fastvmt.metrics.consistency import consistency
 from fastvmt.metrics.encoder import ClipEncoder
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.motion_fidelity import score_motion
+from fastvmt.metrics.motion_fidelity import MotionFidelity, score_motion
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, SURE_OBJECT, Sample
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.scores import Scores
@@ -169,7 +170,6 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
         ("metrics.on_missing=ignore", "metrics.on_missing='ignore' must be one of error, skip"),
         ("+metrics.clip.modle=x", "metrics.clip.modle is not a key"),
         ("+metrics.weights.sam=x", "metrics.weights.sam is not a key"),
-        ("metrics.vbench_compat=true", "needs metrics.clip.preprocess=vbench"),
         ("metrics.clip.model=nowhere", r"does not exist: 'nowhere'.*MIT.*metrics.clip.model=<path>"),
         ("metrics.clip.scale=0", "metrics.clip.scale=0"),
     ],
@@ -177,6 +177,68 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
 def test_wrong_settings_are_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         preset("default", override)
+
+
+def test_vbench_compat_changes_vbenchs_scores_alone() -> None:
+    names = "metrics.names=[text_similarity,temporal_consistency,background_consistency]"
+    plain, compat = (preset("default", names, f"metrics.vbench_compat={on}") for on in ("false", "true"))
+    said = {name: source["preprocess"] for name, source in compat.provenance()["scores"].items()}
+    assert said == {"text_similarity": "pil", "temporal_consistency": "pil", "background_consistency": "vbench"}
+    assert {source["preprocess"] for source in plain.provenance()["scores"].values()} == {"pil"}
+    large = Video(torch.from_numpy(render(scene_of("camera", 9), 200).frames_THWC), 8.0)  # resized by the encoder
+    before, after = (each.score(Sample(large, None, "a dog on grass")) for each in (plain, compat))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"background_consistency"}
+
+
+def test_vbench_compat_pools_frames_in_tables() -> None:
+    values = {"a": (3, 1.0), "b": (9, 0.5), "c": (5, None)}
+    records: list[Any] = [
+        {"id": i, "frames": frames, "scores": {"subject_consistency": value, "text_similarity": value}}
+        for i, (frames, value) in values.items()
+    ]
+    assert score_summaries(records)["subject_consistency"].mean == 0.75
+    found = score_summaries([record | {"vbench_compat": True} for record in records])
+    assert found["subject_consistency"].mean == pytest.approx((2 * 1.0 + 8 * 0.5) / 10)
+    assert found["text_similarity"].mean == 0.75 and found["subject_consistency"].n == 2
+    gone = score_summaries([record | {"vbench_compat": True} for record in records[2:]])
+    assert math.isnan(gone["subject_consistency"].mean) and gone["subject_consistency"].n == 0
+
+
+def test_frames_are_picked_before_every_score() -> None:
+    names = "metrics.names=[motion_fidelity,trajectory,temporal_flickering]"
+    scene = scene_of("multi_object", 1)
+    video, truth = sample(scene)
+    other, mask = sample(scene_of("camera", 2))[0], torch.ones(video.size, dtype=torch.bool)
+    found = preset("default", names, "metrics.frames=5").score(
+        Sample(video, Video(other.frames_THWC[:7], 8.0), scene.caption, foreground_THW=mask[:7])
+    )
+    picked = [Video(clip.frames_THWC[[0, 2, 3, 5, 6]], 8.0) for clip in (video, other)]
+    expected = preset("default", names).score(Sample(*picked, scene.caption, foreground_THW=mask[:5]))
+    assert found == pytest.approx(expected, nan_ok=True)
+    assert MotionFidelity(DisTracker(), frames=5).score(video, Video(other.frames_THWC[:7], 8.0))[0] == pytest.approx(
+        found["motion_fidelity"]
+    )
+    same = preset("default", names, "metrics.frames=5").score(
+        Sample(video, video, scene.caption, truth, scene.category)
+    )
+    assert same["motion_fidelity_true"] > 0.8 and same["trajectory_cosine"] > 0.9
+    with pytest.raises(ValueError, match=r"frames=10 must be in \[2, 9\]"):
+        preset("default", names, "metrics.frames=10").score(Sample(video, None, ""))
+
+
+def test_scores_of_dino_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    class Counting(Colours):
+        def encode_images(self, frames_TCHW: torch.Tensor) -> torch.Tensor:
+            passes.append(len(frames_TCHW))
+            return super().encode_images(frames_TCHW)
+
+    monkeypatch.setattr("fastvmt.metrics.judges.load_dino", lambda *_: Counting())
+    names = ["subject_consistency", "temporal_consistency_dino", "temporal_consistency_dino_self"]
+    found = Scores(DisTracker(), names, {}).score(Sample(sample(scene_of("camera", 9))[0], None, ""))
+    assert passes == [9] and set(found) == set(names)
 
 
 def test_missing_weights_are_an_error_of_their_own_kind() -> None:

@@ -15,8 +15,8 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import SingleClip
 from fastvmt.data import video as video_module
 from fastvmt.data.panel import side_by_side
-from fastvmt.data.resample import prepare
-from fastvmt.data.video import read_metadata, read_video, write_video
+from fastvmt.data.resample import prepare, shrunk
+from fastvmt.data.video import ENLARGED, read_metadata, read_video, write_video
 from fastvmt.types import Video
 from fastvmt.world.scene import render, sample_scene
 
@@ -43,6 +43,9 @@ def test_round_trip_keeps_pixels_rate_and_size(tmp_path: Path, size: int, scale:
     assert back.name == "a"
     kept = back.frames_THWC[:, :side:scale, :side:scale].float()
     assert (kept - video.frames_THWC.float()).abs().mean() < 4
+    assert read_metadata(tmp_path / "a.mp4").get(ENLARGED, "1") == str(scale)
+    write_video(tmp_path / "b.mp4", video, scale=scale, lossless=True)
+    assert torch.equal(shrunk(read_video(tmp_path / "b.mp4"), scale).frames_THWC, video.frames_THWC)
 
 
 @pytest.mark.parametrize("decoder", ["_decode_pyav", "_decode_decord"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments.tiny_wan.captions import sample_caption
 from fastvmt.world.motion import CATEGORIES, KINDS, Camera, Pose, articulated, camera, moving, still
 from fastvmt.world.scene import WorldClip, pixel_grid, render, sample_scene, sprite
 from fastvmt.world.texture import TEXTURES, background
@@ -17,7 +18,6 @@ from fastvmt.world.vocabulary import (
     OBJECTS,
     canonical_caption,
     named,
-    sample_caption,
     split_words,
     unknown_words,
     words,

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from experiments.tiny_wan.captions import sample_caption
 from experiments.tiny_wan.clips import drawn_scenes, rendered, to_model
 from experiments.tiny_wan.matches import match_loss, points_of
 from experiments.tiny_wan.parts import Parts, PartsHead, parts
@@ -31,7 +32,6 @@ from experiments.tiny_wan.vae import ParallelVAE
 from fastvmt.backbones.probe import attention_input
 from fastvmt.cache import content_key
 from fastvmt.world.scene import Scene
-from fastvmt.world.vocabulary import sample_caption
 
 
 class Reading(NamedTuple):

@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch import Tensor
 
+from experiments.tiny_wan.captions import sample_caption
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
-from fastvmt.world.vocabulary import BACKGROUNDS, COLOURS, OBJECTS, sample_caption
+from fastvmt.world.vocabulary import BACKGROUNDS, COLOURS, OBJECTS
 
 NAMES = (*OBJECTS, *BACKGROUNDS)
 """What a frame can hold and a text can mention: the columns of a content vector."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class ManifestBenchmark(Benchmark):
 
     def __init__(
         self,
-        layout: Layout,
+        layout: Layout | None,
         fps: float,
         sample_seed: int,
         *,
@@ -151,6 +151,7 @@ class ManifestBenchmark(Benchmark):
         """Manifests state every clip's own rate, so the backbone's ``fps`` is not used.
 
         Args:
+            layout: shapes of the cases; None leaves every clip unchecked until :meth:`fitted` asks for its case.
             target_fps: sample clips at this rate; None keeps each clip's own.
             splits, categories, kinds: keep only these; None keeps all.
             on_lost: ``error`` refuses the whole benchmark when a clip cannot be used, ``skip`` leaves it out.
@@ -167,7 +168,7 @@ class ManifestBenchmark(Benchmark):
         self.header, references = read_manifest(self.path)
         self.kinds = tuple(kinds or KINDS)
         chosen = [r for r in references if r.split in (splits or SPLITS) and r.category in (categories or CATEGORIES)]
-        self.lost = tuple(self._unusable(chosen))
+        self.lost = () if layout is None else tuple(self._unusable(chosen, layout))
         if self.lost and on_lost == "error":
             raise ValueError(refusal(self.lost, len(chosen)))
         gone = {lost.reference for lost in self.lost}
@@ -179,7 +180,7 @@ class ManifestBenchmark(Benchmark):
         ]  # fmt: skip
         if not self._entries:
             raise ValueError(f"{self.path.name}: no case is left; relax benchmark.splits, categories or kinds")
-        self._latest: tuple[str, Video, Tensor | None] | None = None
+        self._latest: tuple[tuple[str, Layout], Video, Tensor | None] | None = None
         names = [self._case_id(*entry).replace("/", "-") for entry in self._entries]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ManifestError(f"two cases would share the folder {twice[0]}: rename a reference or a prompt")
@@ -187,12 +188,12 @@ class ManifestBenchmark(Benchmark):
     def _case_id(self, reference: Reference, prompt: Prompt, seed: int) -> str:
         return f"{reference.id}/{prompt.id}/s{self.sample_seed + seed}"
 
-    def _unusable(self, references: Sequence[Reference]) -> list[Lost]:
+    def _unusable(self, references: Sequence[Reference], layout: Layout) -> list[Lost]:
         lost = []
         for reference in references:
             try:
                 self._check_files(reference)
-                self._clip(reference)
+                self._clip(reference, layout)
             except (ValueError, OSError) as error:
                 log.warning("%s is left out: %s", reference.id, error)
                 prompts = sum(prompt.kind in self.kinds for prompt in reference.prompts)
@@ -209,18 +210,18 @@ class ManifestBenchmark(Benchmark):
             said = f"{found[:12]}..., the manifest says {reference.sha256[:12]}..."
             raise ValueError(f"sha256 of {reference.video!r} is {said}")
 
-    def _clip(self, reference: Reference) -> tuple[Video, Tensor | None, str]:
-        """The clip and its mask (T, H, W) as the backbone takes them, and a line for the log."""
+    def _clip(self, reference: Reference, layout: Layout) -> tuple[Video, Tensor | None, str]:
+        """The clip and its mask (T, H, W) as a layout has them, and a line for the log."""
         clip = read_clip(self.path.parent / reference.video, reference.fps)
         if clip.size[1:] != reference.size:
             raise ValueError(f"frames are {clip.size[1:]}, the manifest says size={list(reference.size)}")
         if abs(clip.fps - reference.fps) > FPS_TOLERANCE * reference.fps:
             raise ValueError(f"plays at {clip.fps:g} fps, the manifest says fps={reference.fps:g}")
-        video, how = sampled_clip(reference, clip, self.layout, self.target_fps)
+        video, how = sampled_clip(reference, clip, layout, self.target_fps)
         if reference.mask is None:
             return video, None, how
         mask = read_mask(self.path.parent / reference.mask, clip, reference.start)
-        frames_THWC = sampled_clip(reference, mask, self.layout, self.target_fps, mask=True)[0].frames_THWC
+        frames_THWC = sampled_clip(reference, mask, layout, self.target_fps, mask=True)[0].frames_THWC
         return video, (frames_THWC > 0).any(-1), how
 
     def __len__(self) -> int:
@@ -229,11 +230,28 @@ class ManifestBenchmark(Benchmark):
     def __getitem__(self, index: int) -> TransferCase:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        assert self.layout is not None
+        return self._case(index, self.layout)
+
+    @property
+    def listed(self) -> list[tuple[str, Path, str]]:
+        """Every case's id, file of the reference and prompt."""
+        return [(self._case_id(*entry), self.path.parent / entry[0].video, entry[1].text) for entry in self._entries]
+
+    def fitted(self, case_id: str, size: tuple[int, int, int]) -> TransferCase:
+        """A case for a generator of clips of any ``size`` (frames, height, width); a stated ``frames.num`` is kept."""
+        index = [self._case_id(*entry) for entry in self._entries].index(case_id)
+        reference = self._entries[index][0]
+        self._check_files(reference)
+        frames = reference.num if reference.num and reference.frame_policy == "error" else size[0]
+        return self._case(index, Layout("clips", frames, *size[1:], 1, 1, 1, 1, (1, 1, 1), 1))
+
+    def _case(self, index: int, layout: Layout) -> TransferCase:
         reference, prompt, seed = self._entries[index]
-        if self._latest is None or self._latest[0] != reference.id:
-            video, mask, how = self._clip(reference)
+        if self._latest is None or self._latest[0] != (reference.id, layout):
+            video, mask, how = self._clip(reference, layout)
             log.info("%s: %s", reference.id, how)
-            self._latest = (reference.id, video, mask)
+            self._latest = ((reference.id, layout), video, mask)
         return TransferCase(
             id=self._case_id(reference, prompt, seed),
             reference=self._latest[1],
@@ -244,12 +262,3 @@ class ManifestBenchmark(Benchmark):
             reference_prompt=reference.source_prompt,
             foreground_THW=self._latest[2],
         )
-
-
-def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write both files; :func:`read_manifest` reads them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    head = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
-    path.with_suffix(".yaml").write_text(head, encoding="utf-8")
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

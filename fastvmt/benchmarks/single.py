@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark
+from fastvmt.data.frame_folder import read_clip
 from fastvmt.data.resample import prepare
-from fastvmt.data.video import read_video
 from fastvmt.types import TransferCase
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ class SingleClip(Benchmark):
         start: int = 0,
         frame_policy: str = "error",
     ) -> None:
+        """A folder of pictures as ``video`` states no rate: it is ``sample_fps``, or else the backbone's ``fps``."""
         path = Path(video).expanduser()
-        clip = read_video(path)
+        clip = read_clip(path, sample_fps or fps)
         reference, how = prepare(
             clip, frames=layout.frames, height=layout.height, width=layout.width, fps=sample_fps, start=start,
             policy=frame_policy, temporal_factor=layout.temporal_factor,

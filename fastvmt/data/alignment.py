@@ -45,18 +45,15 @@ def align(
     reference: Video,
     policy: Alignment | str = Alignment.truncate,
     *,
-    frames: int | None = None,
     match_rate: bool = True,
 ) -> tuple[Video, Video, list[str]]:
     """Both clips at one rate, length and size, and a line for everything that was changed.
 
     The faster one is sampled at the slower one's rate (unless ``match_rate`` is false: then frame i
     is compared with frame i). The reference is scaled to cover the generated size and cropped to its
-    centre. ``frames`` then takes that many evenly spread frames of both: motion fidelity at different
-    lengths cannot be compared.
+    centre.
 
-    Raises ``ValueError`` for clips of a single frame, for fewer frames than asked for, and with
-    ``policy=strict`` for any difference.
+    Raises ``ValueError`` for clips of a single frame, and with ``policy=strict`` for any difference.
     """
     policy, notes = Alignment(policy), []
     for what, video in (("generated", generated), ("reference", reference)):
@@ -76,19 +73,20 @@ def align(
         reference = Video(cover(reference.frames_THWC, height, width)[0], reference.fps, reference.name)
     if policy is Alignment.strict and notes:
         raise ValueError(f"{generated.name!r} and its reference differ ({'; '.join(notes)}): align=strict refuses that")
-    count = generated.size[0]
-    if frames is not None and not 2 <= frames <= count:
-        raise ValueError(f"frames={frames} must be in [2, {count}]: {generated.name!r} and its reference share {count}")
-    if frames is not None and frames < count:
-        index = spread(count, frames)
-        generated, reference = (picked(v, index, v.fps * frames / count) for v in (generated, reference))
     if generated.size[0] < 2:
         raise ValueError(f"{generated.name!r} and its reference share a single frame: scores need at least 2")
     return generated, reference, notes
 
 
-def _shortened(video: Video, frames: int, policy: Alignment) -> Video:
+def evenly(video: Video, frames: int) -> Video:
+    """``frames`` evenly spread frames; ``ValueError`` unless the video has as many."""
     count = video.size[0]
+    if not 2 <= frames <= count:
+        raise ValueError(f"frames={frames} must be in [2, {count}]: {video.name or 'the video'} has {count}")
+    return picked(video, spread(count, frames), video.fps * frames / count)
+
+
+def _shortened(video: Video, frames: int, policy: Alignment) -> Video:
     if policy is Alignment.linspace:
-        return picked(video, spread(count, frames), video.fps * frames / count)
+        return evenly(video, frames)
     return picked(video, list(range(frames)), video.fps)

@@ -7,7 +7,7 @@ from enum import Enum
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from fastvmt.types import Video
 
@@ -113,3 +113,12 @@ def cover(
     y, x = native_h / size[0], native_w / size[1]
     box = round(left * x, 1), round(top * y, 1), round((left + width) * x, 1), round((top + height) * y, 1)
     return torch.cat(chunks).contiguous(), box
+
+
+def shrunk(video: Video, factor: int) -> Video:
+    """Means of ``factor`` x ``factor`` pixels, rounded; what is left over, as encoders add to odd sides, is dropped."""
+    chunks = [
+        avg_pool2d(chunk.permute(0, 3, 1, 2).float(), factor).round().to(torch.uint8).permute(0, 2, 3, 1)
+        for chunk in video.frames_THWC.split(CHUNK)
+    ]
+    return Video(torch.cat(chunks).contiguous(), video.fps, video.name)

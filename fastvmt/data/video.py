@@ -23,6 +23,8 @@ from fastvmt.types import Video
 
 CRF = "16"
 """H.264 constant rate factor: visually near lossless."""
+ENLARGED = "fastvmt_enlarged"
+"""The container's tag that tells how many times :func:`write_video` enlarged a clip."""
 
 
 def read_video(path: Path) -> Video:
@@ -94,7 +96,8 @@ def write_video(
         video: odd sides gain one repeated row or column at the bottom or right, because yuv420p needs
             even ones; no pixel is cut.
         metadata: tags of the container, any keys; :func:`read_metadata` returns them.
-        scale: every pixel becomes ``scale`` x ``scale`` pixels, for clips too small to look at.
+        scale: every pixel becomes ``scale`` x ``scale`` pixels, for clips too small to look at; the tag
+            ``ENLARGED`` says so.
         lossless: keep every RGB value (H.264 in RGB, CRF 0): larger, for tools that measure; few browsers play it.
 
     Raises:
@@ -111,7 +114,7 @@ def write_video(
         options = {"movflags": "+faststart+use_metadata_tags"}
         container: OutputContainer
         with av.open(str(partial), "w", format="mp4", options=options) as container:
-            container.metadata.update(metadata or {})
+            container.metadata.update((metadata or {}) | ({ENLARGED: str(scale)} if scale > 1 else {}))
             _encode(container, _enlarged(video.frames_THWC.cpu().numpy(), scale, lossless), video.fps, lossless)
         os.replace(partial, path)
     finally:

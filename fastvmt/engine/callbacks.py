@@ -20,7 +20,7 @@ from fastvmt.engine.record import cost_summaries, mean_scores, mean_seconds, pro
 from fastvmt.types import TransferResult, Video
 
 TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")
-LOSSLESS = "generated_lossless.mp4"
+LOSSLESS, LOSSLESS_REFERENCE = "generated_lossless.mp4", "reference_lossless.mp4"
 VIEW_SIDE = 384
 """Small videos are enlarged to about this height, so that players show more than a stamp."""
 
@@ -38,7 +38,8 @@ class CaseFiles(lightning.Callback):
         start = time.perf_counter()
         folder = module.case_folder(result.case)
         folder.mkdir(parents=True, exist_ok=True)
-        self.videos(folder, result, module.key, module.plan.cfg.lossless)
+        tags = {"config_hash": module.key, "backbone": module.backbone.name}
+        self.videos(folder, result, tags, module.plan.cfg.lossless)
         plot_motion(folder / "motion.png", module.backbone, result, module.plan.guidance, module.plan.window)
         self.trace(folder / "trace.csv", result.trace)
         if result.learned:
@@ -46,17 +47,18 @@ class CaseFiles(lightning.Callback):
         outputs["record"]["cost"]["seconds"]["save"] = time.perf_counter() - start
         write_json(folder / "case.json", outputs["record"])
 
-    def videos(self, folder: Path, result: TransferResult, key: str, lossless: bool) -> None:
+    def videos(self, folder: Path, result: TransferResult, known: dict[str, str], lossless: bool) -> None:
         """``reference.mp4``, ``generated.mp4`` (once more without loss, if asked for) and both beside each other."""
         case = result.case
-        tags = {"comment": "AI-generated", "title": case.prompt, "config_hash": key, "generator": "fastvmt"}
+        tags = {"comment": "AI-generated", "title": case.prompt, "generator": "fastvmt"} | known
         reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")
         generated = Video(result.video.frames_THWC, result.video.fps, case.prompt)
         scale = max(1, VIEW_SIDE // case.reference.size[1])
-        write_video(folder / "reference.mp4", reference, {"config_hash": key}, scale=scale)
+        write_video(folder / "reference.mp4", reference, known, scale=scale)
         write_video(folder / "generated.mp4", generated, tags, scale=scale)
         if lossless:
             write_video(folder / LOSSLESS, generated, tags, lossless=True)
+            write_video(folder / LOSSLESS_REFERENCE, reference, known, lossless=True)
         write_video(folder / "side_by_side.mp4", side_by_side([reference, generated]), tags, scale=scale)
 
     def trace(self, path: Path, rows: list[dict[str, float]]) -> None:

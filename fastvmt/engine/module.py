@@ -85,6 +85,7 @@ class TransferModule(lightning.LightningModule):
             "fps": result.video.fps,
             "frames_sha256": {"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
             "scores": scores,
+            "vbench_compat": self.scores.vbench_compat,
             "seconds": result.seconds,
             "passes": asdict(result.passes),
             "declared_passes": asdict(self.declared_passes()),

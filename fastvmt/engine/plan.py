@@ -81,8 +81,8 @@ def check_clip(cfg: DictConfig) -> None:
         return
     if not (cfg.prompt or "").strip():
         raise UserError('video= needs a prompt: add prompt="a dog on grass"')
-    if not Path(cfg.video).expanduser().is_file():
-        raise UserError(f"video={cfg.video} does not exist")
+    if not Path(cfg.video).expanduser().exists():
+        raise UserError(f"video={cfg.video} does not exist: give a video file or a folder of pictures")
 
 
 def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
@@ -105,6 +105,8 @@ def make_plan(cfg: DictConfig) -> Plan:
         layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
         method = construct(cfg.method, "method")
         method.requirements(layout)
+        if not 2 <= (scored := cfg.metrics.get("frames") or layout.frames) <= layout.frames:
+            raise ValueError(f"metrics.frames={scored} must be in [2, {layout.frames}], backbone.frames, or null")
         cases = make_cases(cfg, layout)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error

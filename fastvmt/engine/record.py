@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ from fastvmt.types import TransferCase, Video
 
 PACKAGES = (
     "fastvmt", "torch", "diffusers", "transformers", "peft", "lightning", "torchmetrics", "open_clip_torch", "numpy",
+    "decord", "av",  # videos are decoded by the former where it is installed
 )  # fmt: skip
 NOT_RESULT = ("output_dir", "cache_dir", "dry", "logger", "trainer", "objective", "device", "experiment")
 """Keys that do not change what is generated or scored."""
+POOLED = ("subject_consistency", "background_consistency")
+"""With ``metrics.vbench_compat`` the means of these are over the frames of all videos, as in VBench's tables."""
 
 Record = dict[str, Any]
 
@@ -91,9 +94,19 @@ def score_column(records: list[Record], score: str) -> dict[str, float]:
 
 
 def score_summaries(records: list[Record]) -> dict[str, Summary]:
-    """Every score over cases, seeds averaged within; scores that no case has are there with n = 0."""
+    """Every score over cases, seeds averaged within, or ``POOLED``; scores that no case has are there with n = 0."""
     names = dict.fromkeys(name for record in records for name in record["scores"])
-    return {name: summarise(score_column(records, name)) for name in names}
+    found = {name: summarise(score_column(records, name)) for name in names}
+    if any(record.get("vbench_compat") for record in records):
+        found |= {name: replace(found[name], mean=pooled_mean(records, name)) for name in POOLED if name in found}
+    return found
+
+
+def pooled_mean(records: list[Record], score: str) -> float:
+    """Mean of a score in which a video weighs as many frames as it has after the first; NaN without any."""
+    column = {i: value for i, value in score_column(records, score).items() if math.isfinite(value)}
+    weight = {r["id"]: r["frames"] - 1 for r in records if r["id"] in column}
+    return sum(column[i] * weight[i] for i in column) / sum(weight.values()) if column else math.nan
 
 
 def mean_scores(records: list[Record]) -> dict[str, dict[str, float | int]]:

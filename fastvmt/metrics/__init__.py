@@ -1,3 +1,28 @@
-"""Scores of motion transfer: pure functions, and torchmetrics classes that only hold state."""
+"""Scores of motion transfer: pure functions, and torchmetrics classes that only hold state.
+
+``robust`` is motion fidelity, ``vbench_consistency`` subject and background consistency: modules have those names.
+"""
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics and open_clip import torchvision
+
+# isort: split
+from fastvmt.metrics.aesthetic import AestheticQuality, aesthetic_quality
+from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency, det_consistency
+from fastvmt.metrics.consistency import consistency as vbench_consistency
+from fastvmt.metrics.dynamic import DynamicDegree, DynamicDegreeFlow, dynamic_degree
+from fastvmt.metrics.flicker import TemporalFlickering, temporal_flickering
+from fastvmt.metrics.frechet import hybrid
+from fastvmt.metrics.functional import motion_fidelity as robust
+from fastvmt.metrics.functional import temporal_consistency, text_similarity
+from fastvmt.metrics.motion_fidelity import MotionFidelity, score_motion
+from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.metrics.smoothness import MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
+
+__all__ = [
+    "AestheticQuality", "BackgroundConsistency", "DinoConsistency", "DynamicDegree", "DynamicDegreeFlow",
+    "MotionFidelity", "MotionSmoothness", "MotionSmoothnessFlow", "SubjectConsistency", "TemporalConsistency",
+    "TemporalFlickering", "TextSimilarity", "aesthetic_quality", "compat_det", "compat_ditflow", "compat_smm",
+    "det_consistency", "dynamic_degree", "hybrid", "motion_smoothness", "paper", "robust", "score_motion",
+    "temporal_consistency", "temporal_flickering", "text_similarity", "vbench_consistency",
+]  # fmt: skip

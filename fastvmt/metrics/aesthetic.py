@@ -16,7 +16,7 @@ from fastvmt.types import Video
 
 
 def aesthetic_quality(features_TD: Tensor, weight_D: Tensor, bias: float) -> Tensor:
-    """Mean over frames of (<w, f> + b) / 10 with unit features f; a scalar, typically 0.4 to 0.7, not clamped.
+    """Mean over frames of (<w, f> + b) / 10 with unit features f; a scalar, usual range 0.4 to 0.7, not clamped.
 
     VBench (Huang et al., 2024), aesthetic quality.
 

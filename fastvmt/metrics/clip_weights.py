@@ -136,7 +136,7 @@ def transformers_clip(folder: Path, device: str) -> LoadedClip:
         (folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()), None
     )
     if weights is None:
-        raise MissingWeightsError(f"CLIP folder {str(folder)!r} lacks model.safetensors (or pytorch_model.bin)")
+        raise SOURCES["clip"].missing(folder / "model.safetensors")
     model = CLIPModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).eval().to(device)
     text, vision = model.config.text_config, model.config.vision_config
     if text.vocab_size != VOCABULARY:

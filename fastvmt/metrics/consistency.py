@@ -33,9 +33,9 @@ def consistency(features_TD: Tensor) -> Tensor:
 
 
 def det_consistency(features_TD: Tensor, include_self: bool = False) -> Tensor:
-    """Mean over frames of the mean cosine with the first and the previous frame (DeT); a scalar in [-1, 1].
+    """Mean over frames of the mean cosine with the first and the previous frame; a scalar in [-1, 1].
 
-    ``include_self`` also counts frame 0, compared with itself, as the released code of DeT does: it
+    ``include_self`` also counts frame 0, compared with itself, as the code released with DeT (Shi et al., 2025): it
     raises the score by (1 - score) / T.
 
     Example:

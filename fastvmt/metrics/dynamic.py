@@ -44,7 +44,7 @@ def dynamic_degree(speeds_P: list[float], side: int) -> Dynamics:
     """VBench's rule (Huang et al., 2024) over the P pairs of n = P + 1 sampled frames.
 
     A video moves if at least round(4 n / 16) pairs (half to even) are faster than 6 side / 256 pixels,
-    with ``side`` the shorter side of a frame. NaN for n < 4 and for speeds that are NaN.
+    with ``side`` the shorter side of a frame; in {0, 1}. NaN for n < 4 and for speeds that are NaN.
 
     Example:
         >>> dynamic_degree([7.0, 2.0, 8.0, 7.0, 0.0, 0.0, 0.0], side=256).moves  # 8 frames: 2 pairs suffice
@@ -58,8 +58,17 @@ def dynamic_degree(speeds_P: list[float], side: int) -> Dynamics:
 
 
 def video_dynamics(video: Video, flow: FlowModel) -> Dynamics:
-    """:func:`dynamic_degree` of a video sampled at about 8 frames per second, from its stated rate."""
+    """:func:`dynamic_degree` (Huang et al., 2024) of a video sampled at about 8 frames per second.
+
+    ``moves`` has the range {0, 1}, ``speed`` is at least 0. The video's stated rate decides what is sampled.
+
+    Example:
+        >>> video_dynamics(Video(torch.zeros(9, 96, 96, 3, dtype=torch.uint8), fps=8), DisFlow())
+        Dynamics(moves=0.0, speed=0.0)
+    """
     need_frames(video, 2, "dynamic degree")
+    if not video.fps > 0:
+        raise ValueError(f"dynamic degree samples 8 frames a second, fps={video.fps}: give update(..., fps=<rate>)")
     frames = video.frames_THWC[:: max(1, round(video.fps / 8))]
     fields = flow.forward_flow(frames) if len(frames) >= LEAST_FRAMES else None
     return dynamic_degree([fastest(field) for field in fields or []], min(video.size[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import open_clip
 import torch
@@ -103,13 +103,16 @@ class ClipEncoder:
 
 
 class RememberingEncoder:
-    """An encoder that keeps its last answers: scores that share it encode each video once."""
+    """An encoder that keeps its last answers: scores that share it encode each video once.
 
-    def __init__(self, encoder: FrameEncoder, videos: int = 4) -> None:
+    Prompts need a :class:`FrameEncoder`, and are not kept.
+    """
+
+    def __init__(self, encoder: ImageEncoder, videos: int = 4) -> None:
         if videos < 1:
             raise ValueError(f"videos={videos} must be at least 1")
-        self.encoder, self.videos = encoder, videos
-        self.provenance = encoder.provenance
+        self.encoder: Any = encoder
+        self.videos, self.provenance = videos, encoder.provenance
         self.rows: OrderedDict[str, Tensor] = OrderedDict()
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
@@ -123,7 +126,8 @@ class RememberingEncoder:
         return self.rows[key]
 
     def encode_text(self, prompts: list[str]) -> Tensor:
-        return self.encoder.encode_text(prompts)
+        rows: Tensor = self.encoder.encode_text(prompts)
+        return rows
 
     def truncates(self, prompt: str) -> bool:
-        return self.encoder.truncates(prompt)
+        return bool(self.encoder.truncates(prompt))

@@ -84,7 +84,13 @@ def frechet_similarity(a_NT2: Tensor, b_MT2: Tensor, seen_a_NT: Tensor, seen_b_M
     """(N, M) exp(-dF / 0.1) of trajectories with a common start, in (0, 1]; -inf without a common stretch.
 
     Positions in diagonals. A pair is compared in the frames that show both, from the first of these
-    on. Elsewhere its last position is held: repeated positions leave the distance as it is.
+    on. Elsewhere its last position is held: repeated positions leave the distance as it is. What DeT
+    (Shi et al., 2025) intends, see :func:`hybrid`.
+
+    Example:
+        >>> right, seen = 0.01 * torch.arange(9.0)[None, :, None] * torch.tensor([1.0, 0.0]), torch.ones(1, 9).bool()
+        >>> round(frechet_similarity(2 * right, right + 0.5, seen, seen).item(), 3)  # exp(-0.08 / 0.1)
+        0.449
     """
     frames = a_NT2.shape[1]
     time = torch.arange(frames, device=a_NT2.device)
@@ -110,7 +116,15 @@ def trajectory_recall(
     reference_visible_MT: Tensor,
     diagonal: float,
 ) -> float:
-    """Mean over reference tracks of the best Frechet similarity in the generated video; in (0, 1], NaN without any."""
+    """Mean over reference tracks of the best Frechet similarity in the generated video; in (0, 1], NaN without any.
+
+    The global half of :func:`hybrid` (Shi et al., 2025); positions and ``diagonal`` in one unit.
+
+    Example:
+        >>> right, seen = torch.arange(9.0)[None, :, None] * torch.tensor([1.0, 0.0]), torch.ones(1, 9).bool()
+        >>> round(trajectory_recall(2 * right, right, seen, seen, diagonal=100), 3)  # ends 8 pixels too far
+        0.449
+    """
     a, seen_a = sparse(generated_NT2 / diagonal, generated_visible_NT)
     b, seen_b = sparse(reference_MT2 / diagonal, reference_visible_MT)
     if len(a) == 0 or len(b) == 0:

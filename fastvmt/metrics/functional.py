@@ -18,6 +18,8 @@ FAST = 0.01
 """Mean speed, in diagonals per frame, from which a track has full weight in the dynamic score."""
 STILL = 1e-4
 """Mean weight per track below which a video has no motion to speak of."""
+LOW = 0.2
+"""Share of comparable tracks of either video below which the score is to be read with care."""
 CHUNK = 1024
 """Rows of a matrix over pairs of tracks computed at a time: bounds the memory."""
 
@@ -45,6 +47,11 @@ class MotionScores:
     speed_reference: float
     low_texture: bool = False
     """A video had too little texture to place its points well."""
+
+    @property
+    def low_coverage(self) -> bool:
+        """Fewer than a fifth of one video's tracks had a comparable partner, or there were none."""
+        return not (self.coverage_generated >= LOW and self.coverage_reference >= LOW)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def motion_fidelity(
     diagonal: float,
     jitter: float = 0.0,
 ) -> MotionScores:
-    """Motion fidelity (Yatim et al., Section 5.1), made robust to still, lost and noisy tracks.
+    """Motion fidelity (Yatim et al., 2024, Section 5.1), robust to still, lost and noisy tracks; in [-1, 1].
 
     Args:
         generated_NT2, reference_MT2: tracks (x, y) of the same T frames, in any isotropic unit.
@@ -187,6 +194,8 @@ def scores_of_steps(a: Steps, b: Steps) -> MotionScores:
 def dynamic_fidelity(rows_N: Tensor, columns_M: Tensor, speed_N: Tensor, speed_M: Tensor) -> float:
     """Fidelity with tracks weighted by min(speed, 0.01), in [-1, 1]; NaN when the reference is still.
 
+    Own definition, for static cameras, whose background outweighs what moves.
+
     Example:
         >>> best = torch.tensor([1.0, 0.0])  # one track agrees, one does not
         >>> round(dynamic_fidelity(best, best, torch.tensor([0.008, 0.002]), torch.tensor([0.008, 0.002])), 3)
@@ -209,6 +218,8 @@ def _share(part: Tensor, whole: Tensor) -> float:
 def text_similarity(frame_embeddings_TD: Tensor, text_D: Tensor) -> Tensor:
     """Mean over frames of the cosine between a frame's and the prompt's embedding; a scalar in [-1, 1].
 
+    Of CLIP's embeddings (Radford et al., 2021), as the evaluation of DiTFlow (Pondaven et al., 2025) has it.
+
     Example:
         >>> text_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([3.0, 0.0])).item()
         0.5
@@ -219,7 +230,8 @@ def text_similarity(frame_embeddings_TD: Tensor, text_D: Tensor) -> Tensor:
 def temporal_consistency(frame_embeddings_TD: Tensor) -> Tensor:
     """Mean cosine between the embeddings of neighbouring frames; a scalar in [-1, 1].
 
-    A frozen video scores 1: read it beside a speed. Raises ``ValueError`` for fewer than two frames.
+    Of CLIP's embeddings: frame consistency (Esser et al., 2023). A frozen video scores 1: read it beside a
+    speed. Raises ``ValueError`` for fewer than two frames.
 
     Example:
         >>> temporal_consistency(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from fastvmt.metrics.amt import AmtInterpolator
 from fastvmt.metrics.clip_weights import ARCHITECTURE
 from fastvmt.metrics.dense_flow import RaftFlow
 from fastvmt.metrics.encoder import ClipEncoder, RememberingEncoder
-from fastvmt.metrics.subject import DinoEncoder, load_dino
+from fastvmt.metrics.subject import load_dino
 
 CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
 WEIGHT_KEYS = ("clip_l14", "dino", "aesthetic", "amt", "amt_checkout", "raft")
@@ -63,9 +64,17 @@ class Judges:
             ClipEncoder(path, self.device, self.preprocess, "ViT-L-14-quickgelu", source="clip_l14")
         )
 
+    def as_vbench(self, clip: RememberingEncoder) -> RememberingEncoder:
+        """What VBench's scores read: with ``vbench_compat`` frames prepared as there, whatever text scores do."""
+        if not self.vbench_compat or self.preprocess == "vbench":
+            return clip
+        other: Any = copy(clip.encoder)  # shares the network
+        other.preprocess, other.provenance = "vbench", clip.provenance | {"preprocess": "vbench"}
+        return RememberingEncoder(other)
+
     @cached_property
-    def dino(self) -> DinoEncoder:
-        return load_dino(self.weights.get("dino"), self.vbench_compat, self.device)
+    def dino(self) -> RememberingEncoder:
+        return RememberingEncoder(load_dino(self.weights.get("dino"), self.vbench_compat, self.device))
 
     @cached_property
     def head(self) -> tuple[Tensor, float]:

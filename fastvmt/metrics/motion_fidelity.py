@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 from torchmetrics.utilities import dim_zero_cat
 
-from fastvmt.data.alignment import align
+from fastvmt.data.alignment import align, evenly, spread
 from fastvmt.metrics.frechet import hybrid
 from fastvmt.metrics.functional import MotionScores, motion_fidelity
-from fastvmt.metrics.per_video import PerVideoMetric
+from fastvmt.metrics.per_video import PerVideoMetric, Videos, as_videos
 from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import textured
@@ -24,8 +24,9 @@ from fastvmt.types import Truth, Video
 GRID = 20
 """Seeds per side in every query frame."""
 JITTER = 0.25
-"""Noise of a tracked step in native pixels. The published rule, 3e-4 diagonals, is 0.29 pixels at 832 x 480
-but 0.04 in a 96-pixel clip, where sensor-like noise would then pass for motion."""
+"""Noise of a tracked step in native pixels: shorter steps are static. The rule of 3e-4 diagonals is 0.29 pixels
+at 832 x 480 but 0.04 in a 96-pixel clip, where sensor-like noise would then pass for motion. This floor acts
+below a diagonal of 833 pixels, and there lets a frozen video resemble slow parts of a moving one more."""
 DILATION = 5
 """Pixels by which a foreground mask is widened: seeds on an object's border count as on it."""
 OURS = ("robust", "dynamic", "precision", "recall", "hybrid")
@@ -79,15 +80,6 @@ def grid_tracks(video: Video, tracker: Tracker, side: int) -> Tracks:
     return tracker.track(video.frames_THWC, torch.cat([torch.zeros(len(grid), 1), grid], 1))
 
 
-def thinned(tracks: Tracks, frames: int | None) -> Tracks:
-    """At most ``frames`` frames, evenly spaced; null keeps all."""
-    count = tracks.points_NT2.shape[1]
-    if frames is None or frames >= count:
-        return tracks
-    index = torch.linspace(0, count - 1, frames).round().long()
-    return Tracks(tracks.points_NT2[:, index], tracks.visible_NT[:, index])
-
-
 def diagonal_of(generated: Video, reference: Video) -> float:
     """The frame's diagonal in pixels; raises ``ValueError`` for videos of unequal size."""
     if generated.size[1:] != reference.size[1:]:
@@ -123,9 +115,12 @@ def track_pair(
 ) -> tuple[Tracks, Tracks, bool]:
     """Tracks of two videos aligned in time, and whether one has little texture; see :func:`score_motion`."""
     mine, theirs, _ = align(generated, reference, alignment, match_rate=False)
+    if frames is not None and frames < mine.size[0]:
+        picked = None if foreground_THW is None else foreground_THW[spread(mine.size[0], frames)]
+        mine, theirs, foreground_THW = evenly(mine, frames), evenly(theirs, frames), picked
     (own, low), (other, also_low) = seeds(mine), seeds(theirs, foreground_THW)
     a, b = tracker.track(mine.frames_THWC, own), tracker.track(theirs.frames_THWC, other)
-    return thinned(a, frames), thinned(b, frames), low or also_low
+    return a, b, low or also_low
 
 
 def score_motion(
@@ -137,16 +132,24 @@ def score_motion(
     alignment: str = "truncate",
     foreground_THW: Tensor | None = None,
 ) -> MotionScores:
-    """Robust motion fidelity of one pair, by default over the length of the shorter video.
+    """Robust motion fidelity of one pair (after Yatim et al., 2024) in [-1, 1], by default over the shorter length.
 
     Args:
         generated, reference: the reference must be the clip that the generator saw.
         tracker: follows the points.
-        frames: score on at most so many evenly spaced frames (tracked in all): the chance level depends on it.
+        frames: score at most so many evenly spread frames, as ``metrics.frames``: the chance level depends on it.
         alignment: of unequal lengths, see :func:`fastvmt.data.alignment.align`; frame i is compared with frame i.
         foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
 
     Raises ``ValueError`` for unequal sizes, one frame, or an unknown alignment.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> wave = (127 + 120 * torch.sin(torch.arange(80.0) / 3) * torch.sin(torch.arange(64.0) / 4)[:, None]).byte()
+        >>> pan = Video(torch.stack([wave[:, t : t + 64, None].expand(-1, -1, 3) for t in range(9)]), fps=8)
+        >>> back = Video(pan.frames_THWC.flip(0), fps=8)
+        >>> [round(score_motion(clip, pan, DisTracker()).fidelity, 1) for clip in (pan, back)]
+        [1.0, -1.0]
     """
     diagonal = diagonal_of(generated, reference)
     a, b, low = track_pair(
@@ -156,19 +159,36 @@ def score_motion(
 
 
 def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> MotionScores:
-    """Robust motion fidelity of a video to the reference's true tracks; only the video's own are tracked.
+    """Robust motion fidelity (after Yatim et al., 2024) to the reference's true tracks, in [-1, 1].
 
     Args:
         generated: of the size and number of frames that ``truth`` describes.
         truth: its points lie on a grid over every object and over the background, unlike the textured ones
             of :func:`seeds`: do not compare the values with those of :func:`score_motion`.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> still, seen = Video(torch.zeros(9, 64, 64, 3, dtype=torch.uint8), fps=8), torch.ones(1, 9).bool()
+        >>> rest = Truth(torch.zeros(1, 9, 2), torch.zeros(1, 9, 2), seen, torch.zeros(1).long())
+        >>> score_true_motion(still, rest, DisTracker()).fidelity
+        1.0
     """
     known = Tracks(truth.tracks_NT2, truth.visible_NT)
     return scores_of_tracks(tracklets(generated, tracker), known, math.hypot(*generated.size[1:]))
 
 
 def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:
-    """A score of :mod:`fastvmt.metrics.published`, and the robust scores of the same tracks."""
+    """A score of :mod:`fastvmt.metrics.published` (Yatim et al., 2024, and others) and the robust ones of its tracks.
+
+    Ranges are those of the functions there, and of :class:`MotionScores`.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> still = Video(torch.zeros(3, 64, 64, 3, dtype=torch.uint8), fps=8)  # rests: 0 as written, 1 if robust
+        >>> value, robust = score_published(still, still, DisTracker(), "paper")
+        >>> value, robust.fidelity
+        (0.0, 1.0)
+    """
     diagonal = diagonal_of(generated, reference)
     a, b = (grid_tracks(video, tracker, PUBLISHED[mode]) for video in (generated, reference))
     if mode == "compat_det":
@@ -215,9 +235,10 @@ class MotionFidelity(PerVideoMetric):
             raise ValueError(f"frames={frames} must be at least 2, or null for all frames")
         self.tracker, self.mode, self.frames, self.alignment = tracker, mode, frames, alignment
 
-    def update(self, generated: Sequence[Video], references: Sequence[Video], index: Sequence[int]) -> None:
+    def update(self, generated: Videos, references: Videos, index: Sequence[int]) -> None:
         """Track and score pairs of videos."""
-        results = [self.score(mine, theirs) for mine, theirs in zip(generated, references, strict=True)]
+        pairs = zip(as_videos(generated), as_videos(references), strict=True)
+        results = [self.score(mine, theirs) for mine, theirs in pairs]
         self.record([value for value, _ in results], index)
         rows = [[i, *(getattr(s, name) for name in BESIDE)] for i, (_, s) in zip(index, results, strict=True)]
         self.beside.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 1 + len(BESIDE)))

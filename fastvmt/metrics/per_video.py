@@ -13,10 +13,26 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fastvmt.metrics.preprocess import check_frames
 from fastvmt.types import Video
 
 NAN_POLICIES = ("skip", "raise")
 POOLS = ("videos", "frames")
+Videos = Sequence[Video | Tensor] | Tensor
+"""What metrics take: :class:`Video` or uint8 (T, 3, H, W) each, or one tensor (T, 3, H, W) or (B, T, 3, H, W)."""
+
+
+def as_videos(videos: Videos, fps: float = math.nan) -> list[Video]:
+    """What scores read; tensors state no rate, so they get ``fps``. ``ValueError`` for another type or shape.
+
+    Example:
+        >>> [video.size for video in as_videos(torch.zeros(2, 9, 3, 48, 64, dtype=torch.uint8))]
+        [(9, 48, 64), (9, 48, 64)]
+    """
+    given = list(videos[None] if isinstance(videos, Tensor) and videos.ndim == 4 else videos)
+    for each in (v for v in given if isinstance(v, Tensor)):
+        check_frames(each)
+    return [v if isinstance(v, Video) else Video(v.permute(0, 2, 3, 1).contiguous(), fps) for v in given]
 
 
 class PerVideoMetric(Metric):
@@ -112,9 +128,10 @@ class VideoMetric(PerVideoMetric):
     def score(self, video: Video) -> float:
         """The score of one video."""
 
-    def update(self, videos: Sequence[Video], index: Sequence[int]) -> None:
-        """Score videos; each weighs as many frames as it has after the first."""
-        self.record([self.score(video) for video in videos], index, [video.size[0] - 1.0 for video in videos])
+    def update(self, videos: Videos, index: Sequence[int], fps: float = math.nan) -> None:
+        """Score videos; each weighs as many frames as it has after the first. ``fps``: of tensors, see there."""
+        clips = as_videos(videos, fps)
+        self.record([self.score(clip) for clip in clips], index, [clip.size[0] - 1.0 for clip in clips])
 
 
 def need_frames(video: Video, least: int, what: str) -> None:

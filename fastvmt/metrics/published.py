@@ -73,9 +73,9 @@ def compat_smm(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
     """The score of the code released with Space-Time Diffusion Features (Yatim et al., 2024).
 
     One-sided: mean over generated tracks of the best correlation with a reference track, after the
-    identity matrix is subtracted, so that a point is hardly ever matched to its own grid index. At
-    most 1. One step without motion in either video makes it NaN. Raises ``ValueError`` for unequal
-    numbers of tracks or frames.
+    identity matrix is subtracted, so that a point is hardly ever matched to its own grid index. In
+    [-1, 1] for two or more tracks. One step without motion in either video makes it NaN. Raises
+    ``ValueError`` for unequal numbers of tracks or frames.
 
     Example:
         >>> right = torch.arange(5.0)[None, :, None] * torch.tensor([1.0, 0.0])
@@ -104,7 +104,7 @@ def compat_smm(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
 def compat_ditflow(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
     """The score of the code released with DiTFlow (Pondaven et al., 2025).
 
-    :func:`compat_smm` of the first min(T) frames.
+    :func:`compat_smm` of the first min(T) frames, in [-1, 1] for two or more tracks.
 
     Example:
         >>> right = (torch.arange(5.0)[None, :, None] * torch.tensor([1.0, 0.0])).repeat(2, 1, 1)
@@ -119,7 +119,7 @@ def compat_ditflow(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
 def compat_det(
     generated_NT2: Tensor, reference_MT2: Tensor, height: int, width: int, *, trajectories: bool = False, seed: int = 0
 ) -> float:
-    """The score of the code released with DeT (Shi et al., 2025); positions in pixels.
+    """The score of the code released with DeT (Shi et al., 2025), in [-1, 1]; positions in pixels.
 
     One-sided and without the identity matrix. Positions are divided by ``width`` and ``height``, which
     turns directions in frames that are not square, and each track's first position counts as a
@@ -148,7 +148,14 @@ def compat_det(
 
 
 def trajectory_nearness(a_NT2: Tensor, b_MT2: Tensor, seed: int) -> float:
-    """Mean over 50 drawn tracks of the best 1 / (1 + mean distance of all pairs of positions); in (0, 1]."""
+    """Mean over 50 drawn tracks of the best 1 / (1 + mean distance of all pairs of positions); in (0, 1].
+
+    Part of :func:`compat_det` (Shi et al., 2025).
+
+    Example:
+        >>> trajectory_nearness(torch.zeros(1, 2, 2), torch.ones(1, 2, 2) * torch.tensor([3.0, 0.0]), seed=0)
+        0.25
+    """
     draws = torch.randint(0, len(a_NT2), (DRAWS,), generator=torch.Generator().manual_seed(seed))
     if int(draws.max()) >= len(b_MT2):
         raise ValueError(f"track {int(draws.max())} was drawn, and the reference has only {len(b_MT2)} tracks")

@@ -16,8 +16,17 @@ from fastvmt.metrics.dense_flow import DisFlow, FlowModel
 from fastvmt.metrics.dynamic import video_dynamics
 from fastvmt.metrics.encoder import RememberingEncoder
 from fastvmt.metrics.flicker import TemporalFlickering
+from fastvmt.metrics.functional import STATIC
 from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.motion_fidelity import GRID, MODES, PUBLISHED, MotionFidelity, score_motion, score_true_motion
+from fastvmt.metrics.motion_fidelity import (
+    GRID,
+    JITTER,
+    MODES,
+    PUBLISHED,
+    MotionFidelity,
+    score_motion,
+    score_true_motion,
+)
 from fastvmt.metrics.per_video import VideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness
@@ -87,6 +96,9 @@ def motion(judges: Judges, tracker: Tracker) -> Scorer:
             "speed": found.speed_generated,
             "speed_reference": found.speed_reference,
             "coverage": found.coverage_generated,
+            "coverage_reference": found.coverage_reference,
+            "low_coverage": float(found.low_coverage),
+            "low_texture": float(found.low_texture),
         }
 
     return Scorer(score, motion_source("robust", tracker))
@@ -96,7 +108,8 @@ def motion_source(mode: str, tracker: Tracker) -> dict[str, Any]:
     """The provenance of one form of motion fidelity."""
     side = PUBLISHED.get(mode)
     points = f"{side} x {side} of frame 0" if side else f"textured ones of {GRID} x {GRID}, of three frames"
-    return {"mode": mode, "tracker": tracker.id, "points": points}
+    rule = {} if side else {"static_step": f"below {STATIC:g} diagonals or {JITTER:g} pixels"}
+    return {"mode": mode, "tracker": tracker.id, "points": points, **rule}
 
 
 def motion_as(mode: str) -> Builder:
@@ -148,16 +161,11 @@ def of_video(column: str, kind: Callable[[Any], VideoMetric], judge: Any, **more
 
 
 def background(judges: Judges, tracker: Tracker) -> Scorer:
-    if judges.vbench_compat and judges.preprocess != "vbench":
-        raise ValueError(
-            f"metrics.vbench_compat=true needs metrics.clip.preprocess=vbench, it is {judges.preprocess!r}: "
-            "background consistency would not be VBench's"
-        )
-    return of_video("background_consistency", BackgroundConsistency, judges.clip)
+    return of_video("background_consistency", BackgroundConsistency, judges.as_vbench(judges.clip))
 
 
 def aesthetic(judges: Judges, tracker: Tracker) -> Scorer:
-    clip, kind = judges.clip_l14, partial(AestheticQuality, head=judges.head)
+    clip, kind = judges.as_vbench(judges.clip_l14), partial(AestheticQuality, head=judges.head)
     sha256 = checked_sha256(locate("aesthetic", judges.weights.get("aesthetic")))
     return of_video("aesthetic_quality", kind, clip, head="LAION linear, ViT-L/14", head_sha256=sha256)
 
@@ -205,7 +213,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "motion_fidelity": (
         "motion_fidelity", "motion_fidelity_dynamic", "motion_fidelity_foreground", "motion_fidelity_true",
         "motion_fidelity_dynamic_true", "static_fraction", "static_fraction_reference", "speed", "speed_reference",
-        "coverage",
+        "coverage", "coverage_reference", "low_coverage", "low_texture",
     ),
     "trajectory": ("trajectory_cosine", "trajectory_confidence"),
     "text_similarity": ("text_similarity", "prompt_truncated"),

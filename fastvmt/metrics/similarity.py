@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastvmt.metrics.encoder import FrameEncoder, ImageEncoder
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric, need_frames
+from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric, Videos, as_videos, need_frames
 from fastvmt.types import Video
 
 
@@ -45,9 +45,9 @@ class TextSimilarity(PerVideoMetric):
         self.encoder, self.scale = encoder, scale
         self.add_state("n_truncated", default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, videos: Sequence[Video], prompts: Sequence[str], index: Sequence[int]) -> None:
+    def update(self, videos: Videos, prompts: Sequence[str], index: Sequence[int]) -> None:
         """Score videos against the prompts that they were generated from."""
-        pairs = list(zip(videos, prompts, strict=True))
+        pairs = list(zip(as_videos(videos), prompts, strict=True))
         self.record([self.score(video, prompt) for video, prompt in pairs], index)
         self.n_truncated += sum(self.truncated(prompt) for prompt in prompts)
 

@@ -29,7 +29,7 @@ class Interpolator(Protocol):
 
 
 def interpolation_score(true_THWC: Tensor, predicted_THWC: Tensor) -> float:
-    """(255 - mean |true - predicted|) / 255 of uint8 frames; in [0, 1], higher is smoother.
+    """(255 - mean |true - predicted|) / 255 of uint8 frames; in [0, 1], higher is smoother (Huang et al., 2024).
 
     Example:
         >>> true = torch.full((1, 2, 2, 3), 100, dtype=torch.uint8)
@@ -42,7 +42,11 @@ def interpolation_score(true_THWC: Tensor, predicted_THWC: Tensor) -> float:
 def motion_smoothness(frames_THWC: Tensor, interpolator: Interpolator) -> float:
     """Keep frames 0, 2, 4, ..., predict those between, compare with the true ones (VBench, Huang et al., 2024).
 
-    With an even number of frames the last is unused.
+    In [0, 1], a frozen video scores 1. With an even number of frames the last is unused.
+
+    Example:
+        >>> motion_smoothness(torch.full((3, 96, 96, 3), 7, dtype=torch.uint8), DisInterpolator())
+        1.0
     """
     kept = frames_THWC[::2]
     true = frames_THWC[1::2][: len(kept) - 1]

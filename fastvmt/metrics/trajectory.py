@@ -54,7 +54,7 @@ class TrajectoryScore:
 def trajectory_cosine(
     generated: Video, truth: Truth, category: str, sprites: Sequence[NDArray[np.float32]], tracker: Tracker
 ) -> TrajectoryScore:
-    """Cosine between the true and the measured displacements from the first frame.
+    """Cosine between the true and the measured displacements from the first frame, in [-1, 1]; own definition.
 
     Args:
         generated: as many frames, of the same size, as the reference that ``truth`` describes.
@@ -66,6 +66,14 @@ def trajectory_cosine(
             video has the same choice. On the surface, the k-th plays the k-th.
 
     Raises ``ValueError`` when the numbers of frames or of objects differ, or for an unknown category.
+
+    Example:
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> still, seen = Video(torch.zeros(9, 64, 64, 3, dtype=torch.uint8), fps=8), torch.ones(20, 9).bool()
+        >>> right = 32 * torch.rand(20, 1, 2) + torch.arange(9.0)[:, None] * torch.tensor([2.0, 0.0])
+        >>> truth = Truth(torch.zeros(0, 9, 2), right, seen, torch.full((20,), -1))
+        >>> trajectory_cosine(still, truth, "camera", [], DisTracker()).cosine  # a still video follows nothing
+        0.0
     """
     frames, height, width = generated.size
     if frames != truth.tracks_NT2.shape[1]:

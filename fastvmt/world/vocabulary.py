@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 OBJECTS: dict[str, tuple[str, ...]] = {
     "dog": ("dog", "puppy", "hound"),
     "panda": ("panda", "bear"),
@@ -61,29 +59,6 @@ def words() -> list[str]:
 def canonical_caption(objects: list[str], background: str) -> str:
     """The plain caption, e.g. ``a dog and a balloon on grass``."""
     return f"{' and '.join(f'a {name}' for name in objects)} on {background}"
-
-
-def sample_caption(rng: np.random.Generator, objects: list[str], background: str) -> str:
-    """A caption with random synonyms, colour words, articles and word order."""
-
-    def pick(options: tuple[str, ...]) -> str:
-        return options[0] if rng.random() < 0.5 else options[rng.integers(len(options))]
-
-    phrases = []
-    for name in objects:
-        colour = COLOURS[name] + " " if rng.random() < 0.3 else ""
-        phrases.append(f"{pick(('a', 'the'))} {colour}{pick(OBJECTS[name])}")
-    rng.shuffle(phrases)
-    subject = " and ".join(phrases)
-    place = pick(BACKGROUNDS[background])
-    form = rng.random()
-    if form < 0.6:
-        return f"{subject} {pick(PREPOSITIONS[:5])} {pick(('', 'the '))}{place}"
-    if form < 0.75:
-        return f"{pick(('on', 'in', 'over'))} {pick(('', 'the '))}{place} {subject}"
-    if form < 0.9:
-        return f"{pick(('a video', 'a photo', 'a picture'))} of {subject} on {place}"
-    return f"{place} with {subject}"
 
 
 def split_words(prompt: str) -> list[str]:
