@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=480)
     parser.add_argument("--report", action="store_true", help="score nothing, write the table anew")
     parser.add_argument("overrides", nargs="*", help="of tracker and metrics, such as tracker.weights=<file>")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if not arguments.report:
         RESULTS.mkdir(exist_ok=True)
         write_json(RESULTS / "score_check.json", run_all(arguments))
