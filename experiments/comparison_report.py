@@ -21,10 +21,10 @@ from PIL import Image
 from experiments.strip import Frames, strip
 from fastvmt.engine.record import Record, score_column, seconds_column, write_json
 from fastvmt.engine.tables import show
-from fastvmt.statistics import compare, speedup, summarise
+from fastvmt.statistics import Speedup, compare, over_methods, speedup, summarise
 from fastvmt.world.motion import CATEGORIES
 
-BASE = "fastvmt"
+BASE, CONTROLS = "fastvmt", ("none", "sdedit")
 SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "temporal_consistency")
 BESIDE = (
     "coverage", "coverage_reference", "low_coverage", "static_fraction", "static_fraction_reference", "speed",
@@ -43,7 +43,8 @@ difference to `{BASE}` and its 95 % interval over references, bold where it excl
 
 Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
 reference, and is a column of its own. Loop is reference + guide + denoise; its ratio is to the loop of plain
-sampling on the same reference, timed in the same process just before. Memory is the peak of tensors on a GPU; on
+sampling on the same reference, timed in the same process just before, or to that of `{BASE}` on the same cases: ratio
+of means, then geometric mean of the cases' ratios. Memory is the peak of tensors on a GPU; on
 a CPU it is that of the whole process, model and scorers included, which hardly tells methods apart.
 
 `motion fidelity` follows points of both videos with the tracker. Its `true` forms take the reference's true tracks
@@ -110,8 +111,32 @@ def summary(rows: Mapping[str, list[Record]]) -> Content:
                 for c in CATEGORIES
             },
             **costs_of(lines),
+            f"loop_to_{BASE}": asdict(speedup(loop_column(base), loop_column(lines))),
         }
     return content
+
+
+def loop_column(lines: Sequence[Record]) -> dict[str, float]:
+    """Seconds of the loop of the transfers that came to their end, by case."""
+    return seconds_column([line for line in lines if "error" not in line], "loop")
+
+
+def overall(content: Content) -> str:
+    """How much faster the base method is than the others, controls left out, in words."""
+    others = {name: row for name, row in content.items() if name not in (BASE, *CONTROLS)}
+    faster = {name: Speedup(**row[f"loop_to_{BASE}"]) for name, row in others.items()}
+    mean, greatest = over_methods(faster)
+    if math.isnan(mean):
+        return f"Speed-up of `{BASE}` over the baselines: n/a until they have run."
+    return (
+        f"Speed-up of `{BASE}` over {len(faster)} baselines (ratio of mean loop seconds): {mean:.2f} on average, "
+        f"{greatest:.2f} at most."
+    )
+
+
+def ratio(entry: Mapping[str, Any]) -> str:
+    """Ratio of means, geometric mean of the cases' ratios, n."""
+    return f"{show(entry['average'])}, {show(entry['geometric'])} ({entry['n']})"
 
 
 def counted(entry: Mapping[str, Any]) -> str:
@@ -146,8 +171,9 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     seconds = [counted(row["seconds"][stage]) for stage in STAGES]
     passes = [whole(row["passes"][kind]) for kind in PASSES]
     tuning = [counted(row["tuning_seconds"]), whole(row["tuning_passes"]["gradients"])]
-    ratio, peak = show(row["loop_to_none"]["average"]), counted(row["peak_gib"])
-    return [*seconds, ratio, *(tuning if row["tuning_seconds"]["n"] else ["-", "-"]), peak, *passes, str(row["failed"])]
+    ratios, peak = [ratio(row["loop_to_none"]), ratio(row[f"loop_to_{BASE}"])], counted(row["peak_gib"])
+    tuning = tuning if row["tuning_seconds"]["n"] else ["-", "-"]
+    return [*seconds, *ratios, *tuning, peak, *passes, str(row["failed"])]
 
 
 def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
@@ -163,9 +189,9 @@ def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str
         lines += ["", "Motion fidelity, to be read with:", ""]
         shown = [[m, *(counted(r["beside"][c]) for c in BESIDE)] for m, r in content.items()]
         lines += table(["method", *BESIDE], shown)
-        head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", "tuning s", "tuning gradients"]
-        head += ["peak GiB", *PASSES, "failed"]
-        lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()])]
+        head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", f"loop / {BASE}"]
+        head += ["tuning s", "tuning gradients", "peak GiB", *PASSES, "failed"]
+        lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()]), "", overall(content)]
         lines += ["", "Trajectory cosine by category:", ""]
         rows = [[m, *(counted(r["trajectory_by_category"][c]) for c in CATEGORIES)] for m, r in content.items()]
         lines += table(["method", *CATEGORIES], rows)

@@ -16,7 +16,16 @@ from PIL import Image
 
 from experiments import comparison
 from experiments.comparison import METHODS, Cell, Current, blocks, main, missing, picture, sift, starts_of
-from experiments.comparison_report import at_start, markdown, score_cell, summary, unpacked, write_report
+from experiments.comparison_report import (
+    at_start,
+    markdown,
+    overall,
+    ratio,
+    score_cell,
+    summary,
+    unpacked,
+    write_report,
+)  # fmt: skip
 from experiments.rows import composed, settings_hash
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import WorldBenchmark
@@ -162,6 +171,21 @@ def test_means_are_paired_with_fastvmt_and_counted() -> None:
     assert math.isnan(content["smm"]["loop_to_none"]["average"])
     assert dit["seconds"]["loop"]["mean"] == 6 and dit["passes"]["gradients"] == 24
     assert fast["trajectory_by_category"]["camera"]["n"] == 0
+
+
+def test_speedups_are_ratios_of_loops_on_shared_cases() -> None:
+    slow, slower = ({"seconds": {"denoise": loop, "total": loop + 1}} for loop in (9.0, 15.0))
+    rows = {
+        "none": references("none", [0.1] * 7),
+        "fastvmt": references("fastvmt", [0.5] * 7),  # 6 s
+        "ditflow": references("ditflow", [0.5] * 8, **slow),
+        "moft": [*references("moft", [0.5], **slow), line("moft", "b/p0/s0", **slower)],
+    }
+    content = summary(rows)
+    assert content["ditflow"]["loop_to_fastvmt"] == {"average": 1.5, "geometric": pytest.approx(1.5), "n": 7, "lost": 1}
+    assert ratio(content["moft"]["loop_to_fastvmt"]) == f"2.000, {math.sqrt(1.5 * 2.5):.3f} (2)"
+    assert overall(content).endswith("over 2 baselines (ratio of mean loop seconds): 1.75 on average, 2.00 at most.")
+    assert "n/a" in overall(summary({name: rows[name] for name in ("none", "fastvmt")}))
 
 
 def tuned(case: str, gradients: int) -> dict:
