@@ -15,7 +15,7 @@ from fastvmt.metrics.provenance import DEFINITIONS
 from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
 from fastvmt.metrics.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
-from fastvmt.types import TransferResult, Truth
+from fastvmt.types import TransferResult
 
 ON_MISSING = ("error", "skip")
 PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
@@ -104,13 +104,16 @@ class Scores:
 
 def thinned(sample: Sample, frames: int) -> Sample:
     """A sample at ``frames`` evenly spread ones of the frames that video and reference share, if they are as many."""
-    pair = sample.video, sample.reference
-    count = min(clip.size[0] for clip in pair if clip is not None)
-    video, reference = (clip and evenly(picked(clip, list(range(count)), clip.fps), frames) for clip in pair)
+    clips = [clip for clip in (sample.video, sample.reference) if clip is not None]
+    count = min(clip.size[0] for clip in clips)
+    video, *rest = (evenly(picked(clip, list(range(count)), clip.fps), frames) for clip in clips)
+    reference = rest[0] if rest else None
     index, mask, truth = spread(count, frames), sample.foreground_THW, sample.truth
     if truth is not None:
-        of_time = truth.centres_KT2, truth.tracks_NT2, truth.visible_NT
-        truth = Truth(*(values[:, index] for values in of_time), truth.owner_N)
+        truth = replace(
+            truth, centres_KT2=truth.centres_KT2[:, index], tracks_NT2=truth.tracks_NT2[:, index],
+            visible_NT=truth.visible_NT[:, index],
+        )  # fmt: skip
     mask = None if mask is None else mask[index]
     return replace(sample, video=video, reference=reference, truth=truth, foreground_THW=mask)
 

@@ -93,12 +93,14 @@ def find_triples(arguments: argparse.Namespace, cases: ManifestBenchmark | None)
 
 def score_all(arguments: argparse.Namespace, console: Console) -> None:
     """Find, score, print and write. Raises what the user can mend."""
-    a, manifest = arguments, arguments.manifest and str(arguments.manifest)
-    group = "manifest" if manifest else "demo"
+    a = arguments
+    manifest, group = (str(a.manifest), "manifest") if a.manifest else (None, "demo")
     options = [f"metrics={a.metrics}", f"tracker={a.tracker}", f"benchmark={group}", *a.set]
     values = {"metrics.clip.model": a.clip, "metrics.frames": a.frames, "benchmark.path": manifest}
     cfg = scoring.composed(options, values)
-    cases = manifest and construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)
+    cases: ManifestBenchmark | None = None
+    if manifest is not None:
+        cases = construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)
     triples, alone = find_triples(arguments, cases)
     policy = scoring.Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, any_world=a.clip is not None)
     scores, configuration = scoring.load_scores(cfg)
