@@ -38,8 +38,8 @@ The loop's ratio to plain sampling's is rough: processes may have shared the mac
 """
 FAIRNESS = """\
 As many candidates for every method. But FastVMT began better informed: its `guidance.reference_noise`, `window.sf`,
-`guidance.iterations` and `guidance.lr` had been chosen from earlier lines of the log, on other weights and snapshots
-of trainings, which no other method had.
+`guidance.iterations` and `guidance.lr` had been chosen from earlier lines of the log, most of them on other weights and
+snapshots of trainings, which no other method had.
 """
 
 
