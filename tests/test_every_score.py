@@ -129,7 +129,7 @@ def test_forms_of_motion_fidelity_say_what_they_are(monkeypatch: pytest.MonkeyPa
         "mode": "compat_det", "tracker": Drift().id, "points": "50 x 50 of frame 0",
     }  # fmt: skip
     assert "textured" in said["motion_fidelity_hybrid"]["points"]
-    assert said["motion_fidelity_hybrid"]["static_step"] == "below 0.0003 diagonals or 0.25 pixels"
+    assert said["motion_fidelity_hybrid"]["static_step"] == "below 0.0003 diagonals or 0.17 pixels"
     foreign = scores.score(Sample(VIDEOS[0], None, PROMPT))
     assert set(foreign) == set(said) and all(math.isnan(value) for value in foreign.values())
     with pytest.raises(ValueError, match=r"metrics\.also has 'motion_fidelity_smm'.*motion_fidelity_compat_smm"):

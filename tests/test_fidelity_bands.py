@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.fidelity_oracle import COMPARED, Steps, fidelity, rows_of, shares, steps_of
 from experiments.score_check import BANDS, changed
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
@@ -75,6 +76,32 @@ def test_bands_on_moving_cameras(motion: str) -> None:
     assert compare(reference, "reversed").fidelity > 0.9  # blind spot: the same directions occur, elsewhere
 
 
+def test_an_independent_implementation_agrees() -> None:
+    """Tracker and score written a second time, on a pan at a size where neither repairs anything."""
+    scene = sample_scene(np.random.default_rng(11), 24, "camera")
+    assert scene.motion == "pan"
+    video = Video(torch.from_numpy(render(scene, 320).frames_THWC), 8.0)
+    rows = rows_of(video, DisTracker())
+    assert tuple(rows) == COMPARED
+    for row in rows.values():
+        assert row["package"] == pytest.approx(row["independent"], abs=0.01)
+    assert shares(steps_of(video.frames_THWC.numpy())) == {"opposite": 0, "mirrored": 0}
+
+
+def test_the_independent_implementation_on_known_steps() -> None:
+    right, down, still = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)
+    one = np.ones((2, 12))
+
+    def steps(*directions: tuple[float, float]) -> Steps:
+        each = np.repeat(np.array(directions)[:, None], 12, 1)
+        return Steps(each, (np.abs(each).sum(-1) == 0).astype(float), one)
+
+    assert fidelity(steps(right, down), steps(right, still), 8) == pytest.approx(0.5)
+    assert fidelity(steps(still, still), steps(still, right), 8) == pytest.approx((1 + 0.5) / 2)
+    assert shares(steps(right, (-1.0, 0.0))) == {"opposite": 1, "mirrored": 1}
+    assert shares(steps(right, down)) == {"opposite": 0, "mirrored": 0.5}
+
+
 def test_static_camera_needs_the_dynamic_column() -> None:
     reference = world("single_object", "line")
     frozen = compare(reference, "frozen")
@@ -86,13 +113,13 @@ HOLDS = {
     "restyled": ("blackswan", "bus", "camera-orbit", "dog-agility"),
     "reversed": ("camera-pan-down",),
     "mirrored": ("camera-pan-down, turned",),  # the only steady pan there is, made horizontal
-    "frozen": ("camera-pan-down",),
+    "frozen": ("camera-pan-down", "bus"),
     "half speed": ("camera-pan-down", "blackswan"),
 }
 FAILS = {
     "reversed": (("blackswan", "bus", "camera-orbit"), "points move in opposite directions at once"),
     "mirrored": (("blackswan", "bus"), "points move in opposite directions at once"),
-    "frozen": (("blackswan", "bus", "camera-orbit"), "some points rest for a while"),
+    "frozen": (("blackswan", "camera-orbit"), "some points rest for a while"),
     "half speed": (
         ("bus", "camera-orbit", "generated-cat", "cat-portrait"),
         "the motion changes over time, or points rest",
@@ -124,7 +151,7 @@ def test_restyled_clips_whose_camera_hardly_moves(clip: str) -> None:
     assert compared(clip, "restyled").fidelity >= 0.93
 
 
-@pytest.mark.parametrize("clip", ["blackswan", "bus", "camera-orbit"])
+@pytest.mark.parametrize("clip", ["blackswan", "camera-orbit"])
 def test_frozen_against_a_moving_camera(clip: str) -> None:
     """Where the camera follows its subject or orbits, some point rests for a third of the time and is
     the best partner of every frozen track: precision reaches 0.1-0.45, while recall and dynamic stay 0."""
