@@ -93,6 +93,7 @@ class Current:
     """What a line must come from to be used."""
 
     weights: str
+    score_versions: Mapping[str, int]
     settings: Callable[[str, float], str]
     """Hash of the settings of a method at a start."""
     cases: Mapping[str, str]
@@ -104,6 +105,8 @@ class Current:
             return "methods"
         if line["weights"] != self.weights:
             return "weights"
+        if line.get("score_versions") != self.score_versions:
+            return "definitions of scores"
         if line["settings"] != self.settings(line["method"], line["start"]):
             return "settings"
         return None if self.cases.get(line["id"]) == line["case"] else "cases"
@@ -167,7 +170,9 @@ class Bench:
 
     def current(self, seeds: Iterable[int]) -> Current:
         cells = (Cell("none", 1.0, seed, case) for seed in seeds for case in self.cases(seed))
-        return Current(self.weights, self.settings, {cell.id: case_key(cell.case) for cell in cells})
+        return Current(
+            self.weights, self.scores.versions, self.settings, {cell.id: case_key(cell.case) for cell in cells}
+        )
 
     def plain_seconds(self, case: TransferCase) -> float:
         """Seconds of the denoising loop without a method."""
@@ -186,7 +191,8 @@ class Bench:
         line = {
             "method": cell.method, "start": cell.start, "seed": cell.seed, "id": cell.id,
             "category": cell.case.category, "prompt": cell.case.prompt, "weights": self.weights, "settings": settings,
-            "case": case_key(cell.case), "overrides": [*ROWS[cell.method], *self.overrides], **self.machine,
+            "score_versions": self.scores.versions, "case": case_key(cell.case),
+            "overrides": [*ROWS[cell.method], *self.overrides], **self.machine,
         }  # fmt: skip
         try:
             result, cost = module.run_transfer(cell.case)

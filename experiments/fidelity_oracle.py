@@ -126,7 +126,9 @@ def markdown(record: Record) -> str:
     lines = [
         f"`{record['command']}`", "",
         f"Mean absolute difference of package and independent implementation: {np.mean(gaps):.3f}, greatest "
-        f"{max(gaps):.2f}, over {len(gaps)} pairs. `opposite` and `mirrored`: share of the clip's tracks whose "
+        f"{max(gaps):.2f}, over {len(gaps)} pairs (in frozen copies, whose precision is decided by the "
+        "one track of the clip that rests for the greatest part of its steps). `opposite` and `mirrored`: share of the "
+        "clip's tracks whose "
         "negated or mirrored mean direction another of its tracks has. `sharing half`, `all`: the independent score "
         "where a pair must share that part of the steps, not a third.", "",
         f"| {' | '.join(head)} |", "|---" * len(head) + "|",

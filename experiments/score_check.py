@@ -3,7 +3,8 @@
 ``python -m experiments.score_check CLIPS`` compares each clip with itself: as it is, restyled (colours
 inverted, blurred, noisy), reversed, mirrored, frozen and at half speed. Only ``same`` and ``restyled``
 move like the clip. Writes ``experiments/results/score_check.json`` and from it ``score_check.md``, which
-``--report`` alone rebuilds.
+``--report`` alone rebuilds. Scores that need an encoder of real frames are added by its file, such as
+``metrics.clip.model=ViT-B-32.pt metrics.also=[temporal_consistency,background_consistency]``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ from fastvmt.types import Video
 RESULTS = Path(__file__).parent / "results"
 FASTEST = 15
 """Clips are sampled at this rate at most, frames per second."""
-STEADINESS = ("temporal_consistency", "background_consistency", "temporal_flickering", "motion_smoothness_flow")
+STEADINESS = ("temporal_flickering", "motion_smoothness_flow")
+"""Scores of steadiness that need no weights."""
 FORMULAS = {"paper": paper, "compat_smm": compat_smm, "compat_ditflow": compat_ditflow}
 MOVING = 0.2
 """A clip of whose steps at most this share rests counts as one with a moving camera."""

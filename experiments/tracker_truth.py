@@ -134,7 +134,7 @@ def summarise(rows: list[Record]) -> Record:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=24, help="three pairs each")
+    parser.add_argument("--scenes", type=int, default=48, help="three pairs each")
     parser.add_argument("--tracker", default="dis", choices=sorted(TRACKERS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -91,6 +91,11 @@ class Scores:
             columns |= dict.fromkeys(COLUMNS[name], math.nan) if name in without else scorer.score(sample)
         return columns
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of every score's definition: values of different ones do not compare."""
+        return {name: DEFINITIONS[name].version for name in self.scorers}
+
     def provenance(self) -> dict[str, Any]:
         """Per score what it is and what computed it, and what all share; plain values, for ``result.json``."""
         return {

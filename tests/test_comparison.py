@@ -36,7 +36,9 @@ from fastvmt.world.vocabulary import OBJECTS, named
 
 NAN = math.nan
 REFERENCE = np.zeros((9, 96, 96, 3), np.uint8)
-CURRENT = Current("w", lambda method, start: f"{method}{start:g}", {"a/p0/s0": "A", "b/p0/s0": "B"})
+CURRENT = Current(
+    "w", {"motion_fidelity": 2}, lambda method, start: f"{method}{start:g}", {"a/p0/s0": "A", "b/p0/s0": "B"}
+)
 
 
 def line(method: str, name: str, fidelity: float | None = 0.5, start: float = 1.0, **other: object) -> dict:
@@ -44,6 +46,7 @@ def line(method: str, name: str, fidelity: float | None = 0.5, start: float = 1.
     seconds = {"encode": 0.5, "guide": 2.0, "denoise": 4.0, "decode": 0.5, "total": 7.0}
     return {
         "method": method, "start": start, "seed": 0, "id": name, "category": "camera", "weights": "w",
+        "score_versions": {"motion_fidelity": 2},
         "settings": f"{method}{start:g}", "case": name[0].upper(), "commit": "c", "device": "d", "threads": 1,
         "scores": {"motion_fidelity": fidelity, "trajectory_cosine": None}, "seconds": seconds,
         "passes": {"gradients": 24, "block_forwards": 300, "block_backwards": 96}, "plain_seconds": 3.0,
@@ -121,11 +124,12 @@ def test_finished_lines_are_skipped_and_strangers_refused() -> None:
         line("moft", "a/p0/s0", 0.1), line("moft", "a/p0/s0", 0.2),
         line("moft", "b/p0/s0", weights="v"), line("smm", "a/p0/s0", settings="smm1, but otherwise"),
         line("smm", "b/p0/s0", case="other frames"), line("smm", "z/p0/s0"), line("magic", "a/p0/s0"),
+        line("smm", "b/p0/s0", score_versions={"motion_fidelity": 1}),
     ]  # fmt: skip
     kept, refused = sift(lines, CURRENT)
     assert list(kept) == [("moft", 1.0, "a/p0/s0")]
     assert kept["moft", 1.0, "a/p0/s0"]["scores"]["motion_fidelity"] == 0.2  # the last
-    assert refused == {"weights": 1, "settings": 1, "cases": 2, "methods": 1}
+    assert refused == {"weights": 1, "definitions of scores": 1, "settings": 1, "cases": 2, "methods": 1}
     case = world(1, 1)[0]
     cells = [Cell(m, start, 0, replace(case, id="a/p0")) for m in ("moft", "smm") for start in (1.0, 0.75)]
     assert [cell.key[:2] for cell in missing(cells, kept)] == [("moft", 0.75), ("smm", 1.0), ("smm", 0.75)]

@@ -22,6 +22,7 @@ from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
 from fastvmt.metrics.__main__ import main as score_files
+from fastvmt.metrics.provenance import DEFINITIONS
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -124,6 +125,10 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
     assert run(composed(*job, "logger=none")) == pytest.approx(first, nan_ok=True)
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none", "seed=7"))
+    with monkeypatch.context() as other:
+        other.setitem(DEFINITIONS, "motion_fidelity", replace(DEFINITIONS["motion_fidelity"], version=99))
+        with pytest.raises(AssertionError, match="ran again"):
+            run(composed(*job, "logger=none"))
     monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.fingerprint", "0" * 64)
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none"))

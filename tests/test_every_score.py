@@ -89,11 +89,11 @@ FUNCTIONS: dict[str, Callable[[Video], float | Tensor]] = {
     "temporal_consistency_dino": lambda video: det_consistency(rows(video)),
     "temporal_consistency_dino_self": lambda video: det_consistency(rows(video), include_self=True),
     "aesthetic_quality": lambda video: aesthetic_quality(rows(video), *HEAD),
-    "motion_smoothness": lambda video: motion_smoothness(video.frames_THWC, Before()),
-    "motion_smoothness_flow": lambda video: motion_smoothness(video.frames_THWC, DisInterpolator()),
+    "motion_smoothness": lambda video: motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), Before()),
+    "motion_smoothness_flow": lambda video: motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), DisInterpolator()),
     "dynamic_degree": lambda video: dynamic(video, Rightwards()),
     "dynamic_degree_flow": lambda video: dynamic(video, DisFlow()),
-    "temporal_flickering": lambda video: temporal_flickering(video.frames_THWC),
+    "temporal_flickering": lambda video: temporal_flickering(video.frames_THWC.permute(0, 3, 1, 2)),
 }
 
 

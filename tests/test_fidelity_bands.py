@@ -76,8 +76,9 @@ def test_bands_on_moving_cameras(motion: str) -> None:
     assert compare(reference, "reversed").fidelity > 0.9  # blind spot: the same directions occur, elsewhere
 
 
-def test_an_independent_implementation_agrees() -> None:
-    """Tracker and score written a second time, on a pan at a size where neither repairs anything."""
+def test_bands_and_an_independent_implementation_on_a_large_pan() -> None:
+    """Tracker and score written a second time, at a size where neither repairs anything; a pair that shares a
+    part of a half-speed copy's steps may have more moving ones than resting ones: 0.51, not at most 0.5."""
     scene = sample_scene(np.random.default_rng(11), 24, "camera")
     assert scene.motion == "pan"
     video = Video(torch.from_numpy(render(scene, 320).frames_THWC), 8.0)
@@ -85,6 +86,8 @@ def test_an_independent_implementation_agrees() -> None:
     assert tuple(rows) == COMPARED
     for row in rows.values():
         assert row["package"] == pytest.approx(row["independent"], abs=0.01)
+    for change, (low, high) in (BANDS | {"half speed": (0.45, 0.52)}).items():
+        assert low <= rows[change]["package"] <= high + 1e-4
     assert shares(steps_of(video.frames_THWC.numpy())) == {"opposite": 0, "mirrored": 0}
 
 
@@ -117,6 +120,7 @@ HOLDS = {
     "half speed": ("camera-pan-down", "blackswan"),
 }
 FAILS = {
+    "restyled": (("baseball-run",), "0.979; a fifth of the points rest"),
     "reversed": (("blackswan", "bus", "camera-orbit"), "points move in opposite directions at once"),
     "mirrored": (("blackswan", "bus"), "points move in opposite directions at once"),
     "frozen": (("blackswan", "camera-orbit"), "some points rest for a while"),

@@ -127,6 +127,9 @@ def test_undefined_cases() -> None:
         score(walks(0, 5, 1), walks(0, 5, 1))
     with pytest.raises(ValueError, match="diagonal=0"):
         score(a, a, 0)
+    for points, seen in ((a[0], a[1].float()), (a[0][:4], a[1]), (a[0][..., :1], a[1])):
+        with pytest.raises(ValueError, match=r"generated tracks are \(N, T, 2\)"):
+            score((points, seen), a)
 
 
 def test_support_rule() -> None:

@@ -186,11 +186,18 @@ def test_aesthetic_quality(tmp_path: Path) -> None:
 
 
 def test_flickering_is_the_mean_change_of_a_pixel() -> None:
-    frames = torch.randint(0, 256, (4, 6, 7, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames = torch.randint(0, 256, (4, 3, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     change = np.abs(np.diff(frames.numpy().astype(float), axis=0)).mean()
     assert temporal_flickering(frames) == pytest.approx((255 - change) / 255)
     with pytest.raises(ValueError, match="temporal flickering needs at least 2 frames"):
-        TemporalFlickering().score(Video(frames[:1], 8.0))
+        TemporalFlickering().score(Video(frames[:1].permute(0, 2, 3, 1), 8.0))
+    for wrong, message in (
+        (frames[:1], "at least 2"),
+        (frames / 255, "uint8"),
+        (frames.permute(0, 2, 3, 1), "3, H, W"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            temporal_flickering(wrong)
 
 
 def test_dis_flow_is_in_pixels_of_the_frame() -> None:
@@ -276,7 +283,9 @@ def test_smoothness_compares_every_second_frame(frames: int, pairs: int) -> None
     clip = torch.randint(0, 256, (frames, 6, 7, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     errors = [(clip[2 * i + 1].double() - clip[2 * i].double()).abs().mean() for i in range(pairs)]
     expected = (255 - float(torch.stack(errors).mean())) / 255
-    assert motion_smoothness(clip, Nearest()) == pytest.approx(expected)
+    assert motion_smoothness(clip.permute(0, 3, 1, 2), Nearest()) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="at least 3 frames"):
+        motion_smoothness(clip[:2].permute(0, 3, 1, 2), Nearest())
     with pytest.raises(ValueError, match="at least 3 frames"):
         MotionSmoothness(Nearest()).score(Video(clip[:2], 8.0))
 
@@ -284,7 +293,7 @@ def test_smoothness_compares_every_second_frame(frames: int, pairs: int) -> None
 def test_smooth_motion_is_predicted_and_jerks_and_noise_are_not() -> None:
     metric, video = MotionSmoothnessFlow(), pan(9, (3, 1))
     smooth = metric.score(video)
-    still = motion_smoothness(video.frames_THWC, Nearest())
+    still = motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), Nearest())
     order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
     shuffled = metric.score(Video(video.frames_THWC[order], 8.0))
     noise = 8 * torch.randn(video.frames_THWC.shape, generator=torch.Generator().manual_seed(0))

@@ -46,7 +46,8 @@ class TransferModule(lightning.LightningModule):
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Any]:
         """Run a case, or take the record of an earlier run. Returns ``record`` and ``result`` (or None)."""
-        record = finished(self.case_folder(case), self.key, self.backbone.fingerprint, case)
+        folder, versions = self.case_folder(case), self.scores.versions
+        record = finished(folder, self.key, self.backbone.fingerprint, case, versions)
         result = None
         if record is None:
             result, cost = self.run_transfer(case)
@@ -85,6 +86,7 @@ class TransferModule(lightning.LightningModule):
             "fps": result.video.fps,
             "frames_sha256": {"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
             "scores": scores,
+            "score_versions": self.scores.versions,
             "vbench_compat": self.scores.vbench_compat,
             "seconds": result.seconds,
             "passes": asdict(result.passes),

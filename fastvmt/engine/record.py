@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,16 @@ def frames_sha256(video: Video) -> str:
     return hashlib.sha256(video.frames_THWC.contiguous().cpu().numpy().tobytes()).hexdigest()
 
 
-def finished(folder: Path, key: str, weights: str, case: TransferCase) -> Record | None:
-    """The record of a case that an earlier run with the same configuration and weights completed."""
+def finished(
+    folder: Path, key: str, weights: str, case: TransferCase, score_versions: Mapping[str, int]
+) -> Record | None:
+    """The record of a case that an earlier run with equal configuration, weights and score definitions completed."""
     file = folder / "case.json"
     if not file.exists():
         return None
     record: Record = json.loads(file.read_text())
-    same = record["config"] == key and record.get("weights") == weights and record.get("case") == case_key(case)
-    return record if same else None
+    wanted = {"config": key, "weights": weights, "case": case_key(case), "score_versions": score_versions}
+    return record if all(record.get(name) == value for name, value in wanted.items()) else None
 
 
 def score_column(records: list[Record], score: str) -> dict[str, float]:

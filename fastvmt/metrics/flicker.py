@@ -5,21 +5,23 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastvmt.metrics.per_video import VideoMetric, need_frames
+from fastvmt.metrics.preprocess import check_frames
 from fastvmt.types import Video
 
 
-def temporal_flickering(frames_THWC: Tensor) -> float:
+def temporal_flickering(frames_TCHW: Tensor) -> float:
     """(255 - mean |I_t+1 - I_t|) / 255 over all pixels, channels and pairs; in [0, 1], a frozen video scores 1.
 
     VBench (Huang et al., 2024), temporal flickering. Motion lowers it like flicker does: it is meant
-    for static scenes.
+    for static scenes. Raises ``ValueError`` unless it gets uint8 (T, 3, H, W) with T >= 2.
 
     Example:
         >>> import torch
-        >>> temporal_flickering(torch.tensor([0, 51, 51], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 4, 4, 3))
+        >>> temporal_flickering(torch.tensor([0, 51, 51], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 3, 4, 4))
         0.9
     """
-    frames = frames_THWC.float()
+    check_frames(frames_TCHW, 2)
+    frames = frames_TCHW.float()
     pairs = zip(frames[:-1], frames[1:], strict=True)
     errors = [float((after - before).abs().double().mean()) for before, after in pairs]
     return (255 - sum(errors) / len(errors)) / 255
@@ -38,4 +40,4 @@ class TemporalFlickering(VideoMetric):
 
     def score(self, video: Video) -> float:
         need_frames(video, 2, "temporal flickering")
-        return temporal_flickering(video.frames_THWC)
+        return temporal_flickering(video.frames_THWC.permute(0, 3, 1, 2))

@@ -126,6 +126,14 @@ def weighted_mean(value_N: Tensor, weight_N: Tensor) -> float:
     return float((weight * value_N.nan_to_num(neginf=0.0)).sum() / total) if total > 0 else math.nan
 
 
+def check_tracks(points_NT2: Tensor, visible_NT: Tensor, what: str) -> None:
+    """Raises ``ValueError`` unless points are (N, T, 2) and their visibility bool (N, T)."""
+    fits = points_NT2.ndim == 3 and points_NT2.shape[2] == 2 and points_NT2.shape[:2] == visible_NT.shape
+    if not fits or visible_NT.dtype != torch.bool:
+        shapes = f"{tuple(points_NT2.shape)} with {visible_NT.dtype} {tuple(visible_NT.shape)}"
+        raise ValueError(f"{what} tracks are (N, T, 2) with bool visibility (N, T), got {shapes}")
+
+
 def motion_fidelity(
     generated_NT2: Tensor,
     reference_MT2: Tensor,
@@ -148,8 +156,8 @@ def motion_fidelity(
     generated video then has precision 0, as nothing in it moves like the reference.
 
     The chance level depends on T (random walks, best of 3025: 0.51 at T = 24, 0.28 at T = 81): compare
-    scores of one T only. Raises ``ValueError`` for unequal or too few frames or a diagonal that is not
-    positive.
+    scores of one T only. Raises ``ValueError`` for other shapes or types, unequal or too few frames or a
+    diagonal that is not positive.
 
     Example:
         >>> right = torch.arange(9.0)[None, :, None] * torch.tensor([1.0, 0.0])
@@ -159,6 +167,8 @@ def motion_fidelity(
         >>> motion_fidelity(-right, right, seen, seen, diagonal=100).fidelity
         -1.0
     """
+    check_tracks(generated_NT2, generated_visible_NT, "generated")
+    check_tracks(reference_MT2, reference_visible_MT, "reference")
     frames = generated_NT2.shape[1], reference_MT2.shape[1]
     if frames[0] != frames[1] or frames[0] < 2:
         raise ValueError(f"tracks must have the same number of frames, at least 2, got {frames[0]} and {frames[1]}")

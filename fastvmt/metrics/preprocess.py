@@ -12,10 +12,12 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
 
 
-def check_frames(frames_TCHW: Tensor) -> None:
-    """Raises ``ValueError`` unless frames are uint8 (T, 3, H, W)."""
+def check_frames(frames_TCHW: Tensor, least: int = 1) -> None:
+    """Raises ``ValueError`` unless frames are uint8 (T, 3, H, W) and ``least`` or more."""
     if frames_TCHW.dtype != torch.uint8 or frames_TCHW.ndim != 4 or frames_TCHW.shape[1] != 3:
         raise ValueError(f"frames are uint8 (T, 3, H, W), got {frames_TCHW.dtype} {tuple(frames_TCHW.shape)}")
+    if len(frames_TCHW) < least:
+        raise ValueError(f"at least {least} frames are needed, got {len(frames_TCHW)}")
 
 
 def shorter_side(frames_TCHW: Tensor, size: int, interpolation: str, antialias: bool) -> Tensor:

@@ -30,12 +30,12 @@ DEFINITIONS: dict[str, Definition] = {
     "motion_fidelity": Definition(
         "mean over tracks of the best mean cosine of simultaneous steps with a track of the other video, both ways, "
         "two resting steps agree; columns weighted by speed, of a mask, to true tracks; coverage and speed beside",
-        f"{YATIM}, made robust", COSINE, f"{CHANCE}; low_coverage, low_texture"),
-    "motion_fidelity_precision": Definition("its direction from generated tracks", YATIM, COSINE, CHANCE),
-    "motion_fidelity_recall": Definition("its direction from reference tracks", YATIM, COSINE, CHANCE),
+        f"{YATIM}, made robust", COSINE, f"{CHANCE}; low_coverage, low_texture", 2),
+    "motion_fidelity_precision": Definition("its direction from generated tracks", YATIM, COSINE, CHANCE, 2),
+    "motion_fidelity_recall": Definition("its direction from reference tracks", YATIM, COSINE, CHANCE, 2),
     "motion_fidelity_hybrid": Definition(
         "half motion_fidelity, half mean over reference tracks of the best exp(-discrete Frechet distance / 0.1)",
-        f"what {DET} intends; Eiter and Mannila, 1994", "-0.5..1", CHANCE),
+        f"what {DET} intends; Eiter and Mannila, 1994", "-0.5..1", CHANCE, 2),
     "motion_fidelity_paper": Definition(
         "as written, halved: cosines of all tracks, 0 where one rests", YATIM, COSINE, CHANCE),
     "motion_fidelity_compat_smm": Definition(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fastvmt.metrics.dense_flow import dis_flow
 from fastvmt.metrics.per_video import VideoMetric, need_frames
+from fastvmt.metrics.preprocess import check_frames
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Video
 
@@ -39,15 +40,18 @@ def interpolation_score(true_THWC: Tensor, predicted_THWC: Tensor) -> float:
     return (255 - float((true_THWC.double() - predicted_THWC.double()).abs().mean())) / 255
 
 
-def motion_smoothness(frames_THWC: Tensor, interpolator: Interpolator) -> float:
+def motion_smoothness(frames_TCHW: Tensor, interpolator: Interpolator) -> float:
     """Keep frames 0, 2, 4, ..., predict those between, compare with the true ones (VBench, Huang et al., 2024).
 
-    In [0, 1], a frozen video scores 1. With an even number of frames the last is unused.
+    In [0, 1], a frozen video scores 1. With an even number of frames the last is unused. Raises
+    ``ValueError`` unless it gets uint8 (T, 3, H, W) with T >= 3.
 
     Example:
-        >>> motion_smoothness(torch.full((3, 96, 96, 3), 7, dtype=torch.uint8), DisInterpolator())
+        >>> motion_smoothness(torch.full((3, 3, 96, 96), 7, dtype=torch.uint8), DisInterpolator())
         1.0
     """
+    check_frames(frames_TCHW, 3)
+    frames_THWC = frames_TCHW.permute(0, 2, 3, 1).contiguous()
     kept = frames_THWC[::2]
     true = frames_THWC[1::2][: len(kept) - 1]
     return interpolation_score(true, interpolator.between(kept))
@@ -98,7 +102,7 @@ class MotionSmoothness(VideoMetric):
 
     def score(self, video: Video) -> float:
         need_frames(video, 3, "motion smoothness")
-        return motion_smoothness(video.frames_THWC, self.interpolator)
+        return motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), self.interpolator)
 
 
 class MotionSmoothnessFlow(MotionSmoothness):
