@@ -1,9 +1,10 @@
 """Search of every method's settings for tiny-wan on a tuning split that no reported case shares.
 
-``python -m experiments.tune`` runs plain sampling and six candidates of each method on 4 references with 2 prompts
-each, appends a line per candidate to ``experiments/results/tuning.jsonl`` and after each of them writes
-``tuning.md`` (all candidates, winners, what was searched) and ``tuning_winners.json`` beside it. It goes on where it
-was stopped: candidates with a line of the same weights and settings, and finished cases of others, are not run again.
+``python -m experiments.tune`` runs plain sampling and six candidates of each method, and up to four more of a
+baseline whose best of these lay at the end of a range, on 4 references with 2 prompts each, appends a line per
+candidate to ``experiments/results/tuning.jsonl`` and after each of them writes ``tuning.md`` (all candidates,
+winners, what was searched) and ``tuning_winners.json`` beside it. It goes on where it was stopped: candidates with a
+line of the same weights and settings, and finished cases of others, are not run again.
 
 Processes may share the work, also of one method: none runs what another has begun, plain sampling included.
 
@@ -63,7 +64,7 @@ def grid(method: str, group: str = "method", end: float | None = None, **values:
 
 FEW = (0.02, 0.05, 0.1)
 """Learning rates for three inner iterations of Adam: at most 0.06, 0.15, 0.3 a guided step."""
-CANDIDATES: Candidates = {
+FIRST: Candidates = {
     "fastvmt": [  # 10 and 12 gradients; both move latents by 0.06, 0.09, 0.15 a guided step at most
         *grid("fastvmt", "guidance", 1.0, fraction=[0.5], iterations=[3], lr=(0.02, 0.03, 0.05)),
         *grid("fastvmt", "guidance", 1.0, fraction=[0.3], iterations=[6], lr=(0.01, 0.015, 0.025)),
@@ -84,6 +85,21 @@ CANDIDATES: Candidates = {
 }
 """As many for every method, within its limit of the loop's time. They search numbers that follow the scale of latents
 or features: step sizes, temperatures, weights, shares of the channels, and the reference's noise level (SMM)."""
+BEYOND: Candidates = {
+    "ditflow": [
+        *grid("ditflow", end=0.5, fraction=[0.3], iterations=[3], temperature=[4.0], lr=[0.01]),
+        *grid("ditflow", end=0.5, fraction=[0.3], iterations=[3], temperature=[8.0], lr=(0.01, 0.02, 0.05)),
+    ],
+    "moft": grid("moft", end=0.5, fraction=[0.3], iterations=[3], share=(0.04, 0.2), lr=(0.005, 0.01)),
+    "smm": grid("smm", end=0.5, fraction=[0.3], iterations=[3], ref=("matched", "clean"), lr=(0.01, 0.03)),
+    "flowmotion": grid(
+        "flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=(50.0, 500.0), lr=(0.005, 0.01)
+    ),
+    "motionclone": grid("motionclone", fraction=[0.3], weight=(2000.0, 3000.0, 5000.0, 10000.0)),
+}
+"""Run after the first, where a baseline's best lay at the end of a range or, as with MotionClone, no value of the range
+changed much (its step is a third of the sampler's at 1,000)."""
+CANDIDATES: Candidates = {method: [*listed, *BEYOND.get(method, [])] for method, listed in FIRST.items()}
 
 
 def method_of(overrides: Sequence[str]) -> str:
