@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import yaml
 from rich.console import Console
 
 from fastvmt.benchmarks.manifest import read_manifest
+from fastvmt.benchmarks.reference import Reference
 from fastvmt.data.frame_folder import clip_sha256, read_clip
 from fastvmt.data.triples import clips_in
 
@@ -86,9 +88,19 @@ def defaults(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write both files; :func:`read_manifest` reads them."""
+def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Reference]:
+    """Write both files, or neither: raises ``ManifestError`` for what :func:`read_manifest` would not read."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as draft:
+        written = Path(draft, path.name)
+        _write(written, header, rows)
+        _, references = read_manifest(written)
+        for suffix in (".yaml", ".jsonl"):
+            written.with_suffix(suffix).replace(path.with_suffix(suffix))
+    return references
+
+
+def _write(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     head = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
     path.with_suffix(".yaml").write_text(head, encoding="utf-8")
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
@@ -127,8 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "license": arguments.license,
             "defaults": defaults(arguments),
         }
-        write_manifest(arguments.output, header, rows)
-        _, references = read_manifest(arguments.output)
+        references = write_manifest(arguments.output, header, rows)
     except (ValueError, OSError) as error:
         parser.exit(2, f"write_manifest: {error}\n")
     cases = sum(len(reference.prompts) * len(reference.seeds) for reference in references)

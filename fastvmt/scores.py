@@ -49,6 +49,8 @@ class Scores:
                 raise ValueError(f"metrics.{key} has {unknown[0]!r}, which is none of {', '.join(BUILDERS)}")
         if on_missing not in ON_MISSING:
             raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
+        if frames is not None and frames < 2:
+            raise ValueError(f"metrics.frames={frames} must be at least 2, or null for all frames")
         self.tracker, self.on_missing = tracker, on_missing
         self.vbench_compat, self.frames = vbench_compat, frames
         judges = Judges(clip, weights or {}, vbench_compat, device)

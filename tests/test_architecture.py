@@ -16,8 +16,10 @@ CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine
 """Each may import only what stands before it (and units outside the chain, which may not import back)."""
 LEAVES: dict[str, set[str]] = {
     "types": set(), "settings": set(), "stopwatch": set(), "statistics": set(), "cache": set(), "world": set(),
+    "weight_file": set(),
     "motion": {"types", "settings"}, "guidance": {"types", "settings"},
-    "backbones": {"types", "torchvision_ops"}, "trackers": {"types", "settings", "torchvision_ops", "cache"},
+    "backbones": {"types", "torchvision_ops"},
+    "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones"}, "cost": {"types", "stopwatch", "backbones"},
     "benchmarks": {"types", "data", "backbones", "world"},
 }  # fmt: skip
@@ -27,7 +29,7 @@ ONLY_IN = {
     "wandb": ("engine",), "decord": ("data/video",), "av": ("data/video",),
     "pynvml": ("cost/nvml",), "peft": ("tuning/lora",), "psutil": ("cost/memory",),
 }  # fmt: skip
-FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 9450
+FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 9465
 
 
 def unit(file: Path) -> str:

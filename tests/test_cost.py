@@ -192,9 +192,10 @@ def zone(folder: Path, name: str, range_uj: int = 1000_000) -> Path:
 
 
 def test_energy_of_the_cpu_packages_across_their_wrap(tmp_path):
-    """Packages add up; their parts and the whole platform, which would count twice, are left out."""
+    """Packages add up; their parts, their second counters and the whole platform would count twice: left out."""
     first, second = zone(tmp_path / "intel-rapl:0", "package-0"), zone(tmp_path / "intel-rapl:1", "package-1")
     others = zone(tmp_path / "intel-rapl:0:0", "core"), zone(tmp_path / "intel-rapl:2", "psys")
+    others += (zone(tmp_path / "intel-rapl-mmio:0", "package-0"),)  # the first package once more
     rapl, reason = open_rapl(tmp_path)
     assert rapl is not None and reason == ""
     clock = Clock()
@@ -202,7 +203,7 @@ def test_energy_of_the_cpu_packages_across_their_wrap(tmp_path):
     watch = Stopwatch(CPU, [meter], clock=clock)
     with watch.stage("guide"):
         clock.now = 4.0
-        first.write_text("900000"), second.write_text("500000"), [other.write_text("7") for other in others]
+        first.write_text("900000"), second.write_text("500000"), [other.write_text("700000") for other in others]
         assert rapl.energy_mj() == 1400  # a poller's reading in between, before the counter starts again
         first.write_text("100000")
     report = meter.report(watch.seconds, frames=4)

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -18,6 +20,7 @@ import fastvmt
 from fastvmt.config import config_folder
 from fastvmt.cost.flops import Block
 from fastvmt.data.video import read_metadata, read_video, write_video
+from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
@@ -42,6 +45,14 @@ def job(random_wan: Path, tmp_path: Path):
     return [
         f"backbone.path={random_wan}", *SMALL, f"output_dir={tmp_path / 'out'}", f"cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "watts"), [({"power_w": 71.5}, 71.5), ({"power_w": None}, None), (None, None)])
+def test_idle_power_is_what_the_gpu_draws_before_the_first_case(job, monkeypatch, state, watts):
+    nvml = None if state is None else SimpleNamespace(state=lambda: state)
+    monkeypatch.setattr("fastvmt.engine.module.open_nvml", lambda *_: (nvml, ""))
+    backbone = SimpleNamespace(device=torch.device("cpu"))
+    assert TransferModule(make_plan(composed(*job)), backbone, None, None, "").idle_power_w == watts
 
 
 def test_run_writes_every_file(job, tmp_path, capsys):
@@ -70,7 +81,7 @@ def test_run_writes_every_file(job, tmp_path, capsys):
     assert cost["transformer_flops"]["forward"] == case["passes"]["block_forwards"] * block.forward(5 * 6 * 6)
     assert result["costs"]["loop_seconds"]["n"] == result["costs"]["resident_gib"]["n"] == 1
     assert result["costs"]["allocated_gib"] == {"mean": None, "std": None, "seed_std": None, "n": 0, "missing": 1}
-    assert result["lost"] == []
+    assert result["lost"] == [] and result["gpu_at_start"] is result["idle_power_w"] is None
     assert len(result["backbone"]["weights_sha256"]) == 64
     assert result["versions"]["torch"] and result["hardware"]["cpus"]
     tags = read_metadata(folder / "generated.mp4")

@@ -327,6 +327,7 @@ def test_writer_says_what_is_wrong(tmp_path, capsys, content, reason):
         )
     assert stopped.value.code == 2
     assert reason in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "prompts.yaml"]  # nothing half-written
 
 
 # a run

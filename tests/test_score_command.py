@@ -171,6 +171,7 @@ def test_errors_are_one_line(tmp_path, capsys):
         ([str(tmp_path / "l.jsonl")], "gone.mp4"),
         ([str(tmp_path / "l.jsonl"), a], "give it alone"),
         ([a, a, "--frames", "10"], "frames=10 must be in [2, 9]"),
+        ([a, a, "--frames", "1", "--on-error", "skip"], "metrics.frames=1 must be at least 2"),
         ([a, a, "--tracker", "eyes"], "eyes"),
         ([a, a, "--clip", "no/such/folder"], "no/such/folder"),
         ([a, a, "--prompts", "none.csv"], "none.csv"),

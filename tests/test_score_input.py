@@ -61,6 +61,18 @@ def test_tensors_are_scored_as_videos(name: str, monkeypatch: pytest.MonkeyPatch
         assert len(metric.value) == 0
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_videos_of_another_type_are_named(name: str) -> None:
+    metric: Any = METRICS[name]()
+    beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
+    beside += [[OTHER]] if isinstance(metric, MotionFidelity) else []
+    pixels = VIDEOS[0].frames_THWC.numpy()
+    for wrong, kind in ((VIDEOS[0], "Video"), (pixels, "ndarray"), ([pixels], "ndarray"), ("a.mp4", "str")):
+        with pytest.raises(TypeError, match=rf"a list of Video or of uint8 tensors.*\(B, T, 3, H, W\); got {kind}$"):
+            metric.update(wrong, *beside, [0])
+        assert len(metric.value) == 0
+
+
 def test_a_batch_of_tensors_is_several_videos() -> None:
     batch = torch.stack([tensor(VIDEOS[0]), tensor(VIDEOS[1])])
     metric = scored(METRICS["temporal_consistency"](), VIDEOS[:2], [0, 1])

@@ -148,7 +148,7 @@ def test_dino_loads_from_either_file(tmp_path: Path) -> None:
 
 def test_dino_refuses_other_files(tmp_path: Path) -> None:
     save_file(tiny_vit().state_dict(), tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"does not hold DINO ViT-B/16: set metrics\.weights\.dino"):
+    with pytest.raises(ValueError, match=r"does not fit DINO ViT-B/16.*metrics\.weights\.dino=<path>"):
         load_dino(tmp_path)
     with pytest.raises(MissingWeightsError, match=r"dino_vitbase16_pretrain\.pth.*Apache-2\.0.*metrics\.weights\.dino"):
         load_dino(None)
@@ -180,9 +180,10 @@ def test_aesthetic_quality(tmp_path: Path) -> None:
     assert float(metric.compute()) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(ValueError, match=r"reads 8 channels, the encoder gives 4.*metrics\.weights\.clip_l14"):
         AestheticQuality(Known(rows[:, :4]), head).score(pan(5, (1, 0)))
-    torch.save({"layers.0.weight": weight}, tmp_path / "mlp.pth")
-    with pytest.raises(ValueError, match="no linear head"):
-        read_head(tmp_path / "mlp.pth")
+    for other in ({"layers.0.weight": weight}, {"weight": weight[0, :1], "bias": bias}):
+        torch.save(other, tmp_path / "mlp.pth")
+        with pytest.raises(ValueError, match=r"no linear head.*metrics\.weights\.aesthetic=<path>"):
+            read_head(tmp_path / "mlp.pth")
 
 
 def test_flickering_is_the_mean_change_of_a_pixel() -> None:
@@ -265,7 +266,7 @@ def test_raft_refuses_other_files(raft_file: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"raft_large_C_T_V1-22a6c225\.pth.*metrics\.weights\.raft"):
         RaftFlow(None)
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="not torchvision's large RAFT"):
+    with pytest.raises(ValueError, match=r"does not fit torchvision's large RAFT.*metrics\.weights\.raft=<path>"):
         RaftFlow(tmp_path / "a.pth")
 
 

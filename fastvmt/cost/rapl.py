@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
+ZONES = "intel-rapl:*/name"
+"""AMD's too; ``intel-rapl-mmio:*`` are other counters of the same packages."""
 
 
 class Rapl:
@@ -40,7 +42,7 @@ class Rapl:
 def open_rapl(folder: Path = POWERCAP) -> tuple[Rapl | None, str]:
     """The counters, and why they cannot be read (empty when they can)."""
     try:
-        zones = [file.parent for file in sorted(folder.glob("*/name")) if file.read_text().startswith("package")]
+        zones = [file.parent for file in sorted(folder.glob(ZONES)) if file.read_text().startswith("package")]
         return (Rapl(zones), "") if zones else (None, f"{folder} names no CPU package")
     except (OSError, ValueError) as error:
         return None, f"the CPU's counters cannot be read: {error}"

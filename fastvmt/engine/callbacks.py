@@ -83,6 +83,7 @@ class RunFile(lightning.Callback):
             "seconds": mean_seconds(module.records),
             "costs": {name: asdict(row) for name, row in cost_summaries(module.records).items()},
             "gpu_at_start": module.gpu_at_start,
+            "idle_power_w": module.idle_power_w,
             "load_seconds": module.load_seconds,
             "lost": [asdict(lost) for lost in module.plan.cases.lost],
             "metrics": module.scores.provenance(),

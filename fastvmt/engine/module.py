@@ -33,6 +33,8 @@ class TransferModule(lightning.LightningModule):
         self.backbone = backbone
         self.nvml, self.no_energy = open_nvml(device_uuid(backbone.device), installed_library())
         self.gpu_at_start = None if self.nvml is None else self.nvml.state()
+        self.idle_power_w = self.gpu_at_start and self.gpu_at_start["power_w"]
+        """Watts with the weights loaded, before the first case; no energy has it subtracted."""
         self.block = read_block(plan.cfg.backbone.path, plan.cfg.backbone.max_tokens)
         self.records: list[Record] = []
         self.load_seconds: float | None = None

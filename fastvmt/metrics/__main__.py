@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--align", choices=[policy.value for policy in Alignment], default="truncate",
                    help="clips of unequal length: keep the first frames of the longer (truncate, the default), evenly "
                    "spread ones (linspace), or refuse every difference (strict)")  # fmt: skip
-    p.add_argument("--frames", type=int, metavar="T", help="score T evenly spread frames (metrics.frames)")
+    p.add_argument("--frames", type=int, metavar="T", help="score T evenly spread frames, at least 2 (metrics.frames)")
     p.add_argument("--ignore-rate", action="store_true", help="compare frame i with frame i even when rates differ")
     p.add_argument("--folder-fps", type=float, default=24.0, help="frame rate of folders of pictures (default: 24)")
     p.add_argument("--on-error", choices=("stop", "skip"), default="stop",

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from fastvmt.metrics.encoder import ImageEncoder
 from fastvmt.metrics.per_video import VideoMetric
 from fastvmt.metrics.similarity import embed_frames
-from fastvmt.metrics.weights import locate, read_state
+from fastvmt.metrics.weights import locate
 from fastvmt.types import Video
 
 
@@ -30,10 +30,11 @@ def aesthetic_quality(features_TD: Tensor, weight_D: Tensor, bias: float) -> Ten
 
 def read_head(path: str | Path | None) -> tuple[Tensor, float]:
     """Weight (D,) and bias of ``sa_0_4_vit_l_14_linear.pth``; ``ValueError`` if the file holds something else."""
-    state = read_state(locate("aesthetic", path))
+    file = locate("aesthetic", path)
+    state = file.state()
     shapes = {key: tuple(value.shape) for key, value in state.items()}
-    if set(shapes) != {"weight", "bias"} or shapes["weight"][:1] != (1,) or shapes["bias"] != (1,):
-        raise ValueError(f"{str(path)!r} is no linear head: weight (1, D) and bias (1,) expected, it holds {shapes}")
+    if set(shapes) != {"weight", "bias"} or not shapes["weight"][:-1] == shapes["bias"] == (1,):
+        raise ValueError(file.message("is no linear head: weight (1, D) and bias (1,) expected"))
     return state["weight"][0].float(), float(state["bias"])
 
 

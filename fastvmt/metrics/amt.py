@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.metrics.dense_flow import padded
-from fastvmt.metrics.weights import SOURCES, checked_sha256, locate, read_state
+from fastvmt.metrics.weights import SOURCES, locate
 
 MODULE, CLASS = "networks.AMT-S", "Model"
 CONFIG = {"corr_radius": 3, "corr_lvls": 4, "num_flows": 3}
@@ -42,18 +42,15 @@ class AmtInterpolator:
 
         Raises ``MissingWeightsError`` if either is absent.
         """
-        folder, file = locate("amt_checkout", checkout), locate("amt", weights)
+        folder, file = locate("amt_checkout", checkout).path, locate("amt", weights)
         if not (folder / "networks" / "AMT-S.py").is_file():
             raise SOURCES["amt_checkout"].missing(folder / "networks" / "AMT-S.py")
         with importable(folder):
             self.model: Any = getattr(importlib.import_module(MODULE), CLASS)(**CONFIG)
-        state: Any = read_state(file)
-        if "state_dict" not in state:
-            raise ValueError(f"{str(file)!r} has no key state_dict: set metrics.weights.amt to amt-s.pth")
-        self.model.load_state_dict(state["state_dict"])
-        self.model.eval().to(device)
+        file.fill(self.model, "AMT-S")
+        self.model.to(device)
         self.device = device
-        self.provenance = {"id": "AMT-S", "weights_sha256": checked_sha256(file), "precision": "float32"}
+        self.provenance = {"id": "AMT-S", "weights_sha256": file.sha256, "precision": "float32"}
 
     @torch.no_grad()
     def between(self, frames_THWC: Tensor) -> Tensor:

@@ -6,10 +6,9 @@ wrong embeddings, so a state dict is only read when its architecture says which 
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from fastvmt.metrics.weights import SOURCES, MissingWeightsError, checked_sha256
+from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.weight_file import WeightFile
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
 FOLDER = ("open_clip_config.json", "open_clip_model.safetensors")
@@ -46,25 +46,30 @@ class LoadedClip:
     sha256: str
 
 
-def load_clip(path: Path, device: str, architecture: str = ARCHITECTURE, quick_gelu: bool | None = None) -> LoadedClip:
-    """Load CLIP in float32.
+def load_clip(
+    file: WeightFile, device: str, architecture: str = ARCHITECTURE, quick_gelu: bool | None = None
+) -> LoadedClip:
+    """Load CLIP in float32; the weights' SHA-256 and tensors are checked before the model is built.
 
     Args:
-        path: an open_clip folder, a transformers ``CLIPModel`` folder, OpenAI's TorchScript archive, or a
+        file: an open_clip folder, a transformers ``CLIPModel`` folder, OpenAI's TorchScript archive, or a
             state dict (``.safetensors``, ``.bin``, ``.pt``).
         architecture: open_clip's name, for a state dict only; the other forms say it themselves.
         quick_gelu: which GELU a state dict needs; None takes it from a name that ends in ``-quickgelu``.
 
-    Raises ``MissingWeightsError`` for an incomplete folder, ``ValueError`` for files that do not fit together.
+    Raises ``MissingWeightsError`` for an incomplete folder, ``ValueError`` for damaged files and those that do not fit.
     """
+    path = file.path
     if path.is_dir():
         if (path / "config.json").is_file() and not (path / FOLDER[0]).is_file():
-            return transformers_clip(path, device)
-        return folder_clip(path, device)
+            return transformers_clip(file, device)
+        return folder_clip(file, device)
+    sha256 = file.sha256
     if is_torchscript(path):
-        model = open_clip.load_openai_model(str(path), precision="fp32", device=device)
-        return _from_open_clip(model, open_clip.SimpleTokenizer(), "OpenAI TorchScript", checked_sha256(path))
-    return state_dict_clip(path, device, architecture, quick_gelu)
+        with file.blamed("is damaged or not an archive of OpenAI's CLIP"):
+            model = open_clip.load_openai_model(str(path), precision="fp32", device=device)
+        return _from_open_clip(model, open_clip.SimpleTokenizer(), "OpenAI TorchScript", sha256)
+    return state_dict_clip(file, device, architecture, quick_gelu)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -75,21 +80,19 @@ def is_torchscript(path: Path) -> bool:
         return any("/code/" in name for name in archive.namelist())
 
 
-def folder_clip(folder: Path, device: str) -> LoadedClip:
+def folder_clip(file: WeightFile, device: str) -> LoadedClip:
     """open_clip's own layout, which carries architecture, preprocessing and sometimes a tokenizer."""
-    missing = [name for name in FOLDER if not (folder / name).is_file()]
+    missing = [name for name in FOLDER if not (file.path / name).is_file()]
     if missing:  # open_clip would go on with random weights
-        source = SOURCES["clip"]
-        raise MissingWeightsError(
-            f"CLIP folder {str(folder)!r} lacks {', '.join(missing)}. It needs {' and '.join(FOLDER)}, as in "
-            f"{source.origin} ({source.size}, licence {source.licence}): set {source.override}=<folder>."
-        )
-    name = f"local-dir:{folder}"
-    model = open_clip.create_model(name, device=device, precision="fp32")
-    return _from_open_clip(model, open_clip.get_tokenizer(name), "open_clip folder", checked_sha256(folder / FOLDER[1]))
+        raise MissingWeightsError(file.message(f"lacks {', '.join(missing)}"))
+    weights, name = replace(file, path=file.path / FOLDER[1]), f"local-dir:{file.path}"
+    weights.state()
+    with file.blamed(f"is no CLIP folder of open_clip's: {' and '.join(FOLDER)} do not fit together"):
+        model, tokenizer = open_clip.create_model(name, device=device, precision="fp32"), open_clip.get_tokenizer(name)
+    return _from_open_clip(model, tokenizer, "open_clip folder", weights.sha256)
 
 
-def state_dict_clip(path: Path, device: str, architecture: str, quick_gelu: bool | None) -> LoadedClip:
+def state_dict_clip(file: WeightFile, device: str, architecture: str, quick_gelu: bool | None) -> LoadedClip:
     """Tensors alone: the architecture is named by the caller."""
     if architecture not in open_clip.list_models():
         raise ValueError(
@@ -105,15 +108,14 @@ def state_dict_clip(path: Path, device: str, architecture: str, quick_gelu: bool
         )
     if named_quick and quick_gelu is False:
         raise ValueError(f"quick_gelu=false contradicts architecture={architecture!r}: drop one of the two")
-    try:
+    file.state()
+    with file.blamed(
+        f"does not fit architecture={architecture!r} (of metrics.clip.model: set metrics.clip.architecture)"
+    ):
         model = open_clip.create_model(
-            architecture, pretrained=str(path), device=device, precision="fp32", force_quick_gelu=bool(quick_gelu)
+            architecture, pretrained=str(file.path), device=device, precision="fp32", force_quick_gelu=bool(quick_gelu)
         )
-    except (RuntimeError, AssertionError, pickle.UnpicklingError) as error:  # open_clip asserts some shapes
-        raise ValueError(
-            f"{str(path)!r} does not fit architecture={architecture!r}, set metrics.clip.architecture: {error}"
-        ) from error
-    return _from_open_clip(model, open_clip.get_tokenizer(architecture), architecture, checked_sha256(path))
+    return _from_open_clip(model, open_clip.get_tokenizer(architecture), architecture, file.sha256)
 
 
 def _from_open_clip(model: Any, tokenizer: Any, form: str, sha256: str) -> LoadedClip:
@@ -128,16 +130,18 @@ def _from_open_clip(model: Any, tokenizer: Any, form: str, sha256: str) -> Loade
     )  # fmt: skip
 
 
-def transformers_clip(folder: Path, device: str) -> LoadedClip:
+def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
     """A folder that ``CLIPModel.save_pretrained`` wrote; tokens and preprocessing are OpenAI's."""
     from transformers import CLIPModel
 
-    weights = next(
-        (folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()), None
-    )
-    if weights is None:
-        raise SOURCES["clip"].missing(folder / "model.safetensors")
-    model = CLIPModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).eval().to(device)
+    folder = file.path
+    found = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
+    if not found:
+        raise MissingWeightsError(file.message("lacks model.safetensors"))
+    weights = replace(file, path=found[0])
+    weights.state()
+    with file.blamed("is no CLIPModel folder of transformers'"):
+        model = CLIPModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).eval().to(device)
     text, vision = model.config.text_config, model.config.vision_config
     if text.vocab_size != VOCABULARY:
         raise ValueError(
@@ -149,5 +153,5 @@ def transformers_clip(folder: Path, device: str) -> LoadedClip:
         lambda tokens: model.text_projection(model.text_model(input_ids=tokens).pooler_output),
         open_clip.SimpleTokenizer(context_length=text.max_position_embeddings), text.max_position_embeddings,
         vision.image_size, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, {}, "transformers CLIPModel",
-        checked_sha256(weights),
+        weights.sha256,
     )  # fmt: skip

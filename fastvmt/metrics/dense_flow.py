@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fastvmt.metrics.weights import checked_sha256, locate, read_state
+from fastvmt.metrics.weights import locate
 from fastvmt.trackers.dis import flows, one_thread
 
 Float = NDArray[np.float32]
@@ -64,15 +64,12 @@ class RaftFlow:
         found = locate("raft", path)
         self.device, self.model = device, raft_large(weights=None)
         self.provenance = {
-            "id": f"torchvision raft_large ({found.name})",
-            "weights_sha256": checked_sha256(found),
+            "id": f"torchvision raft_large ({found.path.name})",
+            "weights_sha256": found.sha256,
             "precision": "float32",
         }
-        try:
-            self.model.load_state_dict(read_state(found))
-        except RuntimeError as error:
-            raise ValueError(f"{str(found)!r} is not torchvision's large RAFT: set metrics.weights.raft") from error
-        self.model.eval().to(device)
+        found.fill(self.model, "torchvision's large RAFT")
+        self.model.to(device)
 
     @torch.no_grad()
     def forward_flow(self, frames_THWC: Tensor) -> list[Float] | None:

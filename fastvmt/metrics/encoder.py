@@ -59,7 +59,7 @@ class ClipEncoder:
     ) -> None:
         """``preprocess``: ``pil`` is antialiased, as CLIP was published; ``vbench`` is VBench's (see there).
 
-        ``source`` names the entry of ``weights.SOURCES`` that an error about a missing file quotes.
+        ``source`` names the entry of ``weights.SOURCES`` that errors quote.
         """
         if preprocess not in PREPROCESSING:
             raise ValueError(f"metrics.clip.preprocess={preprocess!r} must be one of {', '.join(PREPROCESSING)}")

@@ -23,13 +23,21 @@ Videos = Sequence[Video | Tensor] | Tensor
 
 
 def as_videos(videos: Videos, fps: float = math.nan) -> list[Video]:
-    """What scores read; tensors state no rate, so they get ``fps``. ``ValueError`` for another type or shape.
+    """What scores read; tensors state no rate, so they get ``fps``.
+
+    ``TypeError`` for another type, ``ValueError`` for tensors of another dtype or shape.
 
     Example:
         >>> [video.size for video in as_videos(torch.zeros(2, 9, 3, 48, 64, dtype=torch.uint8))]
         [(9, 48, 64), (9, 48, 64)]
     """
-    given = list(videos[None] if isinstance(videos, Tensor) and videos.ndim == 4 else videos)
+    given = videos[None] if isinstance(videos, Tensor) and videos.ndim == 4 else videos
+    if not isinstance(given, Sequence | Tensor) or not all(isinstance(v, Video | Tensor) for v in given):
+        kinds = videos if isinstance(videos, Sequence) else [videos]
+        raise TypeError(
+            "videos are a list of Video or of uint8 tensors (T, 3, H, W), or one tensor (T, 3, H, W) or "
+            f"(B, T, 3, H, W); got {', '.join(sorted({type(kind).__name__ for kind in kinds}))}"
+        )
     for each in (v for v in given if isinstance(v, Tensor)):
         check_frames(each)
     return [v if isinstance(v, Video) else Video(v.permute(0, 2, 3, 1).contiguous(), fps) for v in given]

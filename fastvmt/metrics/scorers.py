@@ -31,7 +31,7 @@ from fastvmt.metrics.per_video import VideoMetric
 from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness
 from fastvmt.metrics.trajectory import trajectory_cosine
-from fastvmt.metrics.weights import checked_sha256, locate
+from fastvmt.metrics.weights import locate
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.scene import sprite
@@ -166,7 +166,7 @@ def background(judges: Judges, tracker: Tracker) -> Scorer:
 
 def aesthetic(judges: Judges, tracker: Tracker) -> Scorer:
     clip, kind = judges.as_vbench(judges.clip_l14), partial(AestheticQuality, head=judges.head)
-    sha256 = checked_sha256(locate("aesthetic", judges.weights.get("aesthetic")))
+    sha256 = locate("aesthetic", judges.weights.get("aesthetic")).sha256
     return of_video("aesthetic_quality", kind, clip, head="LAION linear, ViT-L/14", head_sha256=sha256)
 
 

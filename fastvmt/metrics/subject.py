@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from fastvmt.metrics.preprocess import IMAGENET, check_frames, normalized, shorter_side
-from fastvmt.metrics.weights import checked_sha256, locate, read_state
+from fastvmt.metrics.weights import locate
 
 MODEL = "vit_base_patch16_224.dino"
 SIDE = 224
@@ -87,11 +87,8 @@ def load_dino(path: str | Path | None, vbench_compat: bool = False, device: str 
     import timm
 
     found = locate("dino", path)
-    if found.is_dir():
-        found = locate("dino", found / "model.safetensors")
+    if found.path.is_dir():
+        found = locate("dino", found.path / "model.safetensors")
     model = timm.create_model(MODEL, pretrained=False, num_classes=0, dynamic_img_size=True, global_pool="token")
-    try:
-        model.load_state_dict(read_state(found))
-    except RuntimeError as error:
-        raise ValueError(f"{str(found)!r} does not hold DINO ViT-B/16: set metrics.weights.dino. {error}") from error
-    return DinoEncoder(model, checked_sha256(found), vbench_compat, device)
+    found.fill(model, "DINO ViT-B/16")
+    return DinoEncoder(model, found.sha256, vbench_compat, device)

@@ -1,19 +1,11 @@
-"""Weight files that the user brings: named when missing, checked, and read without unpickling code."""
+"""Weights that scores need: what they are, where they come from, and which override takes their path."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
-OPENAI_SHA256 = {"ViT-B-32.pt": "40d36571", "ViT-L-14.pt": "b8cca3fd"}
-"""First digits of the SHA-256 of OpenAI's archives, as in the addresses that they were published under."""
+from fastvmt.weight_file import WeightFile
 
 
 class MissingWeightsError(FileNotFoundError):
@@ -77,45 +69,10 @@ SOURCES = {
 }  # fmt: skip
 
 
-def locate(name: str, path: str | Path | None) -> Path:
-    """The path of the weights ``name`` of ``SOURCES``; raises :class:`MissingWeightsError` if it leads nowhere."""
-    found = None if path is None else Path(path).expanduser()
+def locate(name: str, path: str | Path | None) -> WeightFile:
+    """The weights ``name`` of ``SOURCES``; raises :class:`MissingWeightsError` if their path leads nowhere."""
+    found, source = None if path is None else Path(path).expanduser(), SOURCES[name]
     if found is None or not found.exists():
-        raise SOURCES[name].missing(path)
-    return found
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def checked_sha256(path: Path) -> str:
-    """SHA-256 of a file; ``ValueError`` if it contradicts the one that the file's name promises.
-
-    OpenAI's two archives are known by name; other names may end in ``-<first 8 digits>.pth``.
-    """
-    digest = sha256_of(path)
-    suffix = re.search(r"-([0-9a-f]{8})\.(?:pth|pt)$", path.name)
-    promised = OPENAI_SHA256.get(path.name) or (suffix and suffix.group(1))
-    if promised and not digest.startswith(promised):
-        raise ValueError(
-            f"{str(path)!r} is damaged or another file: its SHA-256 starts with {digest[:8]}, {path.name} has "
-            f"{promised}. Download it again, or rename it if it is meant to differ"
-        )
-    return digest
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file, or of a pickle that holds nothing but tensors and plain containers.
-
-    Raises ``ValueError`` for a file that holds anything else.
-    """
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{str(path)!r} is not a plain weight file, and is not unpickled: {error}") from error
-    return state
+        raise source.missing(path)
+    need = f"{source.file} from {source.origin} ({source.size}, licence {source.licence})"
+    return WeightFile(found, source.override, need)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fastvmt.trackers.base import Tracks, check_queries
-from fastvmt.trackers.weights import device_of, fill, fingerprint, read_state_dict
+from fastvmt.trackers.weights import device_of, find
 
 NEED = "scaled_offline.pth, 100 MB class (github.com/facebookresearch/co-tracker, CC-BY-NC 4.0: no commercial use)"
 
@@ -30,20 +30,21 @@ class CoTracker3Tracker:
     """Follows points through occlusions, ``points`` at a time to bound memory (which grows with T x N).
 
     The predictor resizes frames to its own size and reports visibility itself; points of one chunk
-    see each other, so ``points`` changes tracks a little.
+    see each other, so ``points`` changes tracks a little. Grids of points are ours, given as queries: that of
+    the package's ``grid_size`` has its margin, a 64th of the width, in the resized frame, so that it differs
+    vertically wherever a frame is not 4:3.
     """
 
     def __init__(self, weights: str | None = None, points: int = 1024, window: int = 60, device: str = "auto") -> None:
         if points < 1 or window < 2:
             raise ValueError(f"points={points} and window={window} must be at least 1 and 2: set tracker.points")
-        state = read_state_dict(weights, NEED)
+        file = find(weights, NEED)
         predictor = build_cotracker3(window)
-        fill(predictor.get_submodule("model"), state, NEED)
-        assert weights is not None
+        file.fill(predictor.get_submodule("model"), f"CoTracker3 with tracker.window={window}")
         self.points, self.window = points, window
         self.device = device_of(device)
         self.predictor = predictor.to(self.device)
-        self.sha256 = fingerprint(weights)
+        self.sha256 = file.sha256[:16]
 
     @property
     def id(self) -> str:

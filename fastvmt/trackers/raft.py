@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, pad
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Float, flow_step, tracks_of
-from fastvmt.trackers.weights import device_of, fill, fingerprint, read_state_dict
+from fastvmt.trackers.weights import device_of, find
 
 ORIGIN = "(torchvision's model zoo, download.pytorch.org/models; BSD-3-Clause code)"
 FILES = {
@@ -68,13 +68,12 @@ class RaftTracker:
         if side is not None and side < MULTIPLE:
             raise ValueError(f"side={side} must be at least {MULTIPLE} pixels, or null: set tracker.side=<value>")
         network = build_raft(model)
-        state = read_state_dict(weights, FILES[model])
-        fill(network, state, FILES[model])
-        assert weights is not None
+        file = find(weights, FILES[model])
+        file.fill(network, f"tracker.model={model}")
         self.model, self.updates, self.side = model, updates, side
         self.device = device_of(device)
         self.network = network.to(self.device)
-        self.sha256 = fingerprint(weights)
+        self.sha256 = file.sha256[:16]
 
     @property
     def id(self) -> str:
