@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 from transformers import CLIPConfig, CLIPModel
@@ -278,6 +278,17 @@ def test_a_transformers_folder_without_weights_is_refused(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(MissingWeightsError, match=r"OpenAI.*MB.*MIT.*metrics\.clip\.model=<path>"):
         ClipEncoder(tmp_path)
+
+
+def test_a_transformers_folder_that_lacks_a_tensor_is_refused(original, tmp_path: Path) -> None:
+    folder = as_transformers(original, tmp_path / "clip")
+    state = load_file(folder / "model.safetensors")
+    del state["visual_projection.weight"]
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"lacks tensors, the first is visual_projection\.weight.*metrics\.clip\.model"
+    ):
+        ClipEncoder(folder)
 
 
 @pytest.mark.parametrize("path", [None, "nowhere/ViT-B-32.pt"])

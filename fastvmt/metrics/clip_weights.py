@@ -141,7 +141,12 @@ def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
     weights = replace(file, path=found[0])
     weights.state()
     with file.blamed("is no CLIPModel folder of transformers'"):
-        model = CLIPModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32).eval().to(device)
+        model, info = CLIPModel.from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    if info["missing_keys"]:  # they would be random
+        raise ValueError(file.message(f"lacks tensors, the first is {min(info['missing_keys'])}"))
+    model.eval().to(device)
     text, vision = model.config.text_config, model.config.vision_config
     if text.vocab_size != VOCABULARY:
         raise ValueError(
