@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
+from experiments.cells import counted, hundredths, ratio, table, whole
 from experiments.strip import Frames, strip
 from fastvmt.engine.record import Record, score_column, seconds_column, write_json
 from fastvmt.engine.tables import show
@@ -134,21 +135,6 @@ def overall(content: Content) -> str:
     )
 
 
-def ratio(entry: Mapping[str, Any]) -> str:
-    """Ratio of means, geometric mean of the cases' ratios, n."""
-    return f"{show(entry['average'])}, {show(entry['geometric'])} ({entry['n']})"
-
-
-def counted(entry: Mapping[str, Any]) -> str:
-    """A mean and its n."""
-    return f"{show(entry['mean'])} ({entry['n']})"
-
-
-def whole(count: float) -> str:
-    """A mean count without decimals, or n/a."""
-    return "n/a" if math.isnan(count) else f"{count:.0f}"
-
-
 def score_cell(row: Mapping[str, Any], score: str, name: str) -> str:
     """Mean, n, and the difference to the base method with its interval."""
     cell, gap = counted(row["scores"][score]), row[f"minus_{BASE}"][score]
@@ -158,12 +144,6 @@ def score_cell(row: Mapping[str, Any], score: str, name: str) -> str:
         return f"{cell} [{gap['mean']:+.3f}: n/a]"
     text = f"[{gap['mean']:+.3f}: {gap['low']:+.3f}..{gap['high']:+.3f}]"
     return f"{cell} **{text}**" if gap["low"] > 0 or gap["high"] < 0 else f"{cell} {text}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = ["| " + " | ".join(name.replace("_", " ") for name in head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(cells) + " |" for cells in rows)]
 
 
 def cost_cells(row: Mapping[str, Any]) -> list[str]:
@@ -176,10 +156,30 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     return [*seconds, *ratios, *tuning, peak, *passes, str(row["failed"])]
 
 
+def brief(content: Content, scores: Sequence[str] = SCORES) -> list[str]:
+    """A table of one start for readers in a hurry, best motion fidelity first; bold differs from the base method.
+
+    The README shows it.
+    """
+    means = {name: row["scores"][SCORES[1]]["mean"] for name, row in content.items()}
+    cells = []
+    for name in sorted(means, key=lambda name: -math.inf if math.isnan(means[name]) else means[name], reverse=True):
+        row = content[name]
+        gaps = {score: row[f"minus_{BASE}"][score] for score in scores}
+        sure = {score for score, gap in gaps.items() if gap["low"] > 0 or gap["high"] < 0}
+        shown = {score: hundredths(row["scores"][score]) for score in scores}
+        numbers = [f"**{text}**" if score in sure and name != BASE else text for score, text in shown.items()]
+        costs = [show(row["loop_to_none"]["average"]), whole(row["passes"]["gradients"])]
+        tuning = f"{row['tuning_seconds']['mean']:.0f}" if row["tuning_seconds"]["n"] else "-"
+        cells.append([f"`{name}`", *numbers, *costs, tuning])
+    return table(["method", *scores, "loop / none", "gradients", "tuning s"], cells)
+
+
 def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
-    """Four tables per start: scores, what motion fidelity is to be read with, costs, trajectories by category."""
+    """Tables per start: in brief, scores, what motion fidelity is to be read with, costs, trajectories by category."""
     lines = [facts, "", *NOTES.splitlines()]
     for start, content in starts.items():
+        lines += [*brief(content), ""]
         scores = list(next(iter(content.values()))["scores"])
         lines += ["", f"## {'Pure noise' if start == 1 else f'Strength {start:g}'}", ""]
         expected = [name for name in methods if start < 1 or name != "sdedit"]

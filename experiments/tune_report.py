@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from experiments.comparison_report import table
+from experiments.cells import table
 from experiments.rows import composed
 from fastvmt.engine.record import Record, write_json
 from fastvmt.engine.tables import show

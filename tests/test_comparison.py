@@ -16,11 +16,11 @@ from PIL import Image
 
 from experiments import comparison
 from experiments.comparison import METHODS, Cell, Current, blocks, main, missing, picture, sift, starts_of
+from experiments.cells import ratio
 from experiments.comparison_report import (
     at_start,
     markdown,
     overall,
-    ratio,
     score_cell,
     summary,
     unpacked,
