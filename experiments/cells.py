@@ -30,8 +30,11 @@ def ratio(entry: Mapping[str, Any]) -> str:
     return f"{show(entry['average'])}, {show(entry['geometric'])} ({entry['n']})"
 
 
+def two_digits(value: float) -> str:
+    """A number with two decimals, or n/a."""
+    return "n/a" if math.isnan(value) else f"{value:.2f}"
+
+
 def hundredths(entry: Mapping[str, Any]) -> str:
-    """A mean to two decimals; with its n where cases are missing."""
-    if not entry["n"]:
-        return "n/a"
-    return f"{entry['mean']:.2f} ({entry['n']})" if entry["missing"] else f"{entry['mean']:.2f}"
+    """A mean with two decimals; with its n where cases are missing."""
+    return two_digits(entry["mean"]) + (f" ({entry['n']})" if entry["missing"] and entry["n"] else "")

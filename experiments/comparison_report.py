@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from experiments.cells import counted, hundredths, ratio, table, whole
+from experiments.cells import counted, hundredths, ratio, table, two_digits, whole
 from experiments.strip import Frames, strip
 from fastvmt.engine.record import Record, score_column, seconds_column, write_json
-from fastvmt.engine.tables import show
 from fastvmt.statistics import Speedup, compare, over_methods, speedup, summarise
 from fastvmt.world.motion import CATEGORIES
 
@@ -169,7 +168,7 @@ def brief(content: Content, scores: Sequence[str] = SCORES) -> list[str]:
         sure = {score for score, gap in gaps.items() if gap["low"] > 0 or gap["high"] < 0}
         shown = {score: hundredths(row["scores"][score]) for score in scores}
         numbers = [f"**{text}**" if score in sure and name != BASE else text for score, text in shown.items()]
-        costs = [show(row["loop_to_none"]["average"]), whole(row["passes"]["gradients"])]
+        costs = [two_digits(row["loop_to_none"]["average"]), whole(row["passes"]["gradients"])]
         tuning = f"{row['tuning_seconds']['mean']:.0f}" if row["tuning_seconds"]["n"] else "-"
         cells.append([f"`{name}`", *numbers, *costs, tuning])
     return table(["method", *scores, "loop / none", "gradients", "tuning s"], cells)

@@ -1,4 +1,4 @@
-"""Synthetic clips that several tests write to disk."""
+"""Synthetic clips that several tests share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from fastvmt.types import Video
 
@@ -29,3 +31,17 @@ def write_frames(folder: Path, video: Video, suffix: str = ".png") -> None:
 def brightness(video: Video) -> list[int]:
     """Which native frames a clip consists of."""
     return [round((float(frame.float().mean()) - 20) / 10) for frame in video.frames_THWC]
+
+
+def texture(height: int, width: int, seed: int = 0) -> Tensor:
+    """A soft random picture (3, H, W) in 0..255."""
+    coarse = torch.rand(1, 3, height // 12, width // 12, generator=torch.Generator().manual_seed(seed))
+    return 255 * interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)[0]
+
+
+def pan(frames: int, step: tuple[int, int], size: tuple[int, int] = (96, 128), fps: float = 8.0) -> Video:
+    """A camera over a texture, ``step`` = (dx, dy) whole pixels per frame of content to the left and up."""
+    (dx, dy), (height, width) = step, size
+    canvas = texture(height + frames * dy, width + frames * dx)
+    views = [canvas[:, t * dy : t * dy + height, t * dx : t * dx + width] for t in range(frames)]
+    return Video(torch.stack(views).round().byte().permute(0, 2, 3, 1).contiguous(), fps)

@@ -1,12 +1,16 @@
-"""A tiny, randomly initialised but real Wan pipeline, and the markers of the slower tests."""
+"""A tiny, randomly initialised but real Wan pipeline, a case and a manifest for it, and markers of slower tests."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from clips import clip, write_frames
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 
@@ -15,7 +19,10 @@ from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipe
 
 from experiments.tiny_wan.text import build_text_encoder, build_tokenizer
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.types import PassCounter
+from fastvmt.data.frame_folder import clip_sha256
+from fastvmt.data.video import write_video
+from fastvmt.types import PassCounter, TransferCase, Video
+from fastvmt.world.scene import render, sample_scene
 
 torch.set_num_threads(1)
 
@@ -102,3 +109,41 @@ def backbone(loaded_backbone: WanBackbone) -> WanBackbone:
     """``random_wan`` for clips of 9 frames of 48 x 48 pixels: a grid of 5 x 6 x 6 tokens."""
     loaded_backbone.passes = PassCounter()
     return loaded_backbone
+
+
+@pytest.fixture(scope="session")
+def case() -> TransferCase:
+    clip = render(sample_scene(np.random.default_rng(4), 9, "single_object"), 48)
+    return TransferCase("case", Video(torch.from_numpy(clip.frames_THWC), 8.0), "a dog on grass", seed=3)
+
+
+@pytest.fixture
+def bench(tmp_path: Path):
+    """A function that writes a manifest of two clips, changed by its arguments, and returns its path."""
+    write_video(tmp_path / "clips" / "swan.mp4", clip(20))
+    write_frames(tmp_path / "clips" / "dog", clip(12))
+
+    def write(swan: dict | None = None, dog: dict | None = None, **defaults) -> Path:
+        rows = [
+            {
+                "id": "swan", "video": "clips/swan.mp4", "sha256": clip_sha256(tmp_path / "clips" / "swan.mp4"),
+                "fps": 8.0, "size": [48, 64], "category": "camera", "source_prompt": "a swan", "split": "dev",
+                "prompts": [
+                    {"id": "same", "kind": "caption", "text": "a bird"},
+                    {"id": "cat", "kind": "subject", "text": "a cat", "negative": "dog"},
+                ],
+            },
+            {
+                "id": "dog", "video": "clips/dog", "sha256": clip_sha256(tmp_path / "clips" / "dog"), "fps": 24,
+                "size": [48, 64], "category": "articulated", "prompts": [{"id": "fox", "text": "a fox"}],
+            },
+        ]  # fmt: skip
+        for row, change in zip(rows, (swan or {}, dog or {}), strict=True):
+            row.update(change)
+        path = tmp_path / "bench.jsonl"
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+        header = {"name": "bench", "version": 1, "license": "own", "defaults": {"seeds": [0, 3], **defaults}}
+        path.with_suffix(".yaml").write_text(yaml.safe_dump(header))
+        return path
+
+    return write

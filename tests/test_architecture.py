@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "fastvmt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 IDS = [str(file.relative_to(PACKAGE)) for file in FILES]
+TESTS = sorted(Path(__file__).parent.glob("*.py"))
 CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine", "main")
 """Each may import only what stands before it (and units outside the chain, which may not import back)."""
 LEAVES: dict[str, set[str]] = {
@@ -115,6 +116,11 @@ def test_files_and_functions_are_short(file: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno + 1 <= FUNCTION_LINES, node.name
+
+
+def test_files_of_tests_are_short() -> None:
+    lengths = {file.name: len(file.read_text().splitlines()) for file in TESTS}
+    assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
 
 
 def test_the_package_is_small() -> None:

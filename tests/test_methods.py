@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,17 +22,10 @@ from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase, TransferResult, Video
-from fastvmt.world.scene import render, sample_scene
 
 SAMPLER = Sampler(steps=4, cfg_scale=3.0)
 GUIDANCE = Guidance(fraction=0.5, iterations=5, lr=0.02, lr_end=0.01, block=1)
 WINDOW = Window(l=3, sf=2, tile=[2, 2])
-
-
-@pytest.fixture(scope="session")
-def case() -> TransferCase:
-    clip = render(sample_scene(np.random.default_rng(4), 9, "single_object"), 48)
-    return TransferCase("case", Video(torch.from_numpy(clip.frames_THWC), 8.0), "a dog on grass", seed=3)
 
 
 def fastvmt(window: Window = WINDOW, delta: int = 2, **guidance: object) -> FastVMT:

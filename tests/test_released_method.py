@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from test_released import CODE, loop_flow, softmax
+from released_loops import CODE, loop_flow, softmax
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
@@ -22,8 +22,7 @@ from fastvmt.methods.released import ReleasedFastVMT, rounded_level
 from fastvmt.motion.switches import Switches
 from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
-from fastvmt.types import TransferCase, TransferResult, Video
-from fastvmt.world.scene import render, sample_scene
+from fastvmt.types import TransferCase, TransferResult
 
 SAMPLER = Sampler(steps=4, cfg_scale=3.0)
 GUIDANCE = Guidance(
@@ -31,12 +30,6 @@ GUIDANCE = Guidance(
 )
 WINDOW = Window(l=3, sf=2, tile=[2, 3], centre_gradient=False)
 CHANGES = {f.name: getattr(CODE, f.name) for f in fields(Switches)} | {"ref_noise": "init"}
-
-
-@pytest.fixture(scope="session")
-def case() -> TransferCase:
-    clip = render(sample_scene(np.random.default_rng(4), 9, "single_object"), 48)
-    return TransferCase("case", Video(torch.from_numpy(clip.frames_THWC), 8.0), "a dog on grass", seed=3)
 
 
 def released(switches: Switches, window: Window = WINDOW, **guidance: object) -> ReleasedFastVMT:

@@ -1,0 +1,109 @@
+"""Arithmetic of blocks and methods against numbers derived by hand and torch's own FLOP counter."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastvmt.backbones.layout import Layout
+from fastvmt.config import config_folder
+from fastvmt.cost.flops import Block, read_block, transformer_flops
+from fastvmt.engine.plan import construct
+from fastvmt.methods.base import Method
+from fastvmt.methods.motion_director import MotionDirector
+from fastvmt.tuning.inversion import Inversion
+from fastvmt.tuning.loop import Tuning
+from fastvmt.types import PassCounter
+
+SMALL_WAN = {"1.3b": (Block(1536, 8960, 512), 30), "14b": (Block(5120, 13824, 512), 40)}
+
+
+@pytest.mark.parametrize(
+    ("model", "frames", "per_block", "attention", "whole", "backward"),
+    [
+        ("1.3b", 81, 9.43e12, 0.70, 283e12, 2.06),
+        ("14b", 81, 41.96e12, 0.52, 1678e12, 1.80),
+        ("1.3b", 29, 2.04e12, 0.47, 61.3e12, 1.73),
+        ("14b", 29, 10.83e12, 0.29, 433e12, 1.46),
+    ],
+)
+def test_flops_of_wan(model, frames, per_block, attention, whole, backward):
+    block, depth = SMALL_WAN[model]
+    layout = Layout("wan", frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), 12)
+    tokens = layout.grid[0] * layout.grid[1] * layout.grid[2]
+    assert tokens == (32760 if frames == 81 else 12480)
+    assert block.forward(tokens) == pytest.approx(per_block, rel=2e-3)
+    assert block.attention(tokens) / block.forward(tokens) == pytest.approx(attention, abs=5e-3)
+    passes = PassCounter(block_forwards=depth, block_backwards=depth)
+    flops = transformer_flops(block, layout.grid, passes)
+    assert flops["forward"] == pytest.approx(whole, rel=2e-3)
+    assert flops["backward"] / flops["forward"] == pytest.approx(backward, abs=6e-3)
+    assert flops["total"] == flops["forward"] + flops["backward"]
+
+
+BY_HAND = {
+    "fastvmt": (0, 0, [1.57, 1.39, 1.51, 1.35]),
+    "ditflow": (1, 14, [1.74, 1.51, 1.66, 1.44]),
+    "moft": (1, 15, [1.77, 1.53, 1.69, 1.46]),
+    "smm": (10, 15, [2.58, 2.09, 2.41, 1.96]),
+    "motionclone": (1, 14, [1.10, 1.07, 1.09, 1.06]),
+    "flowmotion": (10, None, [1.70, 1.70, 1.70, 1.70]),
+}
+"""How often the reference is read and through how many blocks (None: all), which ``budget`` leaves out (0: kept
+from another prompt), and the cost over plain sampling, derived by hand for the columns 1.3B and 14B with 81 frames,
+1.3B and 14B with 29."""
+COLUMNS = [("wan_1_3b", 81), ("wan_14b", 81), ("wan_1_3b", 29), ("wan_14b", 29)]
+
+
+@pytest.mark.parametrize("option", BY_HAND)
+def test_declared_budgets_cost_what_was_derived_by_hand(option):
+    """Within 0.01: half of it rounds two decimals; the projections to the queries and keys that a method reads,
+    which the count leaves out, are at most 0.003."""
+    readings, depth_read, expected = BY_HAND[option]
+    for (model, frames), ratio in zip(COLUMNS, expected, strict=True):
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            cfg = compose("config", overrides=[f"method={option}", f"backbone={model}", "output_dir=unused"])
+        block, depth = SMALL_WAN[model.removeprefix("wan_").replace("_", ".")]
+        layout = Layout(model, frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128)
+        steps, scale = cfg.sampler.steps, cfg.sampler.cfg_scale
+        passes = construct(cfg.method, "method").budget(layout, steps, scale)
+        passes.block_forwards += readings * (depth if depth_read is None else depth_read)
+        cost = transformer_flops(block, layout.grid, passes)["total"]
+        if option == "ditflow":  # its dense flow: N x N logits of the full width, twice that backwards
+            cost += passes.gradients * 3 * 2 * math.prod(layout.grid) ** 2 * block.width
+        plain = transformer_flops(block, layout.grid, Method().budget(layout, steps, scale))["total"]
+        assert cost / plain == pytest.approx(ratio, abs=0.01), (model, frames)
+
+
+def test_passes_over_one_frame_cost_one_frame():
+    """MotionDirector on Wan 1.3B: 300 whole clips, as many images, of 1560 tokens, and plain sampling."""
+    block, depth = SMALL_WAN["1.3b"]
+    layout = Layout("wan", 81, 480, 832, depth, 4, 8, 16, (1, 2, 2), 12)
+    method = MotionDirector(Tuning(iterations=300, lr=5e-4, shift=7.0), Inversion(), skip_spatial=0.0)
+    flops = transformer_flops(block, layout.grid, method.budget(layout, 50, 5.8))
+    images, clips = (300 * depth * (block.forward(n) + block.backward(n)) for n in (1560, 32760))
+    assert flops["total"] == pytest.approx(clips + images + 100 * depth * block.forward(32760))
+    assert 0.005 < images / clips < 0.02
+
+
+def test_flops_of_a_block_equal_torchs_count(pipeline, random_wan):
+    transformer = pipeline.transformer.requires_grad_(False)
+    block, text_tokens, tokens = transformer.blocks[0], 16, 5 * 6 * 6
+    shape = read_block(str(random_wan), text_tokens)
+    assert shape == Block(48, 64, text_tokens)
+    hidden = torch.randn(1, tokens, 48, requires_grad=True)
+    rotary = transformer.rope(torch.zeros(1, 4, 5, 12, 12))
+    with sdpa_kernel(SDPBackend.MATH):  # its products are counted one by one
+        with FlopCounterMode(display=False) as forward:
+            out = block(hidden, torch.randn(1, text_tokens, 48), torch.randn(1, 6, 48), rotary)
+        with FlopCounterMode(display=False) as backward:
+            out.sum().backward()
+    assert forward.get_total_flops() == shape.forward(tokens)
+    # unfused: two products per product of self-attention; of cross-attention, nothing for the text
+    unfused = shape.linear(tokens) + 2 * shape.attention(tokens) + shape.cross_attention(tokens)
+    assert backward.get_total_flops() == unfused
