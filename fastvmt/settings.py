@@ -72,13 +72,13 @@ class Skip:
 class Guidance:
     """The optimisation of the latents during the first denoising steps."""
 
-    fraction: float = 0.5
+    fraction: float = 0.3
     """Guided fraction of the denoising steps, in [0, 1]; 0 is plain text-to-video."""
-    iterations: int = 3
+    iterations: int = 6
     """Inner optimiser steps per guided denoising step (J)."""
-    lr: float = 0.03
+    lr: float = 0.015
     """Learning rate of the first inner iteration."""
-    lr_end: float = 0.03
+    lr_end: float = 0.015
     """Learning rate that the last inner iteration approaches (linear)."""
     block: int = 4
     """0-based transformer block whose queries and keys carry the motion."""
