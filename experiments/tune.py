@@ -1,6 +1,6 @@
 """Search of every method's settings for tiny-wan on a tuning split that no reported case shares.
 
-``python -m experiments.tune`` runs plain sampling and six candidates of each method, and up to four more of a
+``python -m experiments.tune`` runs plain sampling and six candidates of each method, and up to six more of a
 baseline whose best of these lay at the end of a range, on 4 references with 2 prompts each, appends a line per
 candidate to ``experiments/results/tuning.jsonl`` and after each of them writes ``tuning.md`` (all candidates,
 winners, what was searched) and ``tuning_winners.json`` beside it. It goes on where it was stopped: candidates with a
@@ -92,10 +92,13 @@ BEYOND: Candidates = {
     ],
     "moft": grid("moft", end=0.5, fraction=[0.3], iterations=[3], share=(0.04, 0.2), lr=(0.005, 0.01)),
     "smm": grid("smm", end=0.5, fraction=[0.3], iterations=[3], ref=("matched", "clean"), lr=(0.01, 0.03)),
-    "flowmotion": grid(
-        "flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=(50.0, 500.0), lr=(0.005, 0.01)
-    ),
-    "motionclone": grid("motionclone", fraction=[0.3], weight=(2000.0, 3000.0, 5000.0, 10000.0)),
+    "flowmotion": [
+        *grid(
+            "flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=(50.0, 500.0), lr=(0.005, 0.01)
+        ),
+        *grid("flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=[500.0], lr=[0.0025]),
+    ],
+    "motionclone": grid("motionclone", fraction=[0.3], weight=(2000.0, 3000.0, 5000.0, 10000.0, 20000.0, 50000.0)),
 }
 """Run after the first, where a baseline's best lay at the end of a range or, as with MotionClone, no value of the range
 changed much (its step is a third of the sampler's at 1,000)."""
