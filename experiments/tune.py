@@ -1,6 +1,6 @@
 """Search of every method's settings for tiny-wan on a tuning split that no reported case shares.
 
-``python -m experiments.tune`` runs plain sampling and six candidates of each method, and up to six more of a
+``python -m experiments.tune`` runs plain sampling and six candidates of each method, and up to eight more of a
 baseline whose best of these lay at the end of a range, on 4 references with 2 prompts each, appends a line per
 candidate to ``experiments/results/tuning.jsonl`` and after each of them writes ``tuning.md`` (all candidates,
 winners, what was searched) and ``tuning_winners.json`` beside it. It goes on where it was stopped: candidates with a
@@ -98,7 +98,9 @@ BEYOND: Candidates = {
         ),
         *grid("flowmotion", end=1.0, fraction=[0.15], iterations=[3], difference_weight=[500.0], lr=[0.0025]),
     ],
-    "motionclone": grid("motionclone", fraction=[0.3], weight=(2000.0, 3000.0, 5000.0, 10000.0, 20000.0, 50000.0)),
+    "motionclone": grid(
+        "motionclone", fraction=[0.3], weight=(2000.0, 3000.0, 5000.0, 10000.0, 20000.0, 50000.0, 1e5, 2e5)
+    ),
 }
 """Run after the first, where a baseline's best lay at the end of a range or, as with MotionClone, no value of the range
 changed much (its step is a third of the sampler's at 1,000)."""

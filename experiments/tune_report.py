@@ -38,7 +38,7 @@ Steps below 0.25 pixels counted as static throughout the search; the package's f
 The loop's ratio to plain sampling's is rough: processes may have shared the machine. Tuning is timed per reference.
 """
 FAIRNESS = """\
-Six candidates for every method; up to six more of baselines whose best of the six lay at the end of a range, none of
+Six candidates for every method; up to eight more of baselines whose best of the six lay at the end of a range, none of
 FastVMT. But FastVMT began better informed: its `guidance.reference_noise`, `window.sf`,
 `guidance.iterations` and `guidance.lr` had been chosen from earlier lines of the log, most of them on other weights and
 snapshots of trainings, which no other method had.
