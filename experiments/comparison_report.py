@@ -178,9 +178,9 @@ def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str
     """Tables per start: in brief, scores, what motion fidelity is to be read with, costs, trajectories by category."""
     lines = [facts, "", *NOTES.splitlines()]
     for start, content in starts.items():
-        lines += [*brief(content), ""]
         scores = list(next(iter(content.values()))["scores"])
         lines += ["", f"## {'Pure noise' if start == 1 else f'Strength {start:g}'}", ""]
+        lines += [*brief(content), ""]
         expected = [name for name in methods if start < 1 or name != "sdedit"]
         if absent := [f"`{name}`" for name in expected if name not in content]:
             lines += [f"Not run yet: {', '.join(absent)}.", ""]
