@@ -141,9 +141,10 @@ def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
     weights = replace(file, path=found[0])
     weights.state()
     with file.blamed("is no CLIPModel folder of transformers'"):
-        model, info = CLIPModel.from_pretrained(
+        loaded: Any = CLIPModel.from_pretrained(
             str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
+    model, info = loaded
     if info["missing_keys"]:  # they would be random
         raise ValueError(file.message(f"lacks tensors, the first is {min(info['missing_keys'])}"))
     model.eval().to(device)
