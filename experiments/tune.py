@@ -103,7 +103,7 @@ BEYOND: Candidates = {
     ),
 }
 """Run after the first, where a baseline's best lay at the end of a range or, as with MotionClone, no value of the range
-changed much (its step is a third of the sampler's at 1,000)."""
+changed much."""
 CANDIDATES: Candidates = {method: [*listed, *BEYOND.get(method, [])] for method, listed in FIRST.items()}
 
 

@@ -30,18 +30,21 @@ HEAD = (
 )
 
 RULE = f"""\
-**Rule.** The winner, marked *, has the greatest sum of trajectory cosine and motion fidelity among the candidates whose
-text similarity is at most {TEXT_LOSS} below that of plain sampling. Both are means over all cases in which n/a counts
-as 0, so that ruining the hard cases cannot win; n are the cases whose trajectory could be measured. Where no
+**Rule.** The winner, marked *, has the greatest sum of trajectory cosine and motion fidelity among the candidates
+whose text similarity is at most {TEXT_LOSS} below that of plain sampling. Both are means over all cases in which n/a
+counts as 0, so that ruining the hard cases cannot win; n are the cases whose trajectory could be measured. Where no
 candidate of a method keeps so close to the prompt, the one with the highest text similarity wins, marked *(text).
-Steps below 0.25 pixels counted as static throughout the search; the package's floor is 0.17 since.
-The loop's ratio to plain sampling's is rough: processes may have shared the machine. Tuning is timed per reference.
+Steps below 0.25 pixels counted as static throughout the search; the package's floor is 0.17 since. The loop's ratio
+to plain sampling's is up to twice too large, as processes shared the machine: see `comparison.md`. Tuning is timed
+per reference.
 """
 FAIRNESS = """\
-Six candidates for every method; up to eight more of baselines whose best of the six lay at the end of a range, none of
-FastVMT. But FastVMT began better informed: its `guidance.reference_noise`, `window.sf`,
-`guidance.iterations` and `guidance.lr` had been chosen from earlier lines of the log, most of them on other weights and
-snapshots of trainings, which no other method had.
+Six candidates for every method; up to eight more of baselines whose best of the six lay at the end of a range (or
+whose range changed little: MotionClone), none of FastVMT. Winners still at an end of what was tried: SMM's rate
+(0.01), MOFT's share (0.2), FlowMotion's weight of differences (500). The guided fraction was varied for FastVMT only.
+But FastVMT began better informed: its `guidance.reference_noise`, `window.sf`, `guidance.iterations` and
+`guidance.lr` had been chosen from earlier lines of the log, most of them on other weights and snapshots of trainings,
+which no other method had.
 """
 
 
