@@ -24,8 +24,8 @@ def test_flowmotion_of_the_reference_itself(backbone: WanBackbone, case: Transfe
 
 def test_flowmotion_by_a_plain_loop(backbone: WanBackbone, case: TransferCase) -> None:
     """The second guided step against autograd of the written-out loss with a constant velocity."""
-    settings = ["representation=clean_latent", "iterations=2", "lr=0.02", "weight=20", "difference_weight=5"]
-    job, method = job_for(backbone, case), method_of("flowmotion", *settings)
+    settings = ["representation=clean_latent", "iterations=2", "weight=20", "difference_weight=5"]
+    job, method = job_for(backbone, case), method_of("flowmotion", *settings, "lr=0.02", "lr_end=0.02")
     job.text = backbone.embed("a dog on grass")
     sigma, x = job.sigmas[1], seeded_noise(job.reference.shape, 5, backbone.device)
     mean = (x - job.noise) / (sigma - job.sigmas[0])
