@@ -1,7 +1,7 @@
 """What each saving is worth: ``python -m experiments.cost`` times variants of one transfer in one run.
 
 Ratios to the default: without gradient reuse, with a forward through all blocks, with dense flow,
-without the reference cache, and plain text-to-video. Writes ``experiments/results/cost.json``.
+and plain text-to-video. Writes ``experiments/results/cost.json``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ VARIANTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--hardware", default=None, help="named in the results")
     arguments = parser.parse_args()
     size = {"frames": 9, "height": 96, "width": 96, "fps": 8.0, "max_tokens": 16, "dtype": "float32"}
     fast, full = (kind("tiny-wan", name="tiny-wan", **size) for kind in (WanBackbone, FullDepth))
@@ -91,7 +90,7 @@ def main() -> None:
         counts = str(row["block_forwards"]), str(row["block_backwards"])
         table.add_row(name, f"{guide:.2f}", ratios[0], f"{total:.2f}", ratios[1], *counts)
     Console().print(table)
-    record = {"hardware": arguments.hardware, "threads": torch.get_num_threads(), "rows": rows, **provenance()}
+    record = {"threads": torch.get_num_threads(), "rows": rows, **provenance()}
     out = Path(__file__).parent / "results" / "cost.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(record, indent=1))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from experiments.cells import table
 from experiments.score_check import RESULTS, changed, clips_of
 from fastvmt.engine.record import Record, provenance, write_json
 from fastvmt.metrics.motion_fidelity import score_motion
@@ -126,18 +127,17 @@ def markdown(record: Record) -> str:
     lines = [
         f"`{record['command']}`", "",
         f"Mean absolute difference of package and independent implementation: {np.mean(gaps):.3f}, greatest "
-        f"{max(gaps):.2f}, over {len(gaps)} pairs (in frozen copies, whose precision is decided by the "
-        "one track of the clip that rests for the greatest part of its steps). `opposite` and `mirrored`: share of the "
-        "clip's tracks whose "
-        "negated or mirrored mean direction another of its tracks has. `sharing half`, `all`: the independent score "
-        "where a pair must share that part of the steps, not a third.", "",
-        f"| {' | '.join(head)} |", "|---" * len(head) + "|",
+        f"{max(gaps):.2f}, over {len(gaps)} pairs (the precision of a frozen copy is decided by the one "
+        "track of the clip that rests for the greatest part of its steps). `opposite` and `mirrored`: share of the "
+        "clip's tracks whose negated or mirrored mean direction another of its tracks has. `sharing half`, `all`: the "
+        "independent score where a pair must share that part of the steps, not a third.", "",
     ]  # fmt: skip
+    cells = []
     for name, clip in clips.items():
         for change, row in clip["rows"].items():
-            cells = [name, *(f"{clip[share]:.2f}" for share in ("opposite", "mirrored")), change]
-            lines.append(f"| {' | '.join([*cells, *(f'{value:.2f}' for value in row.values())])} |")
-    return "\n".join(lines) + "\n"
+            directions = [f"{clip[share]:.2f}" for share in ("opposite", "mirrored")]
+            cells.append([name, *directions, change, *(f"{value:.2f}" for value in row.values())])
+    return "\n".join([*lines, *table(head, cells)]) + "\n"
 
 
 def main() -> None:

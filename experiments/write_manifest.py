@@ -89,7 +89,7 @@ def defaults(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[Reference]:
-    """Write both files, or neither: raises ``ManifestError`` for what :func:`read_manifest` would not read."""
+    """Write both files; raises ``ManifestError``, writing neither, for what :func:`read_manifest` would not read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as draft:
         written = Path(draft, path.name)
