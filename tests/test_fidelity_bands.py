@@ -91,6 +91,14 @@ def test_bands_and_an_independent_implementation_on_a_large_pan() -> None:
     assert shares(steps_of(video.frames_THWC.numpy())) == {"opposite": 0, "mirrored": 0}
 
 
+def test_half_speed_on_a_large_zoom_is_within_the_band() -> None:
+    scene = sample_scene(np.random.default_rng(1), 24, "camera")
+    assert scene.motion == "zoom"
+    reference = Video(torch.from_numpy(render(scene, 320).frames_THWC), 8.0)
+    low, high = BANDS["half speed"]
+    assert low <= compare(reference, "half speed").fidelity <= high
+
+
 def test_the_independent_implementation_on_known_steps() -> None:
     right, down, still = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)
     one = np.ones((2, 12))
