@@ -50,12 +50,17 @@ METHODS: dict[str, list[str]] = {
 }  # fmt: skip
 """Name -> overrides."""
 VARIANTS: dict[str, list[str]] = {
-    "fastvmt_official": ["method=fastvmt_official"],
-    "fastvmt_fork": ["method=fastvmt_fork"],
+    "fastvmt_official": ["method=fastvmt_official", "window.sf=3", "guidance.window_weight=1.0"],
+    "fastvmt_fork": ["method=fastvmt_fork", "window.sf=3", "guidance.window_weight=1.0"],
     "ditflow_embedding": ["method=ditflow", "method.target=embedding"],
+    "ditflow_inject": ["method=ditflow", "method.inject=true"],
+    "smm_paper": [
+        "method=smm", "method.ref=matched", "method.init=highfreq", "method.fraction=0.4", "method.iterations=10",
+        "method.lr=0.007", "method.lr_end=0.004",
+    ],
     "flowmotion_clean_latent": ["method=flowmotion", "method.representation=clean_latent"],
     "det_tracking": ["method=det", "method.tracking_weight=0.1"],
-}
+}  # fmt: skip
 """Further forms of the methods, run if ``--methods`` names them."""
 ROWS = METHODS | VARIANTS
 STARTS, SEEDS, REFERENCES, PROMPTS = (1.0, 0.75), (0, 1), 12, 2

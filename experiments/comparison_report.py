@@ -31,6 +31,7 @@ BESIDE = (
     "speed_reference",
 )  # fmt: skip
 """What motion fidelity is to be read with."""
+BY_CATEGORY = ("trajectory_cosine", "text_similarity")
 STAGES = ("encode", "reference", "guide", "denoise", "decode", "loop", "total")
 PASSES = ("gradients", "block_forwards", "block_backwards")
 Content = dict[str, dict[str, Any]]
@@ -38,12 +39,13 @@ Content = dict[str, dict[str, Any]]
 
 NOTES = f"""\
 In parentheses n, the cases (reference x prompt, seeds averaged) behind a mean; in square brackets the paired
-difference to `{BASE}` and its 95 % interval over references, bold where it excludes 0; n/a below six references.
-`none` and `sdedit` are the controls; `none` starts from pure noise in every table.
+difference to `{BASE}` over the cases that both have (their n where it differs) and its 95 % interval over references,
+bold where it excludes 0; n/a below six references. The intervals are not corrected for their number: of twenty, one
+excludes 0 by chance. `none` and `sdedit` are the controls; `none` starts from pure noise in every table.
 
 Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
-reference, and is a column of its own. Loop is reference + guide + denoise; its ratio is to the loop of plain
-sampling on the same reference, timed in the same process just before, or to that of `{BASE}` on the same cases: ratio
+reference for all starts and seeds, in columns of its own. Loop is reference + guide + denoise; its ratio is to the
+loop of plain sampling on the same reference, timed in the same process just before, and from that to `{BASE}`: ratio
 of means, then geometric mean of the cases' ratios. Memory is the peak of tensors on a GPU; on
 a CPU it is that of the whole process, model and scorers included, which hardly tells methods apart.
 
@@ -72,32 +74,40 @@ def mean_passes(lines: Sequence[Record]) -> dict[str, float]:
     return {kind: float(np.mean([r["passes"][kind] for r in lines])) if lines else math.nan for kind in PASSES}
 
 
-def costs_of(lines: Sequence[Record]) -> dict[str, Any]:
-    """Seconds, passes and memory of the transfers that came to their end, and of the tuning that some began with.
+def tunings(lines: Sequence[Record]) -> list[Record]:
+    """The transfers that began with a whole tuning, of any start and seed.
 
-    A tuning that went on from a checkpoint took longer than its line says: it does not count.
+    One that went on from a checkpoint took longer than its line says: it does not count.
     """
+    tuned = [line for line in lines if "error" not in line and line["seconds"].get("tune")]
+    return [line for line in tuned if line["passes"]["gradients"] >= line["declared_gradients"]]
+
+
+def costs_of(lines: Sequence[Record], tuned: Sequence[Record]) -> dict[str, Any]:
+    """Seconds, passes and memory of the transfers that came to their end, and of the ``tuned`` ones' tuning."""
     ran = [line for line in lines if "error" not in line]
     sampled = [line for line in ran if not line["seconds"].get("tune")]
-    tuned = [r for r in ran if r["seconds"].get("tune") and r["passes"]["gradients"] >= r["declared_gradients"]]
     columns = {stage: seconds_column(ran, stage) for stage in STAGES}
     columns["total"] = {name: total - seconds_column(ran, "tune")[name] for name, total in columns["total"].items()}
-    passes, both = mean_passes(sampled), mean_passes(tuned)
+    passes = mean_passes(sampled)
     plain = {line["id"]: line["plain_seconds"] for line in ran}
     peaks = {line["id"]: line["peak_gib"]["allocated"] or line["peak_gib"]["resident"] or math.nan for line in ran}
     return {
         "seconds": {stage: asdict(summarise(column)) for stage, column in columns.items()},
         "loop_to_none": asdict(speedup(plain, columns["loop"])),
         "passes": passes,
-        "tuning_seconds": asdict(summarise(seconds_column(tuned, "tune"))),
-        "tuning_passes": {kind: both[kind] - passes[kind] for kind in PASSES},
+        "tuning_seconds": asdict(summarise(seconds_column(list(tuned), "tune"))),
+        "tuning_gradients": mean_passes(tuned)["gradients"] - passes["gradients"],
         "peak_gib": asdict(summarise(peaks)),
         "failed": len(lines) - len(ran),
     }
 
 
-def summary(rows: Mapping[str, list[Record]]) -> Content:
-    """Means, differences to the base method, and costs of every method at one start."""
+def summary(rows: Mapping[str, list[Record]], everything: Sequence[Record]) -> Content:
+    """Means, differences to the base method, and costs of every method at one start.
+
+    ``everything`` holds the lines of all starts: a reference is tuned in one of them.
+    """
     base, scores = rows.get(BASE, []), shown_scores([line for lines in rows.values() for line in lines])
     content: Content = {}
     for name, lines in rows.items():
@@ -106,31 +116,39 @@ def summary(rows: Mapping[str, list[Record]]) -> Content:
             "scores": {score: asdict(summarise(column)) for score, column in columns.items()},
             f"minus_{BASE}": {s: asdict(compare(column, score_column(base, s))) for s, column in columns.items()},
             "beside": {column: asdict(summarise(score_column(lines, column))) for column in BESIDE},
-            "trajectory_by_category": {
-                c: asdict(summarise(score_column([r for r in lines if r["category"] == c], SCORES[0])))
-                for c in CATEGORIES
+            "by_category": {
+                score: {
+                    c: asdict(summarise(score_column([r for r in lines if r["category"] == c], score)))
+                    for c in CATEGORIES
+                }
+                for score in BY_CATEGORY
             },
-            **costs_of(lines),
+            **costs_of(lines, tunings([line for line in everything if line["method"] == name])),
             f"loop_to_{BASE}": asdict(speedup(loop_column(base), loop_column(lines))),
         }
     return content
 
 
 def loop_column(lines: Sequence[Record]) -> dict[str, float]:
-    """Seconds of the loop of the transfers that came to their end, by case."""
-    return seconds_column([line for line in lines if "error" not in line], "loop")
+    """The loop of the transfers that came to their end as a multiple of plain sampling's, by case.
+
+    Plain sampling is timed beside every line, so that lines of different hours can be compared.
+    """
+    ran = [line for line in lines if "error" not in line]
+    loops = seconds_column(ran, "loop")
+    return {line["id"]: loops[line["id"]] / line["plain_seconds"] for line in ran}
 
 
-def overall(content: Content) -> str:
-    """How much faster the base method is than the others, controls left out, in words."""
-    others = {name: row for name, row in content.items() if name not in (BASE, *CONTROLS)}
+def overall(content: Content, baselines: Sequence[str]) -> str:
+    """How much faster the base method is than the baselines, in words."""
+    others = {name: content[name] for name in baselines if name in content}
     faster = {name: Speedup(**row[f"loop_to_{BASE}"]) for name, row in others.items()}
     mean, greatest = over_methods(faster)
     if math.isnan(mean):
         return f"Speed-up of `{BASE}` over the baselines: n/a until they have run."
     return (
-        f"Speed-up of `{BASE}` over {len(faster)} baselines (ratio of mean loop seconds): {mean:.2f} on average, "
-        f"{greatest:.2f} at most."
+        f"Speed-up of `{BASE}` over {len(faster)} baselines (ratio of mean loops, without tuning): {mean:.2f} on "
+        f"average, {greatest:.2f} at most."
     )
 
 
@@ -139,9 +157,9 @@ def score_cell(row: Mapping[str, Any], score: str, name: str) -> str:
     cell, gap = counted(row["scores"][score]), row[f"minus_{BASE}"][score]
     if name == BASE or not gap["n"]:
         return cell
-    if math.isnan(gap["low"]):
-        return f"{cell} [{gap['mean']:+.3f}: n/a]"
-    text = f"[{gap['mean']:+.3f}: {gap['low']:+.3f}..{gap['high']:+.3f}]"
+    pairs = f"; {gap['n']}" if gap["n"] != row["scores"][score]["n"] else ""
+    span = "n/a" if math.isnan(gap["low"]) else f"{gap['low']:+.3f}..{gap['high']:+.3f}"
+    text = f"[{gap['mean']:+.3f}: {span}{pairs}]"
     return f"{cell} **{text}**" if gap["low"] > 0 or gap["high"] < 0 else f"{cell} {text}"
 
 
@@ -149,7 +167,7 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     """Tuning, stages, ratio, memory, passes."""
     seconds = [counted(row["seconds"][stage]) for stage in STAGES]
     passes = [whole(row["passes"][kind]) for kind in PASSES]
-    tuning = [counted(row["tuning_seconds"]), whole(row["tuning_passes"]["gradients"])]
+    tuning = [counted(row["tuning_seconds"]), whole(row["tuning_gradients"])]
     ratios, peak = [ratio(row["loop_to_none"]), ratio(row[f"loop_to_{BASE}"])], counted(row["peak_gib"])
     tuning = tuning if row["tuning_seconds"]["n"] else ["-", "-"]
     return [*seconds, *ratios, *tuning, peak, *passes, str(row["failed"])]
@@ -169,9 +187,10 @@ def brief(content: Content, scores: Sequence[str] = SCORES) -> list[str]:
         shown = {score: hundredths(row["scores"][score]) for score in scores}
         numbers = [f"**{text}**" if score in sure and name != BASE else text for score, text in shown.items()]
         costs = [two_digits(row["loop_to_none"]["average"]), whole(row["passes"]["gradients"])]
-        tuning = f"{row['tuning_seconds']['mean']:.0f}" if row["tuning_seconds"]["n"] else "-"
-        cells.append([f"`{name}`", *numbers, *costs, tuning])
-    return table(["method", *scores, "loop / none", "gradients", "tuning s"], cells)
+        tuned = bool(row["tuning_seconds"]["n"])
+        tuning = [whole(row["tuning_seconds"]["mean"]), whole(row["tuning_gradients"])] if tuned else ["-", "-"]
+        cells.append([f"`{name}`", *numbers, *costs, *tuning])
+    return table(["method", *scores, "loop / none", "gradients", "tuning s", "tuning gradients"], cells)
 
 
 def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
@@ -190,10 +209,13 @@ def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str
         lines += table(["method", *BESIDE], shown)
         head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", f"loop / {BASE}"]
         head += ["tuning s", "tuning gradients", "peak GiB", *PASSES, "failed"]
-        lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()]), "", overall(content)]
-        lines += ["", "Trajectory cosine by category:", ""]
-        rows = [[m, *(counted(r["trajectory_by_category"][c]) for c in CATEGORIES)] for m, r in content.items()]
-        lines += table(["method", *CATEGORIES], rows)
+        baselines = [name for name in methods if name not in (BASE, *CONTROLS)]
+        lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()])]
+        lines += ["", overall(content, baselines)]
+        for score in BY_CATEGORY:
+            lines += ["", f"{score.replace('_', ' ').capitalize()} by category:", ""]
+            rows = [[m, *(counted(r["by_category"][score][c]) for c in CATEGORIES)] for m, r in content.items()]
+            lines += table(["method", *CATEGORIES], rows)
     return "\n".join(lines) + "\n"
 
 
@@ -258,7 +280,7 @@ def write_report(
     found = sorted({line["start"] for line in lines} | {1.0}, reverse=True)
     rows = {start: at_start(lines, [*methods, *variants], start) for start in found}
     rows = {start: mine for start, mine in rows.items() if mine}
-    starts = {start: summary(mine) for start, mine in rows.items()}
+    starts = {start: summary(mine, lines) for start, mine in rows.items()}
     known = {key: sorted({str(line[key]) for line in lines}) for key in ("weights", "device", "threads", "commit")}
     facts = f"{len(lines)} transfers by tiny-wan, " + ", ".join(f"{k} {' '.join(v) or 'n/a'}" for k, v in known.items())
     (results / "comparison.md").write_text(markdown(starts, methods, f"`{command}`\n\n{facts}."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,41 @@ def config_folder() -> Path:
     """``conf/`` inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
+
+
+class WandbMode(str, Enum):
+    """Where Weights & Biases runs go."""
+
+    offline = "offline"
+    online = "online"
+    disabled = "disabled"
+
+
+class Accelerator(str, Enum):
+    """What Lightning runs on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+@dataclass
+class Logger:
+    """Weights & Biases."""
+
+    mode: WandbMode = WandbMode.offline
+    project: str = "fastvmt"
+    group: str | None = None
+    """None is the sweep's folder."""
+
+
+@dataclass
+class Trainer:
+    """Of lightning.Trainer."""
+
+    accelerator: Accelerator = Accelerator.auto
+    devices: Any = 1
+    """Count or list."""
 
 
 @dataclass
@@ -32,7 +68,7 @@ class Config:
     start: int = 0
     """First frame of ``video``."""
     frame_policy: str = "error"
-    """What to do when ``video`` is too short: error, pad_last or round_down."""
+    """What to do when ``video`` is too short: error or pad_last."""
     seed: int = 0
     output_dir: str = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
     cache_dir: str | None = "outputs/cache"
@@ -53,8 +89,8 @@ class Config:
     metrics: Any = None
     tracker: Any = None
     benchmark: Any = None
-    logger: Any = None
-    trainer: Any = None
+    logger: Logger = field(default_factory=Logger)
+    trainer: Trainer = field(default_factory=Trainer)
 
 
 def register() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fastvmt.config import config_folder
@@ -12,10 +15,21 @@ from fastvmt.config import config_folder
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def main(cfg: DictConfig) -> float | None:
-    """One run; returns the objective for sweepers. User errors print one line and exit with 2."""
+    """One run; returns the objective for sweepers. User errors print one line and exit with 2.
+
+    In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
+    fails does not stop the others: Hydra ends with 1 when all are through.
+    """
     from fastvmt.engine.run import UserError, run  # heavy imports only inside the job
 
+    here = HydraConfig.get()
+    sweep = here.mode is RunMode.MULTIRUN
+    if sweep:
+        cfg.output_dir = here.runtime.output_dir
     try:
         return run(cfg).get(cfg.objective)
     except UserError as error:
-        sys.exit(f"fastvmt: {error}")
+        sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
+        if sweep:
+            raise CompactHydraException("This job failed; those after it ran, see above.") from error
+        sys.exit(2)

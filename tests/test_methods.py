@@ -61,11 +61,11 @@ def test_no_guided_step_is_no_transfer(backbone: WanBackbone, case: TransferCase
 
 def test_sdedit_sees_the_reference_and_no_transfer_does_not(backbone: WanBackbone, case: TransferCase) -> None:
     plain = transfer(backbone, NoTransfer(), case)
-    assert not same(transfer(backbone, SDEdit(0.6), case, strength=0.6), plain)
+    assert not same(transfer(backbone, SDEdit(), case, strength=0.6), plain)
     assert same(transfer(backbone, NoTransfer(), case, strength=0.6), plain)  # never sees the reference
 
 
-@pytest.mark.parametrize("method", [SDEdit(0.6), fastvmt()])
+@pytest.mark.parametrize("method", [SDEdit(), fastvmt()])
 def test_below_full_strength_the_start_is_the_noised_reference(
     backbone: WanBackbone, case: TransferCase, method: Method
 ) -> None:
@@ -259,7 +259,7 @@ def test_settings_that_do_not_fit_the_model_are_refused(method: FastVMT, message
 
 def test_settings_at_the_limit_are_accepted(backbone: WanBackbone) -> None:
     fastvmt(Window(sf=20, tile=[30, 52]), delta=5, block=29).requirements(WAN)
-    for method in (NoTransfer(), SDEdit(0.6), fastvmt()):
+    for method in (NoTransfer(), SDEdit(), fastvmt()):
         method.requirements(backbone.layout)
 
 

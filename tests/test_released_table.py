@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.released_table import SCORES, compared, main, markdown, official_values, rows
+from experiments.released_table import PAPER, SCORES, compared, main, markdown, official_values, rows
 from experiments.rows import composed
 from fastvmt.engine.plan import make_plan
 from fastvmt.methods.base import Method
@@ -29,13 +29,19 @@ def test_rows_change_one_switch_each() -> None:
     for name, overrides in table.items():
         if name != "none":
             assert overrides[1:3] == table["fastvmt"][1:]
-            assert len(overrides) == 3 + name.startswith("fastvmt, ") or name == "paper's numbers"
+            further = overrides[3:]
+            assert (further == PAPER) if name.startswith("paper's") else (len(further) == name.startswith("fastvmt, "))
 
 
 def test_every_row_differs_from_the_base_in_what_it_says() -> None:
     configs = {name: composed(overrides) for name, overrides in rows().items()}
     assert configs["fastvmt"].guidance.head_reduce.value == "mean_logit"  # tiny-wan's own numbers
-    assert configs["paper's numbers"].guidance.rope and not configs["fastvmt"].guidance.rope
+    for name in ("fastvmt", "fork", "official"):
+        ours, theirs = configs[name].guidance, configs[f"paper's numbers, {name}"].guidance
+        assert (theirs.rope, theirs.reference_noise, theirs.iterations, theirs.lr) == (True, 1.0, 10, 0.003)
+        assert (ours.rope, ours.reference_noise, ours.iterations) == (False, 0.2, 6)
+        assert configs[f"paper's numbers, {name}"].window.tau == 1
+        assert configs[f"paper's numbers, {name}"].method._target_ == configs[name].method._target_
     for name, cfg in configs.items():
         assert isinstance(make_plan(cfg).method, Method)
         if name.startswith("fastvmt, "):
@@ -73,7 +79,9 @@ def test_rows_of_other_cases_are_refused(other: list[dict]) -> None:
 def test_unknown_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--folder", str(tmp_path), "--results", str(tmp_path), "--rows", "offical"])
-    assert "offical unknown; there are none, fastvmt, paper's numbers, fork, official" in capsys.readouterr().err
+    assert (
+        "offical unknown; there are none, fastvmt, fork, official, paper's numbers, fastvmt" in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

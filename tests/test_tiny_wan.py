@@ -53,4 +53,6 @@ def test_prompts_outside_the_vocabulary_are_named(tiny_wan):
     assert tiny_wan.unknown_words("A red Car, on the sand!") == []
     with pytest.warns(UserWarning, match=r"giraffe.*objects: dog, panda.*backgrounds: grass"):
         warn_unknown(tiny_wan, "a giraffe on grass")
+    with pytest.warns(UserWarning, match="backbone.max_tokens=16 cuts a prompt of 2"):
+        tiny_wan.embed("a red car and " * 5 + "a dog on sand")
     assert tiny_wan.vocabulary == {"objects": list(OBJECTS), "backgrounds": list(BACKGROUNDS)}

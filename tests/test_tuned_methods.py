@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
 from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
+from fastvmt.trackers.base import Tracks
+from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, Video
 
 
@@ -42,7 +45,7 @@ def test_a_reference_is_tuned_once(backbone: WanBackbone, case: TransferCase, tm
     first = transfer(backbone, make(name), case, TensorCache(tmp_path))
     assert first.passes.gradients >= 5
     assert len(first.trace) == make(name).inner_iterations(SAMPLER.steps) == 5
-    assert set(first.seconds) == {"encode", "tune", "denoise", "decode", "total"}
+    assert set(first.seconds) == {"encode", "load", "tune", "denoise", "decode", "total"}
     assert [file.suffixes for file in tmp_path.glob("*.safetensors")] == [[".safetensors"]]  # no checkpoint is left
     again = transfer(backbone, make(name), case, TensorCache(tmp_path))
     assert same(first, again)
@@ -83,10 +86,30 @@ def test_every_input_of_the_tuning_is_in_its_key(
     ]  # fmt: skip
     for method, one in variants:
         transfer(backbone, method, one, cache, steps=1, cfg_scale=1.0)
-    assert cache.misses == len(variants)
+    tracked = 2 if name == "det" else 0  # by two grids of points
+    assert cache.misses == len(variants) + tracked
     often = make(name, replace(shorter, checkpoint_every=1))
     transfer(backbone, often, case, cache, steps=1, cfg_scale=1.0)
-    assert cache.misses == len(variants)
+    assert cache.misses == len(variants) + tracked
+
+
+def test_points_are_tracked_once_and_not_while_denoising(
+    backbone: WanBackbone, case: TransferCase, tmp_path: Path
+) -> None:
+    class Slow(DisTracker):
+        calls = 0
+
+        def track(self, frames_THWC: torch.Tensor, queries_N3: torch.Tensor) -> Tracks:
+            self.calls += 1
+            time.sleep(0.5)
+            return super().track(frames_THWC, queries_N3)
+
+    method = det(tracking_weight=0.1)
+    method.tracker = tracker = Slow(64)
+    first = transfer(backbone, method, case, TensorCache(tmp_path))
+    again = transfer(backbone, method, replace(case, id="b"), TensorCache(tmp_path))
+    assert tracker.calls == 1
+    assert first.seconds["load"] >= 0.5 > again.seconds["load"]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -18,7 +18,7 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.sampling import denoise, seeded_noise, sigma_schedule
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw, choose, draw
-from fastvmt.tuning.inversion import Inversion, invert
+from fastvmt.tuning.inversion import Inversion, inverted_path
 from fastvmt.tuning.loop import Losses, Phases, Tuning, tune
 from fastvmt.tuning.lora import ATTENTION, LoraSet
 from fastvmt.tuning.losses import debiased, latent_cells, mean_square, tracking_loss
@@ -109,7 +109,7 @@ def test_inverted_noise_leads_back(backbone: WanBackbone) -> None:
 
     def error(steps: int) -> float:
         sigmas = sigma_schedule(steps, 3.0)
-        noise = invert(backbone, x, sigmas, text)
+        noise = inverted_path(backbone, x, sigmas, text)[0]
         back = denoise(noise, sigmas, lambda step, z, sigma: backbone.velocity(z, sigma, text))
         return float((back - x).norm() / x.norm())
 

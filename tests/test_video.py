@@ -142,7 +142,7 @@ def test_doubled_rate_repeats_frames_evenly() -> None:
 
 def test_short_clips() -> None:
     video = numbered(12)
-    with pytest.raises(ValueError, match="12 frames.*frames=9, frame_policy=round_down.*pad_last"):
+    with pytest.raises(ValueError, match="12 frames.*backbone.frames=9 or frame_policy=pad_last"):
         prepare(video, frames=13, height=8, width=8)
     padded, _ = prepare(video, frames=17, height=8, width=8, policy="pad_last")
     assert padded.frames_THWC[:, 0, 0, 0].tolist() == [*range(12), *[11] * 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -77,6 +78,10 @@ class WanBackbone:
 
     @torch.no_grad()
     def embed(self, prompt: str) -> Tensor:
+        if (count := len(self.tokenizer(prompt).input_ids)) > self.max_tokens:
+            warnings.warn(
+                f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}", stacklevel=2
+            )
         embeds, _ = self._pipeline.encode_prompt(
             prompt=prompt,
             do_classifier_free_guidance=False,

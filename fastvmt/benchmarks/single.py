@@ -9,6 +9,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark
 from fastvmt.data.frame_folder import read_clip
 from fastvmt.data.resample import prepare
+from fastvmt.settings import check
 from fastvmt.types import TransferCase
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class SingleClip(Benchmark):
         frame_policy: str = "error",
     ) -> None:
         """A folder of pictures as ``video`` states no rate: it is ``sample_fps``, or else the backbone's ``fps``."""
+        check(frame_policy in ("error", "pad_last"), "frame_policy", frame_policy, "error or pad_last")
         path = Path(video).expanduser()
         clip = read_clip(path, sample_fps or fps)
         reference, how = prepare(

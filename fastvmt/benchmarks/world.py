@@ -7,6 +7,7 @@ import torch
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark
+from fastvmt.settings import check
 from fastvmt.types import TransferCase, Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
@@ -34,6 +35,7 @@ class WorldBenchmark(Benchmark):
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")
         if cases < 1:
             raise ValueError(f"benchmark.cases={cases} must be at least 1")
+        check(seed >= 0, "benchmark.seed", seed, "at least 0")
         if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
             legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
             raise ValueError(f"benchmark.prompts={prompts} must be in {legal}")

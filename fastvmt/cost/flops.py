@@ -1,7 +1,7 @@
 """Arithmetic of a Wan transformer's blocks, in closed form; a multiply-add is two FLOPs.
 
 Counted are the linear maps and the two attentions. Left out are norms, rotary embeddings, the
-embedders, the text encoder, the autoencoder, what methods compute from queries and keys (below one
+embedders, the text encoder, the autoencoder, what methods compute from queries and keys (about one
 per cent), and the second forward of gradient checkpointing.
 """
 

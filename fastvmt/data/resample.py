@@ -83,10 +83,10 @@ def frame_index(
         return index + [count - 1] * (frames - len(index))
     if policy is FramePolicy.round_down and rounded > 1:
         return index[:rounded]
-    shorter = f"frames={rounded}, frame_policy=round_down or " if rounded > 1 else ""
+    shorter = f"backbone.frames={rounded} or " if rounded > 1 else ""
     raise ValueError(
         f"{video.name or 'the video'} gives only {len(index)} frames from start={start} at "
-        f"{'its native rate' if fps is None else f'{fps:g} fps'}, fewer than frames={frames}; "
+        f"{'its native rate' if fps is None else f'{fps:g} fps'}, fewer than backbone.frames={frames}; "
         f"set {shorter}frame_policy=pad_last"
     )
 

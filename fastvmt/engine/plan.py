@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.cache import TensorCache
-from fastvmt.config import Config
+from fastvmt.config import Config, Logger, Trainer
 from fastvmt.methods.base import Method
-from fastvmt.settings import Guidance, Sampler, Skip, Window
+from fastvmt.settings import Guidance, Sampler, Skip, Window, check
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.cached import CachedTracker
+
+DTYPES = ("bfloat16", "float16", "float32")
+"""Number formats of the transformer and the text encoder."""
 
 
 class UserError(Exception):
@@ -61,7 +65,9 @@ def make_tracker(cfg: DictConfig) -> Tracker:
 
 def check_keys(cfg: DictConfig) -> None:
     """Reject keys that ``+key=value`` smuggled past the schema."""
-    groups: dict[str, type] = {"window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler}
+    groups: dict[str, type] = {
+        "window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler, "logger": Logger, "trainer": Trainer,
+    }  # fmt: skip
     for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
         known = {f.name for f in dataclasses.fields(schema)}
         for key in node:
@@ -95,16 +101,29 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     )  # fmt: skip
 
 
+def check_machine(cfg: DictConfig) -> None:
+    """Raise ``ValueError`` for a number format or device that torch does not have."""
+    check(cfg.backbone.dtype in DTYPES, "backbone.dtype", cfg.backbone.dtype, f"one of {', '.join(DTYPES)}")
+    for key in ("backbone.device", "metrics.device"):
+        name = str(OmegaConf.select(cfg, key, default="auto"))
+        known = re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name)
+        check(known is not None, "device", name, "auto, cpu, cuda or cuda:<number>")
+
+
 def make_plan(cfg: DictConfig) -> Plan:
     """Check everything that can be checked without weights. Raises :class:`UserError`."""
     check_keys(cfg)
     check_clip(cfg)
     try:
+        check_machine(cfg)
         numbers = {name: OmegaConf.to_object(cfg[name]) for name in ("window", "guidance", "sampler", "skip")}
         b = cfg.backbone
         layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
         method = construct(cfg.method, "method")
         method.requirements(layout)
+        strength = numbers["sampler"].strength
+        legal = f"below 1 for method={method.name}, e.g. 0.75; from pure noise it is method=none"
+        check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)
         if not 2 <= (scored := cfg.metrics.get("frames") or layout.frames) <= layout.frames:
             raise ValueError(f"metrics.frames={scored} must be in [2, {layout.frames}], backbone.frames, or null")
         cases = make_cases(cfg, layout)

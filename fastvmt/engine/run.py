@@ -31,6 +31,8 @@ from fastvmt.scores import Scores
 
 __all__ = ["UserError", "run"]
 
+log = logging.getLogger(__name__)
+
 
 def run(cfg: DictConfig) -> dict[str, float]:
     """Run every case of a composed configuration; returns the mean of each score.
@@ -53,10 +55,14 @@ def print_lost(plan: Plan, console: Console) -> None:
         console.print(lost_table(plan.cases.lost))
 
 
+def in_sweep() -> bool:
+    """Whether this is one job of several."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
 def check_devices(cfg: DictConfig) -> None:
     """Several devices inside a sweep would start every job twice."""
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
-    if in_sweep and cfg.trainer.devices not in (1, "1"):
+    if in_sweep() and cfg.trainer.devices not in (1, "1"):
         raise UserError(f"trainer.devices={cfg.trainer.devices} in a sweep: use one device per job (trainer.devices=1)")
 
 
@@ -90,7 +96,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     module = TransferModule(plan, backbone, scores, cache, key)
     module.load_seconds = load_seconds
     trainer = lightning.Trainer(
-        accelerator=cfg.trainer.accelerator,
+        accelerator=cfg.trainer.accelerator.value,
         devices=cfg.trainer.devices,
         callbacks=[CaseProgress(console), CaseFiles(), RunFile(), WandbRun(cfg.logger)],
         inference_mode=False,  # the guidance needs gradients
@@ -119,4 +125,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     console.print(
         f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)"
     )
-    return {name: row["mean"] for name, row in mean_scores(module.records).items()}
+    means = {name: float(row["mean"]) for name, row in mean_scores(module.records).items()}
+    if in_sweep() and means and cfg.objective not in means:
+        log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", cfg.objective, ", ".join(means))
+    return means

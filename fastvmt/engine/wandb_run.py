@@ -33,7 +33,7 @@ class WandbRun(lightning.Callback):
         folder = Path(cfg.output_dir)
         self.run = wandb.init(
             project=self.cfg.project,
-            mode=self.cfg.mode if trainer.is_global_zero else "disabled",
+            mode=self.cfg.mode.value if trainer.is_global_zero else "disabled",
             group=self.group(),
             dir=folder,
             name=f"{module.plan.method.name}-{module.key[:8]}",

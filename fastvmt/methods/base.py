@@ -90,6 +90,8 @@ class Method:
     name = "none"
     uses_strength = True
     """Whether ``sampler.strength`` below 1 starts from the noised reference."""
+    needs_strength = False
+    """Whether nothing of the reference would be left at ``sampler.strength=1``."""
 
     def requirements(self, layout: Layout) -> None:
         """Raise ``ValueError``, before any weight loads, when a setting does not fit the backbone."""

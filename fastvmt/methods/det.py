@@ -13,6 +13,7 @@ from fastvmt.methods.base import Job
 from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
 from fastvmt.settings import check
 from fastvmt.trackers.base import Tracker
+from fastvmt.trackers.cached import CachedTracker
 from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import Losses, Phases, Tuning
@@ -79,7 +80,7 @@ class DeT(Tuned):
         queries, mask = grid_queries(layout.height, layout.width, self.points), first_mask(case)
         if mask is not None:
             queries = mask_queries(mask, self.points**2, self.tuning.seed)
-        tracks = self.tracker.track(case.reference.frames_THWC, queries)
+        tracks = CachedTracker(self.tracker, job.cache).track(case.reference.frames_THWC, queries)
         cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, layout)
         return cells.to(job.reference.device), visible.to(job.reference.device)
 

@@ -90,6 +90,7 @@ class DiTFlow(BlockGuided):
         try:
             with safe_open(file, "pt") as stored:
                 shape = stored.get_slice(table_name(0)).get_shape()
+                stored.get_slice("sigmas")
         except SafetensorError as error:
             raise ValueError(f"method.embeddings={file} holds no rotary tables of DiTFlow: {error}") from error
         if shape[:2] != [4, prod(layout.grid)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from math import prod
 
@@ -25,6 +26,8 @@ from fastvmt.motion.switches import Switches
 from fastvmt.sampling import add_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField
+
+log = logging.getLogger(__name__)
 
 
 def rounded_level(sigma: float) -> float:
@@ -72,6 +75,10 @@ class ReleasedFastVMT(FastVMT):
                     f"{layout.name} has {tokens}: change backbone.frames, height or width, or use mean_qk"
                 )
         self.check_windows(layout)
+        unused = [name for name in ("key_mean", "window_norm") if getattr(s, name) != getattr(Switches(), name)]
+        if unused and self.guidance.window_weight == 0:
+            names = " and ".join(f"method.switches.{name}" for name in unused)
+            log.warning("%s act on the window loss, which guidance.window_weight=0 leaves out", names)
 
     def check_windows(self, layout: Layout) -> None:
         """Raise ``ValueError`` when a switch of the windows has none, or none that fits the frame, to work on."""

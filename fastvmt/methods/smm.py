@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import sqrt
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,8 +15,10 @@ from fastvmt.methods.guided import BlockGuided
 from fastvmt.motion.features import marginal_mean, smm_loss
 from fastvmt.sampling import seeded_noise
 from fastvmt.settings import check
+from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter
 
+REFERENCES = ("matched", "clean", "rf_inversion")
 LOW_FREQUENCY = 4
 """Frames are reduced by this factor to find their low frequencies."""
 
@@ -38,12 +41,14 @@ def noised_again(latents: Tensor, noise: Tensor, sigma: float, higher: float) ->
 class SMM(BlockGuided):
     """Match how the mean feature of the frames changes from every frame to every other.
 
-    ``ref``: the reference is read ``matched`` at the current noise level, or ``clean``; null text.
+    ``ref``: the reference is read ``matched``, noised to the current level, or ``clean``, both with the
+    null text, or as ``rf_inversion`` leads to that level with the reference's caption (the paper's way;
+    as many whole passes as there are steps, once per reference).
     ``init``: ``noise`` starts as other methods do; ``highfreq`` takes the low spatial frequencies of
-    the start from the reference noised (with its own seed) to the first level, the others from the
-    start noise. At ``sampler.strength=1`` that level is pure noise.
+    the start from the reference at the first level, inverted or noised with its own seed, the others
+    from the start noise. At ``sampler.strength=1`` noising leaves nothing of the reference.
     ``restart``: what a step has denoised is noised to the step's level again and denoised once more,
-    without guidance. Not in the first step: of what pure noise became nothing would be left.
+    without guidance. Not in the first step, whatever the start: of what pure noise became nothing would be left.
     """
 
     name = "smm"
@@ -63,7 +68,7 @@ class SMM(BlockGuided):
         lr_end: float,
     ) -> None:
         super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
-        check(ref in ("matched", "clean"), "method.ref", ref, "matched or clean")
+        check(ref in REFERENCES, "method.ref", ref, f"one of {', '.join(REFERENCES)}")
         check(init in ("highfreq", "noise"), "method.init", init, "highfreq or noise")
         self.ref, self.init, self.restart, self.reference_seed = ref, init, restart, reference_seed
 
@@ -76,11 +81,29 @@ class SMM(BlockGuided):
     def start(self, job: Job, noise: Tensor) -> Tensor:
         if self.init == "noise":
             return super().start(job, noise)
-        noisy = job.noised_reference(job.sigmas[0], self.reference_seed)
+        inverted = self.ref == "rf_inversion"
+        noisy = self.inverted(job)["start"] if inverted else job.noised_reference(job.sigmas[0], self.reference_seed)
         return low_frequencies(noisy) + noise - low_frequencies(noise)
 
-    def reference_mean(self, job: Job, sigma: float) -> Tensor:
+    def inverted(self, job: Job) -> dict[str, Tensor]:
+        """By inversion: the latents at the first level, and the means (G, F, E) at every guided one; cached on disk."""
+        with job.watch.stage("encode"):
+            caption = job.backbone.embed(job.case.reference_prompt if job.case else "")
+
+        def compute() -> dict[str, Tensor]:
+            path = inverted_path(job.backbone, job.reference, job.sigmas, caption)
+            guided = zip(path[: self.guided(len(job.sigmas) - 1)], job.sigmas, strict=False)
+            means = [marginal_mean(job.backbone.hidden(x, sigma, caption, self.block)) for x, sigma in guided]
+            return {"start": path[0], "mean": torch.stack(means)}
+
+        return job.stored(
+            compute, kind="smm", sigmas=job.sigmas, block=self.block, share=self.fraction, caption=caption
+        )
+
+    def reference_mean(self, job: Job, step: int, sigma: float) -> Tensor:
         """(F, E) the reference's marginal means, cached on disk."""
+        if self.ref == "rf_inversion":
+            return self.inverted(job)["mean"][step]
         level = sigma if self.ref == "matched" else 0.0
 
         def compute() -> dict[str, Tensor]:
@@ -92,7 +115,7 @@ class SMM(BlockGuided):
         ]
 
     def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
-        reference = self.reference_mean(job, sigma)
+        reference = self.reference_mean(job, step, sigma)
         return lambda x: smm_loss(marginal_mean(job.backbone.hidden(x, sigma, job.text, self.block)), reference)
 
     def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:

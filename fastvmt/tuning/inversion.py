@@ -14,12 +14,12 @@ from fastvmt.settings import check
 
 
 @torch.no_grad()
-def invert(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> Tensor:
-    """The noise from which Euler steps over ``sigmas`` (falling to 0) would about lead to ``latents``."""
-    x, rising = latents, sigmas[::-1]
+def inverted_path(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> list[Tensor]:
+    """Latents at each of ``sigmas`` (falling to 0) from which Euler steps would about lead to ``latents``, the last."""
+    path, rising = [latents], sigmas[::-1]
     for sigma, following in zip(rising[:-1], rising[1:], strict=True):
-        x = x + (following - sigma) * backbone.velocity(x, sigma, text)
-    return x
+        path.append(path[-1] + (following - sigma) * backbone.velocity(path[-1], sigma, text))
+    return path[::-1]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Inversion:
 
     def noise(self, backbone: Backbone, latents: Tensor, shift: float, text: Tensor) -> Tensor:
         """The reference's inverted noise."""
-        return invert(backbone, latents, sigma_schedule(self.steps, shift), text)
+        return inverted_path(backbone, latents, sigma_schedule(self.steps, shift), text)[0]
 
     def blend(self, inverted: Tensor, fresh: Tensor) -> Tensor:
         """Of unit variance where both are, and independent."""

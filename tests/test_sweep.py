@@ -1,0 +1,57 @@
+"""Sweeps on the command line: a folder and a W&B run per job, one bad job, presets that compose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import make_plan
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=3", "guidance.iterations=2",
+    "guidance.fraction=0.3", "skip.delta=1",
+]  # fmt: skip
+
+
+def sweep(random_wan: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A sweep started in ``folder``, with the output folder of the default unless overridden."""
+    command = [sys.executable, str(ROOT / "run.py"), "-m", f"backbone.path={random_wan}", *SMALL, *overrides]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+
+
+@pytest.mark.slow
+def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wan, tmp_path):
+    done = sweep(random_wan, tmp_path, "skip.delta=1,9,2")
+    assert done.returncode == 1
+    assert "fastvmt: job 1: skip.delta=9 must be at most" in done.stderr
+    assert "Traceback" not in done.stderr
+    (master,) = tmp_path.glob("outputs/*/*/multirun.yaml")
+    results = {p.parent.name: json.loads(p.read_text()) for p in master.parent.glob("*/result.json")}
+    assert {job: result["config"]["skip"]["delta"] for job, result in results.items()} == {"0": 1, "2": 2}
+    for job in results:
+        assert len(list(master.parent.glob(f"{job}/wandb/offline-run-*/*.wandb"))) == 1
+        assert list(master.parent.glob(f"{job}/cases/*/generated.mp4"))
+
+
+@pytest.mark.slow
+def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
+    done = sweep(random_wan, tmp_path, "dry=true", "window.l=3,4,5", f"output_dir={tmp_path / 'own'}")
+    assert done.returncode == 1
+    assert done.stderr.count("fastvmt: job") == 1
+    assert "job 1: window.l=4" in done.stderr
+    assert done.stdout.count("dry run: valid") == 2
+    assert sorted(p.name for p in (tmp_path / "own").iterdir() if p.is_dir()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))
+def test_every_experiment_is_valid(name):
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("config", overrides=["output_dir=unused", f"experiment={name}"])
+    assert len(make_plan(cfg).cases) >= 1
