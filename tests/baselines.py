@@ -53,3 +53,9 @@ def job_for(backbone: WanBackbone, case: TransferCase, strength: float = 1.0) ->
         backbone, backbone.encode(case.reference), null, null, null, replace(SAMPLER, strength=strength),
         sigma_schedule(4, 3.0, strength), Stopwatch(backbone.device), TensorCache(None), noise=noise,
     )  # fmt: skip
+
+
+def distinct_job(backbone: WanBackbone, case: TransferCase, strength: float = 1.0) -> Job:
+    """The case with another text in every role, so that no one can stand for another."""
+    texts = {role: backbone.embed(text) for role, text in (("text", case.prompt), ("negative", "a red car on sand"))}
+    return replace(job_for(backbone, case, strength), **texts)

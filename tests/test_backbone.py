@@ -96,17 +96,24 @@ def test_rope_rotates_without_stretching(backbone: WanBackbone, latents: Tensor)
     assert (plain[1:] - rotated[1:]).abs().amax((-1, -2)).min() > 1e-3
 
 
-def test_checkpointing_changes_no_gradient(backbone: WanBackbone, latents: Tensor) -> None:
-    text, gradients = backbone.embed(PROMPT), []
+@pytest.mark.parametrize("reading", ["query_key", "tapped_velocity", "hidden"])
+def test_checkpointing_changes_no_value_and_no_gradient(backbone: WanBackbone, latents: Tensor, reading: str) -> None:
+    arguments = (SIGMA, backbone.embed(PROMPT), 2) if reading == "hidden" else (SIGMA, backbone.embed(PROMPT), 2, True)
+    results = []
     for checkpointing in (False, True):
         if checkpointing:
             backbone.transformer.enable_gradient_checkpointing()
-        x = latents.clone().requires_grad_(True)
-        q, k = backbone.query_key(x, SIGMA, text, 2, False)
-        gradients.append(torch.autograd.grad(q.square().sum() + (q * k).sum(), x)[0])
-    backbone.transformer.disable_gradient_checkpointing()
-    torch.testing.assert_close(*gradients)
-    assert gradients[0].abs().max() > 0
+        try:
+            x = latents.clone().requires_grad_(True)
+            read = getattr(backbone, reading)(x, *arguments)
+            values = read if isinstance(read, tuple) else (read,)
+            loss = sum((value * value.detach().cos()).sum() for value in values if value.requires_grad)
+            results.append([value.detach() for value in values] + [*torch.autograd.grad(loss, x)])
+        finally:
+            backbone.transformer.disable_gradient_checkpointing()
+    torch.testing.assert_close(*results)
+    assert results[0][-1].abs().max() > 0
+    assert backbone.passes.gradients == 2
 
 
 def hook_count(backbone: WanBackbone) -> int:

@@ -111,8 +111,11 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
     [
         ("ditflow", {"iterations": 5, "lr": 0.002, "lr_end": 0.001, "temperature": 2.0, "rope": True, "block": 14}),
         ("moft", {"iterations": 5, "lr": 0.002, "lr_end": 0.001, "share": 0.04, "block": 14}),
-        ("smm", {"iterations": 10, "lr": 0.007, "lr_end": 0.004, "block": 14}),
-        ("flowmotion", {"iterations": 3, "lr": 0.003, "lr_end": 0.003, "weight": 20.0, "across": 0.1}),
+        ("smm", {"ref": "matched", "iterations": 10, "lr": 0.007, "lr_end": 0.004, "block": 14}),
+        (
+            "flowmotion",
+            {"iterations": 3, "lr": 0.003, "lr_end": 0.003, "weight": 20.0, "difference_weight": 5.0, "across": 0.1},
+        ),
         ("motionclone", {"reference_noise": 0.6, "weight": 2000.0, "block": 14}),
         ("motion_inversion", {"tuning.iterations": 400, "tuning.lr": 0.02, "tuning.shift": 7.0}),
         ("motion_director", {"tuning.iterations": 300, "tuning.lr": 5e-4, "rank": 32, "skip_spatial": 0.2}),

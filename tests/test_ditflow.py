@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from baselines import job_for, method_of, same, transfer
+from baselines import distinct_job, method_of, same, transfer
 from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 
@@ -21,7 +21,7 @@ from fastvmt.types import TransferCase
 
 
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
-    job, method = job_for(backbone, case), method_of("ditflow", "inject=true")
+    job, method = distinct_job(backbone, case), method_of("ditflow", "inject=true")
     sigma, x = job.sigmas[1], seeded_noise(job.reference.shape, 2, backbone.device)
     with backbone.keys_and_values_of(add_noise(job.reference, job.noise, sigma), sigma, job.text):
         expected = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
@@ -30,7 +30,7 @@ def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case
     torch.testing.assert_close(method.velocity(job, 2, x, sigma), plain)  # no longer guided
     assert (expected - plain).abs().max() > 1e-4
     moved, without = (
-        one.before_step(job_for(backbone, case), 0, x, 1.0) for one in (method, method_of("ditflow"))
+        one.before_step(distinct_job(backbone, case), 0, x, 1.0) for one in (method, method_of("ditflow"))
     )  # in the optimisation, too
     assert not torch.equal(moved, without)
 

@@ -46,38 +46,83 @@ def test_flops_of_wan(model, frames, per_block, attention, whole, backward):
     assert flops["total"] == flops["forward"] + flops["backward"]
 
 
-BY_HAND = {
-    "fastvmt": (0, 0, [1.57, 1.39, 1.51, 1.35]),
-    "ditflow": (1, 14, [1.74, 1.51, 1.66, 1.44]),
-    "moft": (1, 15, [1.77, 1.53, 1.69, 1.46]),
-    "smm": (10, 15, [2.58, 2.09, 2.41, 1.96]),
-    "motionclone": (1, 14, [1.10, 1.07, 1.09, 1.06]),
-    "flowmotion": (10, None, [1.70, 1.70, 1.70, 1.70]),
+Readings = list[tuple[int, int | None]]
+"""How often the reference is read, and through how many blocks (None: all): passes that ``budget`` leaves out."""
+BY_HAND: dict[str, tuple[Readings, list[float]]] = {
+    "fastvmt": ([], [1.57, 1.39, 1.51, 1.35]),  # kept from another prompt
+    "fastvmt guidance.block=14": ([(10, 14)], [1.62, 1.43, 1.56, 1.38]),  # read here
+    "fastvmt skip.delta=1": ([(10, 14)], [2.48, 2.02, 2.32, 1.90]),
+    "ditflow": ([(1, 14)], [1.74, 1.51, 1.66, 1.44]),
+    "moft": ([(1, 15)], [1.77, 1.53, 1.69, 1.46]),
+    "moft method.iterations=2": ([(1, 15)], [1.31, 1.21, 1.28, 1.19]),
+    "smm": ([(10, 15)], [2.58, 2.09, 2.41, 1.96]),
+    "smm method.iterations=5": ([(10, 15)], [1.82, 1.56, 1.73, 1.50]),
+    "smm method.fraction=0.4 method.restart=true": ([(20, 15), (50, None)], [5.64, 4.65, 5.31, 4.40]),  # inverted first
+    "motionclone": ([(1, 14)], [1.10, 1.07, 1.09, 1.06]),
+    "motionclone method.fraction=0.5": ([(1, 14)], [1.25, 1.16, 1.21, 1.13]),
+    "flowmotion": ([(10, None)], [1.70, 1.70, 1.70, 1.70]),
+    "flowmotion method.representation=clean_latent": ([], [1.60, 1.60, 1.60, 1.60]),
 }
-"""How often the reference is read and through how many blocks (None: all), which ``budget`` leaves out (0: kept
-from another prompt), and the cost over plain sampling, derived by hand for the columns 1.3B and 14B with 81 frames,
-1.3B and 14B with 29."""
+"""The cost over plain sampling, derived by hand for 1.3B and 14B with 81 frames, 1.3B and 14B with 29."""
+TUNED: dict[str, tuple[int, list[float]]] = {
+    "motion_director method.inversion.share=0.5": (300, [13.8, 13.1, 13.3, 12.6]),
+    "motion_inversion method.inversion.share=0.5": (400, [17.8, 16.7, 16.4, 15.3]),
+    "det": (500, [21.3, 20.0, 19.6, 18.3]),
+}
+"""Iterations, and the same cost with them."""
 COLUMNS = [("wan_1_3b", 81), ("wan_14b", 81), ("wan_1_3b", 29), ("wan_14b", 29)]
 
 
-@pytest.mark.parametrize("option", BY_HAND)
-def test_declared_budgets_cost_what_was_derived_by_hand(option):
+def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, Layout, Block]:
+    """The method of a row, its budget on Wan, and that model's sizes."""
+    option, *changes = row.split()
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        overrides = [f"method={option}", f"backbone={model}", "output_dir=unused", *changes]
+        cfg = compose("config", overrides=overrides)
+    block, depth = SMALL_WAN[model.removeprefix("wan_").replace("_", ".")]
+    layout = Layout(model, frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128)
+    method = construct(cfg.method, "method")
+    assert (cfg.sampler.steps, cfg.sampler.cfg_scale) == (50, 5.8)
+    return method, method.budget(layout, 50, 5.8), layout, block
+
+
+def over_plain(cost: float, layout: Layout, block: Block) -> float:
+    return cost / transformer_flops(block, layout.grid, Method().budget(layout, 50, 5.8))["total"]
+
+
+@pytest.mark.parametrize("row", BY_HAND)
+def test_declared_budgets_cost_what_was_derived_by_hand(row):
     """Within 0.01: half of it rounds two decimals; the projections to the queries and keys that a method reads,
     which the count leaves out, are at most 0.003."""
-    readings, depth_read, expected = BY_HAND[option]
+    readings, expected = BY_HAND[row]
     for (model, frames), ratio in zip(COLUMNS, expected, strict=True):
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            cfg = compose("config", overrides=[f"method={option}", f"backbone={model}", "output_dir=unused"])
-        block, depth = SMALL_WAN[model.removeprefix("wan_").replace("_", ".")]
-        layout = Layout(model, frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128)
-        steps, scale = cfg.sampler.steps, cfg.sampler.cfg_scale
-        passes = construct(cfg.method, "method").budget(layout, steps, scale)
-        passes.block_forwards += readings * (depth if depth_read is None else depth_read)
+        _, passes, layout, block = declared(row, model, frames)
+        passes.block_forwards += sum(times * (blocks or layout.depth) for times, blocks in readings)
         cost = transformer_flops(block, layout.grid, passes)["total"]
-        if option == "ditflow":  # its dense flow: N x N logits of the full width, twice that backwards
+        if row == "ditflow":  # its dense flow: N x N logits of the full width, twice that backwards
             cost += passes.gradients * 3 * 2 * math.prod(layout.grid) ** 2 * block.width
-        plain = transformer_flops(block, layout.grid, Method().budget(layout, steps, scale))["total"]
-        assert cost / plain == pytest.approx(ratio, abs=0.01), (model, frames)
+        assert over_plain(cost, layout, block) == pytest.approx(ratio, abs=0.01), (model, frames)
+
+
+@pytest.mark.parametrize("row", TUNED)
+def test_declared_tunings_cost_what_was_derived_by_hand(row):
+    """Within 0.06: nearly all of it rounds one decimal.
+
+    By hand every gradient flows through all blocks and, under checkpointing, every forward of the tuning runs twice.
+    Motion Inversion's gradients stop at its first embedded block, below which nothing depends on the embeddings.
+    """
+    iterations, expected = TUNED[row]
+    for (model, frames), ratio in zip(COLUMNS, expected, strict=True):
+        method, passes, layout, block = declared(row, model, frames)
+        tuning = method.tuning_passes(layout)
+        assert tuning.block_forwards - tuning.image_forwards == iterations * layout.depth
+        passes.block_forwards += tuning.block_forwards
+        passes.image_forwards += tuning.image_forwards
+        if row.startswith("motion_inversion"):
+            assert tuning.block_backwards == iterations * (layout.depth - method.blocks[0])
+            passes.block_backwards += iterations * method.blocks[0]
+        cost = transformer_flops(block, layout.grid, passes)["total"]
+        assert over_plain(cost, layout, block) == pytest.approx(ratio, abs=0.06), (model, frames)
 
 
 def test_passes_over_one_frame_cost_one_frame():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
 from torch import nn
 
 from fastvmt.backbones.wan import WanBackbone
@@ -24,18 +25,28 @@ from fastvmt.types import TransferResult
 OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))
 VARIANTS: dict[str, list[str]] = {
     "fastvmt": ["guidance.reference_noise=1.0"],
-    "ditflow": ["method.target=embedding", "method.inject=true", "method.displacement=expectation"],
+    "ditflow": [
+        "method.target=embedding", "method.inject=true", "method.target=embedding method.inject=true",
+        "method.displacement=expectation",
+    ],
     "moft": ["method.reference_noise=1.0"],
-    "smm": ["method.ref=clean", "method.init=highfreq", "method.restart=true"],
+    "smm": ["method.ref=matched", "method.init=highfreq", "method.restart=true"],
     "motionclone": ["method.exclude_self=true"],
     "flowmotion": ["method.representation=clean_latent"],
-}
-"""Settings that take another path through a method; an option that is not here is checked as it comes."""
+}  # fmt: skip
+"""Settings that take another path through a method, alone or together; an option without any is checked as it comes."""
 NEEDED = {"sdedit": ["sampler.strength=0.7"]}
 """Settings without which an option is refused."""
 CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
 SMALL = {"iterations": 2, "fraction": 0.5, "tuning.iterations": 2, "blocks": [1]}
 """Applied to the keys of a method that has them, so that a transfer takes a second."""
+BLOCK, DEPTH, GUIDED = 1, 3, 2
+"""The block that is read, of how many, and the guided steps, in all plans here."""
+READ = dict.fromkeys(["ditflow", "motionclone", *(name for name in OPTIONS if name.startswith("fastvmt"))], BLOCK)
+READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1, "flowmotion": DEPTH}
+"""Blocks of one reading of the reference: up to the block's input, to its output, or all; other methods read none."""
+AT_EVERY_STEP = ("flowmotion", "guidance.reference_noise=1.0", "method.reference_noise=1.0", "method.ref=matched")
+"""Methods and settings that read it at the noise level of every guided step; the others at one level, hence once."""
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -55,7 +66,7 @@ def plan_of(random_wan: Path) -> Callable[..., Plan]:
         ]  # fmt: skip
         keys = composed(*base).method
         small = [f"method.{key}={value}" for key, value in SMALL.items() if OmegaConf.select(keys, key) is not None]
-        return make_plan(composed(*base, *small, *(change for change in changes if change)))
+        return make_plan(composed(*base, *small, *(word for change in changes for word in change.split())))
 
     return make
 
@@ -96,6 +107,21 @@ def test_every_file_of_conf_method_is_here() -> None:
     assert set(VARIANTS) <= set(OPTIONS)
 
 
+@pytest.mark.parametrize(("option", "change"), [case for case in CASES if case[1]])
+def test_every_variant_changes_the_settings(option: str, change: str) -> None:
+    def settings(*overrides: str) -> object:
+        return OmegaConf.to_container(composed(f"method={option}", *overrides).method, resolve=True)
+
+    assert [word for word in change.split() if settings(word) == settings()] == []
+
+
+def reference_forwards(option: str, change: str) -> int:
+    """Block forwards over a reference that is not stored yet."""
+    if change == "method.representation=clean_latent":
+        return 0
+    return READ.get(option, 0) * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
+
+
 @pytest.mark.parametrize(("option", "change"), CASES)
 def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, tmp_path: Path
@@ -104,6 +130,7 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     before = state_of(backbone.transformer)
     first = transfer(backbone, plan, tmp_path)
     assert_same_state(backbone.transformer, before)
+    assert first.passes.reference_forwards == reference_forwards(option, change)
 
     assert first.latents_BCFHW.shape == backbone.layout.latent_shape
     assert first.latents_BCFHW.dtype == torch.float32
@@ -144,13 +171,9 @@ class Stop(Exception):
     """Raised by the tests in the middle of a transfer."""
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
-@pytest.mark.parametrize(("option", "change"), CASES)
-def test_an_error_in_the_transformer_leaves_nothing(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, share: float
-) -> None:
+def assert_an_error_leaves_nothing(backbone: WanBackbone, plan: Plan, share: float) -> None:
     """A hook counts the calls of a layer that every forward reaches; a second transfer fails at one of them."""
-    plan, calls, limit = plan_of(option, change), 0, 10**9
+    calls, limit = 0, 10**9
 
     def count(*_: object) -> None:
         nonlocal calls
@@ -168,6 +191,27 @@ def test_an_error_in_the_transformer_leaves_nothing(
         assert_same_state(backbone.transformer, before)
     finally:
         watched.remove()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize(("option", "change"), CASES)
+def test_an_error_in_the_transformer_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, share: float
+) -> None:
+    assert_an_error_leaves_nothing(backbone, plan_of(option, change), share)
+
+
+@pytest.mark.parametrize("inject", [False, True])
+def test_an_error_under_stored_embeddings_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], inject: bool, tmp_path: Path
+) -> None:
+    """In the first guided step and in the second: a step's two passes are a quarter of all."""
+    file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
+    save_file(transfer(backbone, plan_of("ditflow", change)).learned, file)
+    plan = plan_of("ditflow", change, f"method.embeddings={file}")
+    assert transfer(backbone, plan).passes.gradients == 0
+    for share in (0.15, 0.3):
+        assert_an_error_leaves_nothing(backbone, plan, share)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -129,6 +129,24 @@ def test_the_trajectory_is_rounded_to_the_latents_precision(
     assert {x.dtype for x in seen["bfloat16"]} == {torch.float32}
 
 
+@pytest.mark.parametrize(("dtype", "third"), [("float32", 750.0), ("bfloat16", 752.0)])
+def test_every_pass_is_told_the_rounded_timestep(
+    backbone: WanBackbone, case: TransferCase, dtype: str, third: float
+) -> None:
+    """Of the timesteps 1000, 900, 750, 500 bfloat16, with multiples of four here, lacks 750: the even mantissa is 752.
+
+    Three guided steps; the last two steps end with both passes of classifier-free guidance.
+    """
+    told: list[float] = []
+    hook = backbone.transformer.register_forward_pre_hook(lambda _module, given: told.append(float(given[1])))
+    try:
+        transfer(backbone, released(Switches(timestep_dtype=dtype), fraction=0.75), case)
+    finally:
+        hook.remove()
+    assert set(told) == {1000.0, 900.0, third, 500.0}
+    assert told[-4:] == [third, third, 500.0, 500.0]
+
+
 def test_init_noise_is_the_start_noise_and_follows_the_seed(
     backbone: WanBackbone, case: TransferCase, tmp_path: Path
 ) -> None:

@@ -55,11 +55,12 @@ def test_clamped_cells_reach_only_the_middle_of_the_frame(height: int, width: in
 
 def test_clamped_windows_of_the_papers_grid() -> None:
     """30 x 52 tokens, l = 21: 320 of 1560 keys can be reached; the middle window has 10 rows, an upper one 1."""
+    every = clamped_cells(torch.cartesian_prod(torch.arange(30.0), torch.arange(52.0)), (30, 52), 21)
+    assert len((52 * every[..., 0] + every[..., 1]).unique()) == 320
     middle, upper = clamped_cells(torch.tensor([[15.0, 25.0], [0.0, 25.0]]), (30, 52), 21)
     assert (len(middle), len(middle.unique(dim=0))) == (441, 10 * 21)
     assert upper[:, 0].unique().tolist() == [10]
     assert len(upper.unique(dim=0)) == 21
-    assert 10 * 32 == 320
 
 
 def test_clamped_cells_are_truncated_after_the_clamp() -> None:

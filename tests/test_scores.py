@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from stand_ins import Colours
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import UserError, construct
-from fastvmt.engine.record import score_summaries, write_json
+from fastvmt.engine.record import processor, score_summaries, write_json
 from fastvmt.metrics.consistency import consistency
 from fastvmt.metrics.encoder import ClipEncoder
 from fastvmt.metrics.functional import temporal_consistency, text_similarity
@@ -248,6 +249,13 @@ def test_missing_weights_are_an_error_of_their_own_kind() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Scores(DisTracker(), ["temporal_flickering"], {})  # loads nothing, needs nothing
+
+
+def test_the_processor_has_a_name(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    assert processor(info) == (platform.processor() or platform.machine())
+    info.write_text("processor\t: 0\nmodel name\t: AMD EPYC 9B14\ncache size\t: 1024 KB\nmodel name\t: other\n")
+    assert processor(info) == "AMD EPYC 9B14"
 
 
 def test_provenance_can_be_stored(scores: Scores, tmp_path: Path) -> None:

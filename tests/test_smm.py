@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from baselines import job_for, method_of, transfer
+from torch.nn.functional import interpolate
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.smm import low_frequencies, noised_again
@@ -19,6 +20,14 @@ def test_smm_starts_from_low_frequencies_of_the_reference(backbone: WanBackbone,
     torch.testing.assert_close(start - low_frequencies(noisy), job.noise - low_frequencies(job.noise))
     plain = method_of("smm").start(job, job.noise)
     torch.testing.assert_close(plain, add_noise(job.reference, job.noise, job.sigmas[0]))
+
+
+def test_low_frequencies_are_those_of_a_quarter_of_the_size() -> None:
+    """Frame by frame, by torch's resize with the factor instead of the size."""
+    x = seeded_noise((1, 4, 3, 12, 20), 0, torch.device("cpu"))
+    small = [interpolate(x[:, :, f], scale_factor=0.25, mode="bilinear", antialias=True) for f in range(3)]
+    large = [interpolate(frame, scale_factor=4, mode="bilinear", antialias=True) for frame in small]
+    torch.testing.assert_close(low_frequencies(x), torch.stack(large, 2))
 
 
 def test_noising_again_gives_the_level_its_shares() -> None:

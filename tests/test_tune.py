@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from experiments.comparison import REFERENCES, SEEDS, Bench
 from experiments.rows import RESULTS, append_line, composed, locked, read_lines, weights_hash
 from experiments.tune import BASE, CANDIDATES, FIRST, complete, main, means, method_of, settings_of, sift
 from experiments.tune_report import differing, markdown, winners
-from fastvmt.engine.plan import make_plan
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.methods.flowmotion import FlowMotion
+from fastvmt.methods.smm import SMM
+from fastvmt.methods.tuned import Tuned
 
 WINDOWED, DENSE = 0.044, 0.047
 """A gradient's share of the time of plain sampling's loop, measured on tiny-wan with 20 steps."""
-LIMITS = {"fastvmt": 1.6, "flowmotion": 1.7, "motionclone": 1.3, "ditflow": 1.9}
-"""Of the loop's time, by that of plain sampling."""
+LIMITS = {"fastvmt": 1.6, "flowmotion": 1.7, "motionclone": 1.3, "ditflow": 1.9, "moft": 2.0, "smm": 2.0}
+"""Of the loop's time, by that of plain sampling; methods that are tuned sample at its cost."""
 TINY = ["backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1"]
 
 
@@ -27,6 +31,20 @@ def settings(candidate: list[str], references: int = tune.REFERENCES) -> str:
 
 
 # candidates
+
+
+@cache
+def planned(*candidate: str) -> Plan:
+    return make_plan(composed(candidate))
+
+
+def reference_blocks(plan: Plan) -> int:
+    """Block forwards over the reference: one reading, or one at every guided step."""
+    method, steps = plan.method, plan.sampler.steps
+    if isinstance(method, FlowMotion):
+        return method.guided(steps) * plan.layout.depth
+    once = plan.guidance.block + getattr(method, "stops_after", 0)
+    return once * (method.guided(steps) if isinstance(method, SMM) and method.ref == "matched" else 1)
 
 
 def test_as_many_candidates_for_every_method_or_more() -> None:
@@ -42,23 +60,33 @@ def test_as_many_candidates_for_every_method_or_more() -> None:
 def test_candidates_are_legal_and_differ(method: str) -> None:
     listed = CANDIDATES[method]
     assert len({settings(candidate) for candidate in listed}) == len(listed)
-    for candidate in (listed[0], listed[-1]):
-        assert make_plan(composed(candidate)).method.name == method
+    assert {planned(*candidate).method.name for candidate in listed} == {method}
 
 
 @pytest.mark.parametrize("method", LIMITS)
 def test_candidates_keep_to_the_limits_of_time(method: str) -> None:
-    for candidate in (CANDIDATES[method][0], CANDIDATES[method][-1]):
-        plan = make_plan(composed(candidate))
+    for candidate in CANDIDATES[method]:
+        plan = planned(*candidate)
         steps, scale = plan.sampler.steps, plan.sampler.cfg_scale
         passes = plan.method.budget(plan.layout, steps, scale)
         plain = 2 * steps * plan.layout.depth
-        reference = 3 * plan.layout.depth if method == "flowmotion" else plan.guidance.block
+        reference = reference_blocks(plan)
         ratio = (passes.block_forwards + reference) / plain  # without gradients
         if passes.gradients:
             ratio = 1 + passes.gradients * (WINDOWED if method == "fastvmt" else DENSE) + reference / plain
         assert steps == 20 and scale > 1 and ratio <= LIMITS[method] and passes.gradients <= 18
         assert method != "fastvmt" or passes.gradients <= 13
+
+
+@pytest.mark.parametrize("method", [method for method in CANDIDATES if method not in LIMITS])
+def test_tuned_candidates_sample_at_plain_cost(method: str) -> None:
+    for candidate in CANDIDATES[method]:
+        plan = planned(*candidate)
+        assert isinstance(plan.method, Tuned)
+        steps, scale = plan.sampler.steps, plan.sampler.cfg_scale
+        whole, tuning = plan.method.budget(plan.layout, steps, scale), plan.method.tuning_passes(plan.layout)
+        assert steps == 20 and whole.block_forwards - tuning.block_forwards == 2 * steps * plan.layout.depth
+        assert (whole.block_backwards, whole.gradients) == (tuning.block_backwards, tuning.gradients)
 
 
 def test_latents_move_equally_far_for_both_budgets_of_fastvmt() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -186,6 +188,23 @@ def test_a_stopped_case_goes_on_and_leaves_nothing(
     assert same(resumed, whole)
     assert [row["iteration"] for row in resumed.trace] == [2, 3, 4]
     assert not list(tmp_path.glob("*checkpoint*"))
+
+
+def test_two_that_want_the_same_parameters_tune_once(backbone: WanBackbone, case: TransferCase, tmp_path: Path) -> None:
+    """With a cache each on one folder, as processes have them; the second comes while the first is tuning."""
+    began, tuned_too, text = Event(), Event(), backbone.embed(case.reference_prompt)
+    first, second = (replace(job_for(backbone, case), cache=TensorCache(tmp_path)) for _ in range(2))
+    first.on_iteration = lambda _: (began.set(), tuned_too.wait(0.1))  # time in which the second must not begin
+    second.on_iteration = lambda _: tuned_too.set()
+    with ThreadPoolExecutor(2) as pool:
+        tuning = pool.submit(inversion_method().tuned, first, text)
+        assert began.wait(60)
+        waiting = pool.submit(inversion_method().tuned, second, text)
+        a, b = tuning.result(), waiting.result()
+    assert (len(first.trace), len(second.trace)) == (5, 0)
+    assert (first.cache.misses, second.cache.misses, second.cache.hits) == (1, 0, 1)
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert backbone.passes.gradients == 5
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -150,12 +150,18 @@ def cost_summaries(records: list[Record]) -> dict[str, Summary]:
     return {name: summarise(column) for name, column in columns.items()}
 
 
+def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, or its architecture where no name is told."""
+    names = re.findall(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def provenance(nvml: Nvml | None = None) -> Record:
     """Versions, hardware (with the GPU's state where NVML tells it) and commit."""
     git = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return {
         "versions": {package: installed(package) for package in PACKAGES},
         "python": platform.python_version(),
