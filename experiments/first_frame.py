@@ -1,0 +1,75 @@
+"""Does guidance damage the first frame? Its text similarity with and without, and all of them side by side.
+
+``python -m experiments.first_frame`` runs plain sampling and FastVMT from pure noise on the comparison's
+cases of one seed and writes ``experiments/results/first_frame.{json,png}``: in the picture each pair of
+rows shows plain sampling above FastVMT.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from experiments.comparison import PROMPTS, REFERENCES, Bench
+from experiments.rows import RESULTS
+from experiments.strip import Frames
+from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
+from fastvmt.engine.record import provenance, write_json
+from fastvmt.metrics.scorers import Sample
+from fastvmt.statistics import compare, summarise
+from fastvmt.types import TransferCase, Video
+
+METHODS, COLUMNS = ("none", "fastvmt"), 8
+SCORE = "text_similarity"
+
+
+def first_frame(bench: Bench, method: str, case: TransferCase) -> Video:
+    """The first frame of a transfer from pure noise, twice: scores take no single frame."""
+    plan = bench.plan(method, 1.0)
+    made = run_case(bench.backbone, plan.method, plan.sampler, case, TensorCache(None)).video
+    return Video(made.frames_THWC[[0, 0]], made.fps)
+
+
+def sheet(rows: Sequence[Sequence[Frames]]) -> Frames:
+    """Every column of ``rows`` (methods x cases) as one block, ``COLUMNS`` blocks beside each other."""
+    blocks = [np.concatenate(frames, 0) for frames in zip(*rows, strict=True)]
+    blank = np.full_like(blocks[0], 255)
+    blocks += [blank] * (-len(blocks) % COLUMNS)
+    lines = [np.concatenate(blocks[i : i + COLUMNS], 1) for i in range(0, len(blocks), COLUMNS)]
+    gap = np.full((8, *lines[0].shape[1:]), 255, np.uint8)
+    return np.concatenate([part for line in lines for part in (line, gap)][:-1], 0)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--references", type=int, default=REFERENCES, help=f"each with {PROMPTS} prompts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("overrides", nargs="*", help="applied to both")
+    arguments = parser.parse_intermixed_args(argv)
+    bench = Bench(arguments.references, Path("outputs/first_frame"), arguments.overrides)
+    cases = bench.cases(arguments.seed)
+    frames = {m: [first_frame(bench, m, case) for case in track(cases, f"method={m}")] for m in METHODS}
+    judge = bench.scores.scorers[SCORE]
+    scores = {
+        method: {c.id: judge.score(Sample(v, None, c.prompt))[SCORE] for c, v in zip(cases, mine, strict=True)}
+        for method, mine in frames.items()
+    }
+    content = {method: asdict(summarise(column)) for method, column in scores.items()}
+    gap = asdict(compare(scores["fastvmt"], scores["none"]))
+    record = {"score": SCORE, "seed": arguments.seed, "first_frame": content, "fastvmt_minus_none": gap, **provenance()}
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.results / "first_frame.json", record)
+    image = sheet([[video.frames_THWC[0].numpy() for video in frames[method]] for method in METHODS])
+    Image.fromarray(image).quantize(256).save(arguments.results / "first_frame.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
