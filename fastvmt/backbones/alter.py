@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from diffusers import WanTransformer3DModel
 from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformer3DModel
 from torch import Tensor, nn
 
-from fastvmt.backbones.probe import Tables, rotate
+from fastvmt.backbones.probe import Tables, blocks_in, rotate
 
 
 @contextmanager
 def given_keys_and_values(transformer: WanTransformer3DModel, block: int, k: Tensor, v: Tensor) -> Iterator[None]:
     """Within the context ``block``'s self-attention uses these keys (before rotation) and values (B, tokens, N D)."""
-    attn = transformer.blocks[block].attn1
+    attn = blocks_in(transformer)[block].attn1
     with ExitStack() as hooks:
         for module, given in ((attn.norm_k, k), (attn.to_v, v)):
             handle = module.register_forward_hook(lambda _module, _input, _output, given=given: given)
@@ -41,7 +41,7 @@ class TwoRotations:
 
     def __call__(
         self,
-        attn: nn.Module,
+        attn: WanAttention,
         hidden_states: Tensor,
         encoder_hidden_states: None,
         attention_mask: None,
@@ -52,7 +52,8 @@ class TwoRotations:
         k = attn.norm_k(attn.to_k(hidden_states)).unflatten(2, (attn.heads, -1))
         v = attn.to_v(hidden_states).unflatten(2, (attn.heads, -1))
         attended = dispatch_attention_fn(rotate(q, rotary_emb[:2]), rotate(k, rotary_emb[-2:]), v)
-        return attn.to_out[1](attn.to_out[0](attended.flatten(2).type_as(q)))
+        projected: Tensor = attn.to_out[1](attn.to_out[0](attended.flatten(2).type_as(q)))
+        return projected
 
 
 def interleaved(half: Tensor) -> Tensor:
@@ -66,12 +67,12 @@ def given_rotation(transformer: WanTransformer3DModel, tables_4SD: Tensor) -> It
 
     In order: cosines and sines of the queries, cosines and sines of the keys.
     """
-    own, attentions = transformer.rope, [block.attn1 for block in transformer.blocks]
+    own, attentions = transformer.rope, [block.attn1 for block in blocks_in(transformer)]
     processors = [attn.processor for attn in attentions]
     try:
-        transformer.rope = GivenTables(tuple(interleaved(half) for half in tables_4SD))
+        transformer.rope = GivenTables(tuple(map(interleaved, tables_4SD)))  # type: ignore[assignment]
         for attn in attentions:
-            attn.set_processor(TwoRotations())
+            attn.set_processor(TwoRotations())  # type: ignore[arg-type]
         yield
     finally:
         transformer.rope = own

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
 from torch import Tensor, nn
 
 Tables = tuple[Tensor, ...]
@@ -20,19 +21,21 @@ def rotate(x: Tensor, rotary_emb: Tables) -> Tensor:
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
 
 
-def attention_input(block: nn.Module, hidden_states: Tensor, temb: Tensor) -> Tensor:
+def attention_input(block: WanTransformerBlock, hidden_states: Tensor, temb: Tensor) -> Tensor:
     """What a block's self-attention sees: the modulated first norm."""
     shift, scale = (block.scale_shift_table + temb.float())[:, :2].chunk(2, dim=1)
-    return (block.norm1(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
+    normed: Tensor = block.norm1(hidden_states.float())
+    return (normed * (1 + scale) + shift).type_as(hidden_states)
 
 
 class QueryKey(nn.Module):
     """Stands in for a block: computes its queries and keys, and neither attention nor feed-forward."""
 
-    def __init__(self, block: nn.Module, rope: bool) -> None:
+    kept: tuple[Tensor, Tensor]
+
+    def __init__(self, block: WanTransformerBlock, rope: bool) -> None:
         super().__init__()
         self.block, self.rope = block, rope
-        self.kept: tuple[Tensor, Tensor] | None = None
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Tables) -> Tensor:
         """The arguments and the result's shape of ``WanTransformerBlock.forward``."""
@@ -50,16 +53,18 @@ class TappedBlock(QueryKey):
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Tables) -> Tensor:
         super().forward(hidden_states, encoder_hidden_states, temb, rotary_emb)
         constant = tuple(table.detach() for table in rotary_emb)
-        return self.block(hidden_states.detach(), encoder_hidden_states, temb, constant)
+        passed: Tensor = self.block(hidden_states.detach(), encoder_hidden_states, temb, constant)
+        return passed
 
 
 class KeyValue(nn.Module):
     """Stands in for a block: its keys (before the rotary embedding) and values (B, tokens, N D)."""
 
-    def __init__(self, block: nn.Module) -> None:
+    kept: tuple[Tensor, Tensor]
+
+    def __init__(self, block: WanTransformerBlock) -> None:
         super().__init__()
         self.block = block
-        self.kept: tuple[Tensor, Tensor] | None = None
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Tables) -> Tensor:
         """The arguments and the result's shape of ``WanTransformerBlock.forward``."""
@@ -72,14 +77,17 @@ class KeyValue(nn.Module):
 class Residual(nn.Module):
     """Stands after a block: keeps the residual stream (B, tokens, N D)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: Tensor | None = None
+    kept: Tensor
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Tables) -> Tensor:
         """The arguments and the result's shape of ``WanTransformerBlock.forward``."""
         self.kept = hidden_states
         return hidden_states
+
+
+def blocks_in(transformer: WanTransformer3DModel) -> Sequence[WanTransformerBlock]:
+    """The transformer's own list of blocks, which torch knows as modules only."""
+    return cast(Sequence[WanTransformerBlock], transformer.blocks)
 
 
 @contextmanager
@@ -99,6 +107,6 @@ def stop_at(transformer: WanTransformer3DModel, block: int, rope: bool) -> Itera
 
     The transformer is restored whatever happens; the kept tensors stay differentiable.
     """
-    probe = QueryKey(transformer.blocks[block], rope)
-    with running(transformer, [*transformer.blocks[:block], probe]):
+    probe = QueryKey(blocks_in(transformer)[block], rope)
+    with running(transformer, [*blocks_in(transformer)[:block], probe]):
         yield probe

@@ -11,11 +11,12 @@ from functools import cached_property
 
 import torch
 from diffusers import WanPipeline
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 
 from fastvmt.backbones.alter import given_keys_and_values, given_rotation, rotation_tables
 from fastvmt.backbones.layout import model_folder, read_layout
-from fastvmt.backbones.probe import KeyValue, Residual, TappedBlock, running, stop_at
+from fastvmt.backbones.probe import KeyValue, Residual, TappedBlock, blocks_in, running, stop_at
 from fastvmt.types import PassCounter, Video
 
 
@@ -39,11 +40,11 @@ class WanBackbone:
         self.layout = read_layout(path, name=name, frames=frames, height=height, width=width)
         self.folder = model_folder(path)
         self.name, self.fps, self.max_tokens = name, fps, max_tokens
-        self.dtype = getattr(torch, dtype)
+        self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         pipeline = WanPipeline.from_pretrained(self.folder, dtype=self.dtype, local_files_only=True)
         self.tokenizer, self.text_encoder = pipeline.tokenizer, pipeline.text_encoder.to(self.device)
-        self.transformer = pipeline.transformer.to(self.device)
+        self.transformer: WanTransformer3DModel = pipeline.transformer.to(self.device)
         self.vae = pipeline.vae.to(self.device, torch.float32)
         for module in (self.text_encoder, self.transformer, self.vae):
             module.eval().requires_grad_(False)
@@ -79,15 +80,11 @@ class WanBackbone:
     @torch.no_grad()
     def embed(self, prompt: str) -> Tensor:
         if (count := len(self.tokenizer(prompt).input_ids)) > self.max_tokens:
-            warnings.warn(
-                f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}", stacklevel=2
-            )
-        embeds, _ = self._pipeline.encode_prompt(
-            prompt=prompt,
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.max_tokens,
-            device=self.device,
-        )
+            cut = f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}"
+            warnings.warn(cut, stacklevel=2)
+        embeds: Tensor = self._pipeline.encode_prompt(
+            prompt=prompt, do_classifier_free_guidance=False, max_sequence_length=self.max_tokens, device=self.device
+        )[0]
         return embeds.to(self.dtype)
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
@@ -105,12 +102,13 @@ class WanBackbone:
             raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
         pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
         mean, std = self._statistics()
-        return (self.vae.encode(pixels).latent_dist.mode() - mean) / std
+        latents: Tensor = self.vae.encode(pixels).latent_dist.mode()
+        return (latents - mean) / std
 
     @torch.no_grad()
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
         mean, std = self._statistics()
-        pixels = self.vae.decode(latents_BCFHW.to(self.device, torch.float32) * std + mean).sample
+        pixels: Tensor = self.vae.decode(latents_BCFHW.to(self.device, torch.float32) * std + mean).sample
         return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)
 
     def _timestep(self, latents: Tensor, sigma: float) -> Tensor:
@@ -118,14 +116,15 @@ class WanBackbone:
 
     def _forward(self, latents: Tensor, sigma: float, text: Tensor) -> Tensor:
         x = latents.to(self.dtype)
-        return self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0].float()
+        velocity: Tensor = self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0]
+        return velocity.float()
 
     def _check_block(self, block: int) -> None:
         if not 0 <= block < self.layout.depth:
             raise ValueError(f"guidance.block={block} must be in 0..{self.layout.depth - 1} for {self.name}")
 
     def _by_frame(self, x_BNC: Tensor) -> Tensor:
-        return x_BNC[0].unflatten(0, (self.layout.grid[0], -1))
+        return torch.unflatten(x_BNC[0], 0, (self.layout.grid[0], -1))
 
     def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
         self.passes.block_forwards += self.layout.depth
@@ -148,7 +147,7 @@ class WanBackbone:
         self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         self._check_block(block)
-        blocks = self.transformer.blocks
+        blocks = blocks_in(self.transformer)
         tap = TappedBlock(blocks[block], rope)
         with running(self.transformer, [*blocks[:block], tap, *blocks[block + 1 :]]):
             velocity = self._forward(latents_BCFHW, sigma, text)
@@ -160,7 +159,7 @@ class WanBackbone:
     def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:
         self._check_block(block)
         end = Residual()
-        with running(self.transformer, [*self.transformer.blocks[: block + 1], end]):
+        with running(self.transformer, [*blocks_in(self.transformer)[: block + 1], end]):
             self._forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block + 1
         self._count_backward(end.kept, block + 1)
@@ -169,8 +168,8 @@ class WanBackbone:
     @contextmanager
     def keys_and_values_of(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int = 0) -> Iterator[None]:
         self._check_block(block)
-        probe = KeyValue(self.transformer.blocks[block])
-        with torch.no_grad(), running(self.transformer, [*self.transformer.blocks[:block], probe]):
+        probe = KeyValue(blocks_in(self.transformer)[block])
+        with torch.no_grad(), running(self.transformer, [*blocks_in(self.transformer)[:block], probe]):
             self._forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block
         with given_keys_and_values(self.transformer, block, *probe.kept):

@@ -34,7 +34,8 @@ def picked(video: Video, index: list[int], fps: float) -> Video:
 
 def slowed(video: Video, fps: float) -> Video:
     """A video at a lower frame rate: frame i is the native frame nearest in time."""
-    step, index = video.fps / fps, []
+    step = video.fps / fps
+    index: list[int] = []
     while (nearest := int(len(index) * step + 0.5)) < video.size[0]:
         index.append(nearest)
     return picked(video, index, fps)

@@ -47,7 +47,7 @@ def read_frames(folder: Path, fps: float) -> Video:
     files = frame_files(folder)
     if not files:
         raise ValueError(f"frame folder {str(folder)!r} has no {', '.join(PICTURES)} files directly in it")
-    frames = []
+    frames: list[NDArray[np.uint8]] = []
     for file in files:
         picture = read_picture(file)
         if frames and picture.shape != frames[0].shape:

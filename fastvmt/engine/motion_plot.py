@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,7 +30,7 @@ def clean_field(backbone: Backbone, latents: Tensor, guidance: Guidance, window:
     return read_motion(backbone, noisy, READ_AT, backbone.embed(""), guidance, replace(window, l=0, sf=1))[0]
 
 
-def draw_row(axes: list, video: Video, field: MotionField, factor: int, label: str) -> None:
+def draw_row(axes: list[Axes], video: Video, field: MotionField, factor: int, label: str) -> None:
     """Frames with the displacement to the next latent frame as arrows."""
     _, height, width = field.grid
     _, tall, wide = video.size

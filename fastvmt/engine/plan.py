@@ -48,8 +48,7 @@ def construct(node: DictConfig, group: str, **extra: Any) -> Any:
     if node is None or "_target_" not in node:
         raise UserError(f"{group} is not chosen: set {group}=<option>, see python run.py --help")
     known = set(inspect.signature(get_class(node._target_)).parameters)
-    unknown = [key for key in node if key != "_target_" and key not in known]
-    if unknown:
+    if unknown := [key for key in map(str, node) if key != "_target_" and key not in known]:
         raise UserError(f"{group}.{unknown[0]} is not a key of {group}; it has {', '.join(sorted(known - set(extra)))}")
     try:
         return instantiate(node, _convert_="object", **extra)
@@ -69,12 +68,10 @@ def check_keys(cfg: DictConfig) -> None:
         "window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler, "logger": Logger, "trainer": Trainer,
     }  # fmt: skip
     for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
-        known = {f.name for f in dataclasses.fields(schema)}
+        known = sorted(f.name for f in dataclasses.fields(schema))
         for key in node:
             if key not in known:
-                raise UserError(
-                    f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in sorted(known))}"
-                )
+                raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in known)}")
 
 
 def check_clip(cfg: DictConfig) -> None:
@@ -93,10 +90,12 @@ def check_clip(cfg: DictConfig) -> None:
 
 def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     """The user's clip, or the chosen benchmark."""
+    fps = cfg.backbone.fps
     if cfg.video is None:
-        return construct(cfg.benchmark, "benchmark", layout=layout, fps=cfg.backbone.fps, sample_seed=cfg.seed)
+        chosen: Benchmark = construct(cfg.benchmark, "benchmark", layout=layout, fps=fps, sample_seed=cfg.seed)
+        return chosen
     return SingleClip(
-        layout, cfg.backbone.fps, cfg.seed, video=cfg.video, prompt=cfg.prompt, negative_prompt=cfg.negative_prompt,
+        layout, fps, cfg.seed, video=cfg.video, prompt=cfg.prompt, negative_prompt=cfg.negative_prompt,
         reference_prompt=cfg.reference_prompt, sample_fps=cfg.fps, start=cfg.start, frame_policy=cfg.frame_policy,
     )  # fmt: skip
 
@@ -116,7 +115,7 @@ def make_plan(cfg: DictConfig) -> Plan:
     check_clip(cfg)
     try:
         check_machine(cfg)
-        numbers = {name: OmegaConf.to_object(cfg[name]) for name in ("window", "guidance", "sampler", "skip")}
+        numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
         b = cfg.backbone
         layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
         method = construct(cfg.method, "method")

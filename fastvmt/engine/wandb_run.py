@@ -22,8 +22,9 @@ class WandbRun(lightning.Callback):
 
     def group(self) -> str | None:
         """The sweep's folder, inside a sweep."""
-        if self.cfg.group is not None or not HydraConfig.initialized():
-            return self.cfg.group
+        chosen: str | None = self.cfg.group
+        if chosen is not None or not HydraConfig.initialized():
+            return chosen
         hydra = HydraConfig.get()
         return Path(hydra.sweep.dir).as_posix() if hydra.mode and hydra.mode.name == "MULTIRUN" else None
 

@@ -29,7 +29,7 @@ def low_frequencies(latents_BCFHW: Tensor) -> Tensor:
     height, width = (max(1, side // LOW_FREQUENCY) for side in frames.shape[-2:])
     small = F.interpolate(frames, (height, width), mode="bilinear", antialias=True)
     large = F.interpolate(small, frames.shape[-2:], mode="bilinear", antialias=True)
-    return large.unflatten(0, (latents_BCFHW.shape[0], -1)).transpose(1, 2)
+    return torch.unflatten(large, 0, (latents_BCFHW.shape[0], -1)).transpose(1, 2)
 
 
 def noised_again(latents: Tensor, noise: Tensor, sigma: float, higher: float) -> Tensor:
@@ -110,9 +110,8 @@ class SMM(BlockGuided):
             noisy = job.noised_reference(level, self.reference_seed)
             return {"mean": marginal_mean(job.backbone.hidden(noisy, level, job.null_text, self.block))}
 
-        return job.stored(compute, kind="smm", sigma=round(level, 6), block=self.block, seed=self.reference_seed)[
-            "mean"
-        ]
+        kept = job.stored(compute, kind="smm", sigma=round(level, 6), block=self.block, seed=self.reference_seed)
+        return kept["mean"]
 
     def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_mean(job, step, sigma)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,7 @@ def blocks_of(backbone: Backbone) -> nn.ModuleList:
 
 def width_of(blocks: nn.ModuleList) -> int:
     """Channels D of a token."""
-    attention: nn.Module = blocks[0].attn1
-    return int(attention.to_q.in_features)
+    return cast(nn.Linear, blocks[0].get_submodule("attn1.to_q")).in_features  # or an adapter around one
 
 
 class Adapter(ABC):

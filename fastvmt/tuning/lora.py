@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class LoraSet(Adapter):
         generator, parameters = torch.Generator().manual_seed(seed), {}
         for index, block in enumerate(blocks):
             for target in targets:
-                layer, name = block.get_submodule(target), f"{PREFIX}{index}.{target}"
+                layer, name = cast(nn.Linear, block.get_submodule(target)), f"{PREFIX}{index}.{target}"
                 parameters[name + DOWN] = torch.randn(rank, layer.in_features, generator=generator) / rank
                 parameters[name + UP] = torch.zeros(layer.out_features, rank)
         return cls(parameters, blocks, device, drop)

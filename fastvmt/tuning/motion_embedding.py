@@ -61,7 +61,8 @@ class MotionEmbeddings(Adapter):
         query_key = self.parameters.get(f"blocks.{index}.query_key")
         value = self.parameters.get(f"blocks.{index}.value")
         if query_key is not None:
-            for projection in (block.attn1.to_q, block.attn1.to_k):
+            for projection in (block.get_submodule("attn1.to_q"), block.get_submodule("attn1.to_k")):
                 yield projection.register_forward_pre_hook(adding(lambda: self.query_key_tokens(query_key))).remove
         if value is not None:
-            yield block.attn1.to_v.register_forward_pre_hook(adding(lambda: self.value_tokens(value))).remove
+            projection = block.get_submodule("attn1.to_v")
+            yield projection.register_forward_pre_hook(adding(lambda: self.value_tokens(value))).remove

@@ -29,7 +29,7 @@ def temporal_conv(tokens_BND: Tensor, conv1_CDK: Tensor, conv2_DCK: Tensor, fram
     x = tokens_BND.unflatten(1, (frames, -1)).permute(0, 2, 3, 1)  # B, S, D, F
     pad = TAPS // 2
     y = conv1d(gelu(conv1d(x.flatten(0, 1), conv1_CDK, padding=pad)), conv2_DCK, padding=pad)
-    return y.unflatten(0, x.shape[:2]).permute(0, 3, 1, 2).flatten(1, 2)
+    return torch.unflatten(y, 0, x.shape[:2]).permute(0, 3, 1, 2).flatten(1, 2)
 
 
 class TemporalConvolutions(Adapter):
@@ -62,4 +62,4 @@ class TemporalConvolutions(Adapter):
 
     def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
         conv1, conv2 = (self.parameters[f"blocks.{index}.conv{n}"] for n in (1, 2))
-        yield block.attn1.register_forward_hook(self.adding(conv1, conv2)).remove
+        yield block.get_submodule("attn1").register_forward_hook(self.adding(conv1, conv2)).remove

@@ -41,7 +41,7 @@ class Pose:
         ratio = np.sqrt(self.stretch[frame])
         u, v = u * ratio * self.size[frame], v / ratio * self.size[frame]
         c, s = np.cos(self.angle[frame]), np.sin(self.angle[frame])
-        return np.stack([c * u - s * v, s * u + c * v], -1) + self.position[frame]
+        return np.asarray(np.stack([c * u - s * v, s * u + c * v], -1) + self.position[frame])
 
     def to_sprite(self, points: Array, frame: int) -> Array:
         """The inverse of :meth:`to_screen` for points (..., 2)."""
@@ -69,13 +69,13 @@ class Camera:
         """World points (..., 2) to screen points."""
         x, y = np.moveaxis(points - self.pan[frame], -1, 0)
         c, s = np.cos(self.angle[frame]), np.sin(self.angle[frame])
-        return np.stack([c * x - s * y, s * x + c * y], -1) * self.zoom[frame]
+        return np.asarray(np.stack([c * x - s * y, s * x + c * y], -1) * self.zoom[frame])
 
     def to_world(self, points: Array, frame: int) -> Array:
         """Screen points (..., 2) to world points."""
         x, y = np.moveaxis(points / self.zoom[frame], -1, 0)
         c, s = np.cos(self.angle[frame]), np.sin(self.angle[frame])
-        return np.stack([c * x + s * y, c * y - s * x], -1) + self.pan[frame]
+        return np.asarray(np.stack([c * x + s * y, c * y - s * x], -1) + self.pan[frame])
 
 
 def still(frames: int, position: Array, size: float) -> Pose:
@@ -122,8 +122,8 @@ def place(rng: np.random.Generator, path: Array, size: float, side: int = 0) -> 
     low, high = -reach - path.min(0), reach - path.max(0)
     if side:
         low[0], high[0] = ((low[0] + high[0]) / 2, high[0]) if side > 0 else (low[0], (low[0] + high[0]) / 2)
-    middle = (low + high) / 2
-    return path + np.where(low < high, rng.uniform(np.minimum(low, high), np.maximum(low, high)), middle)
+    shift: Array = np.where(low < high, rng.uniform(np.minimum(low, high), np.maximum(low, high)), (low + high) / 2)
+    return path + shift
 
 
 def moving(rng: np.random.Generator, frames: int, size: float, kind: str, side: int = 0) -> Pose:

@@ -56,8 +56,9 @@ class WorldClip:
 def sprite(name: str) -> NDArray[np.float32]:
     """Premultiplied RGBA sprite (96, 96, 4) in [0, 1]."""
     data = resources.files("fastvmt.world").joinpath("sprites", f"{name}.png").read_bytes()
-    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).astype(np.float32) / 255
-    rgba = np.ascontiguousarray(bgra[..., [2, 1, 0, 3]])
+    bgra = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert bgra is not None  # the picture is part of the package
+    rgba = np.ascontiguousarray((bgra.astype(np.float32) / 255)[..., [2, 1, 0, 3]], np.float32)
     rgba[..., :3] *= rgba[..., 3:]
     return rgba
 
@@ -109,7 +110,7 @@ def render(scene: Scene, size: int = 96) -> WorldClip:
     sprites = []
     for name, pose in zip(scene.objects, scene.poses, strict=True):
         side = int(np.clip(pose.size.max() * size * scene.camera.zoom.max() * 1.1, 8, 96))
-        sprites.append(cv2.resize(sprite(name), (side, side), interpolation=cv2.INTER_AREA))
+        sprites.append(np.asarray(cv2.resize(sprite(name), (side, side), interpolation=cv2.INTER_AREA), np.float32))
     grid = pixel_grid(size)
     video = np.empty((frames, size, size, 3), np.uint8)
     masks = np.zeros((count, frames, size, size), bool)
@@ -149,10 +150,10 @@ def true_tracks(
     tracks = (np.concatenate(points) + 0.5) * size - 0.5
     owner = np.array(owners)
     cell = np.rint(tracks).astype(int)
-    inside = ((cell >= 0) & (cell < size)).all(-1)
+    inside = np.asarray(((cell >= 0) & (cell < size)).all(-1))
     x, y = np.moveaxis(cell.clip(0, size - 1), -1, 0)
     t = np.broadcast_to(np.arange(frames), x.shape)
-    visible = inside & ~masks_KTHW.any(0)[t, y, x]
+    visible = inside & ~np.asarray(masks_KTHW.any(0))[t, y, x]
     for k in range(count):
         mine = owner == k
         visible[mine] = inside[mine] & masks_KTHW[k][t[mine], y[mine], x[mine]] & on_top[k]

@@ -65,7 +65,7 @@ def night(rng: np.random.Generator, size: int) -> Image:
     points = np.zeros((size, size), np.float32)
     count = size * size // 260
     points[rng.integers(0, size, count), rng.integers(0, size, count)] = rng.uniform(4, 12, count)
-    glow = np.clip(cv2.GaussianBlur(points, (0, 0), 1.3), 0, 0.9)
+    glow = np.asarray(np.clip(cv2.GaussianBlur(points, (0, 0), 1.3), 0, 0.9), np.float32)
     return shade((0, 0, 0), glow, (1.0, 0.97, 0.85)) + sky * (1 - glow[..., None])
 
 
