@@ -257,6 +257,12 @@ def test_settings_that_do_not_fit_the_model_are_refused(method: FastVMT, message
         method.requirements(WAN)
 
 
+@pytest.mark.parametrize(("side", "told"), [(51, False), (53, True)])
+def test_a_window_as_large_as_a_frame_is_told(side: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
+    fastvmt(Window(l=side)).requirements(WAN)
+    assert ("window.l=53 covers all 30 x 52 tokens of a frame" in caplog.text) is told
+
+
 def test_settings_at_the_limit_are_accepted(backbone: WanBackbone) -> None:
     fastvmt(Window(sf=20, tile=[30, 52]), delta=5, block=29).requirements(WAN)
     for method in (NoTransfer(), SDEdit(), fastvmt()):

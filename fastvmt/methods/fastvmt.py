@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 import torch
@@ -15,6 +16,8 @@ from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import pair_weights
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField, PassCounter
+
+log = logging.getLogger(__name__)
 
 
 class FastVMT(Method):
@@ -41,6 +44,8 @@ class FastVMT(Method):
             raise ValueError(
                 f"window.tile={list(tile)} is larger than the {grid[0]} x {grid[1]} tokens of a frame of {layout.name}"
             )
+        if self.window.l >= max(grid):
+            log.warning("window.l=%d covers all %d x %d tokens of a frame: dense flow", self.window.l, *grid)
         if self.skip.delta > self.guidance.iterations:
             raise ValueError(
                 f"skip.delta={self.skip.delta} must be at most guidance.iterations={self.guidance.iterations}: "
