@@ -45,8 +45,8 @@ excludes 0 by chance. `none` and `sdedit` are the controls; `none` starts from p
 
 Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
 reference for all starts and seeds, in columns of its own. Loop is reference + guide + denoise; its ratio is to the
-loop of plain sampling on the same reference, timed in the same process just before, and from that to `{BASE}`: ratio
-of means, then geometric mean of the cases' ratios. Memory is the peak of tensors on a GPU; on
+loop of plain sampling on the same reference, timed in the same process just before (ratio of means, then geometric
+mean of the cases' ratios); `loop / {BASE}` divides these ratios. Memory is the peak of tensors on a GPU; on
 a CPU it is that of the whole process, model and scorers included, which hardly tells methods apart.
 
 `motion fidelity` follows points of both videos with the tracker. Its `true` forms take the reference's true tracks
@@ -88,7 +88,8 @@ def costs_of(lines: Sequence[Record], tuned: Sequence[Record]) -> dict[str, Any]
     ran = [line for line in lines if "error" not in line]
     sampled = [line for line in ran if not line["seconds"].get("tune")]
     columns = {stage: seconds_column(ran, stage) for stage in STAGES}
-    columns["total"] = {name: total - seconds_column(ran, "tune")[name] for name, total in columns["total"].items()}
+    once = [seconds_column(ran, stage) for stage in ("tune", "adapter")]  # of the reference, and waiting for others
+    columns["total"] = {name: total - sum(c[name] for c in once) for name, total in columns["total"].items()}
     passes = mean_passes(sampled)
     plain = {line["id"]: line["plain_seconds"] for line in ran}
     peaks = {line["id"]: line["peak_gib"]["allocated"] or line["peak_gib"]["resident"] or math.nan for line in ran}
@@ -147,8 +148,8 @@ def overall(content: Content, baselines: Sequence[str]) -> str:
     if math.isnan(mean):
         return f"Speed-up of `{BASE}` over the baselines: n/a until they have run."
     return (
-        f"Speed-up of `{BASE}` over {len(faster)} baselines (ratio of mean loops, without tuning): {mean:.2f} on "
-        f"average, {greatest:.2f} at most."
+        f"Speed-up of `{BASE}` over {len(faster)} baselines (loops in multiples of plain sampling's, without tuning): "
+        f"{mean:.2f} on average, {greatest:.2f} at most."
     )
 
 
@@ -194,7 +195,7 @@ def brief(content: Content, scores: Sequence[str] = SCORES) -> list[str]:
 
 
 def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str) -> str:
-    """Tables per start: in brief, scores, what motion fidelity is to be read with, costs, trajectories by category."""
+    """Tables per start: in brief, scores, what motion fidelity is to be read with, costs, by category."""
     lines = [facts, "", *NOTES.splitlines()]
     for start, content in starts.items():
         scores = list(next(iter(content.values()))["scores"])

@@ -48,7 +48,7 @@ the log, most of them on other weights and snapshots of trainings, in which `win
 `guidance.block` with `guidance.rope`, `guidance.fraction`, `sampler.shift` and `sampler.cfg_scale` were tried too.
 After the search one setting at a time of FastVMT's winner was changed, to see what it is worth; these lines could not
 win (`experiments/tiny_wan/README.md`). The tuned methods learn for 150 to 200 iterations where their authors take 300
-to 500, so that a reference is tuned in a minute or two; the number was not searched.
+to 500, to keep tuning to minutes per reference; the number was not searched.
 """
 
 

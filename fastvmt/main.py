@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import hydra
@@ -11,6 +12,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fastvmt.config import config_folder
+
+log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
@@ -33,3 +36,7 @@ def main(cfg: DictConfig) -> float | None:
         if sweep:
             raise CompactHydraException("This job failed; those after it ran, see above.") from error
         sys.exit(2)
+    except Exception:
+        if sweep:  # of several failures Hydra tells the first only
+            log.exception("job %d failed", here.job.num)
+        raise

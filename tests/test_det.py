@@ -79,6 +79,6 @@ def test_tracks_of_det_start_in_the_foreground(
             assert (cells[:, 0] == torch.tensor([2, 5])).all()
         else:
             assert torch.equal(cells, everywhere)
+        assert f"det tracks 16 points from {where}" in caplog.text
         caplog.clear()
-        identity = method.identity(job)
-        assert torch.equal(identity["cells"], cells) and f"det tracks 16 points from {where}" in caplog.text
+        assert torch.equal(method.identity(job)["queries"], method.queries(job)) and not caplog.text

@@ -30,7 +30,10 @@ VARIANTS: dict[str, list[str]] = {
         "method.displacement=expectation",
     ],
     "moft": ["method.reference_noise=1.0"],
-    "smm": ["method.ref=matched", "method.init=highfreq", "method.restart=true"],
+    "smm": [
+        "method.ref=matched", "method.init=highfreq", "method.restart=true",
+        "method.ref=rf_inversion method.init=highfreq",
+    ],
     "motionclone": ["method.exclude_self=true"],
     "flowmotion": ["method.representation=clean_latent"],
 }  # fmt: skip
@@ -40,8 +43,8 @@ NEEDED = {"sdedit": ["sampler.strength=0.7"]}
 CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
 SMALL = {"iterations": 2, "fraction": 0.5, "tuning.iterations": 2, "blocks": [1]}
 """Applied to the keys of a method that has them, so that a transfer takes a second."""
-BLOCK, DEPTH, GUIDED = 1, 3, 2
-"""The block that is read, of how many, and the guided steps, in all plans here."""
+BLOCK, DEPTH, GUIDED, STEPS = 1, 3, 2, 4
+"""The block that is read, of how many, and the guided ones of the denoising steps, in all plans here."""
 READ = dict.fromkeys(["ditflow", "motionclone", *(name for name in OPTIONS if name.startswith("fastvmt"))], BLOCK)
 READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1, "flowmotion": DEPTH}
 """Blocks of one reading of the reference: up to the block's input, to its output, or all; other methods read none."""
@@ -61,8 +64,8 @@ def plan_of(random_wan: Path) -> Callable[..., Plan]:
     def make(option: str, *changes: str) -> Plan:
         base = [
             f"method={option}", f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48",
-            "guidance.block=1", "guidance.iterations=4", "guidance.fraction=0.5", "window.l=3", "sampler.steps=4",
-            *NEEDED.get(option, []),
+            "guidance.block=1", "guidance.iterations=4", "guidance.fraction=0.5", "window.l=3",
+            f"sampler.steps={STEPS}", *NEEDED.get(option, []),
         ]  # fmt: skip
         keys = composed(*base).method
         small = [f"method.{key}={value}" for key, value in SMALL.items() if OmegaConf.select(keys, key) is not None]
@@ -119,6 +122,8 @@ def reference_forwards(option: str, change: str) -> int:
     """Block forwards over a reference that is not stored yet."""
     if change == "method.representation=clean_latent":
         return 0
+    if "rf_inversion" in change:
+        return STEPS * DEPTH + GUIDED * READ[option]
     return READ.get(option, 0) * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
 
 

@@ -44,3 +44,24 @@ def test_the_reference_is_inverted_once_with_its_caption(
     again = replace(backbone.passes)
     method.start(job, noise)
     assert backbone.passes == again  # stored
+
+
+def test_what_the_inversion_depends_on_is_in_its_key(backbone: WanBackbone, case: TransferCase, tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path)
+    job, method = replace(job_for(backbone, case), case=case, cache=cache), method_of(*INVERTED)
+    caption = replace(case, reference_prompt="a red car on sand")
+    jobs = [job, replace(job, case=caption), replace(job_for(backbone, case, strength=0.6), case=case, cache=cache)]
+    for found, one in enumerate(jobs, 1):
+        method.inverted(one)
+        assert cache.misses == found
+    for found, change in enumerate(("block=1", "fraction=0.75"), len(jobs) + 1):
+        method_of(*INVERTED, change).inverted(job)
+        assert cache.misses == found
+    method.inverted(job)
+    assert cache.misses == len(jobs) + 2
+
+
+def test_without_guidance_the_start_is_still_inverted(backbone: WanBackbone, case: TransferCase) -> None:
+    job = replace(job_for(backbone, case), case=case)
+    kept = method_of(*INVERTED, "fraction=0").inverted(job)
+    assert kept["mean"].numel() == 0 and kept["start"].shape == backbone.layout.latent_shape

@@ -102,11 +102,12 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
 
 def check_machine(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a number format or device that torch does not have."""
-    check(cfg.backbone.dtype in DTYPES, "backbone.dtype", cfg.backbone.dtype, f"one of {', '.join(DTYPES)}")
+    dtype = cfg.backbone.get("dtype", DTYPES[0])
+    check(dtype in DTYPES, "backbone.dtype", dtype, f"one of {', '.join(DTYPES)}")
     for key in ("backbone.device", "metrics.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))
         known = re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name)
-        check(known is not None, "device", name, "auto, cpu, cuda or cuda:<number>")
+        check(known is not None, key, name, "auto, cpu, cuda or cuda:<number>, for all parts with device=<name>")
 
 
 def make_plan(cfg: DictConfig) -> Plan:

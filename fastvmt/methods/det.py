@@ -13,7 +13,6 @@ from fastvmt.methods.base import Job
 from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
 from fastvmt.settings import check
 from fastvmt.trackers.base import Tracker
-from fastvmt.trackers.cached import CachedTracker
 from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import Losses, Phases, Tuning
@@ -71,26 +70,27 @@ class DeT(Tuned):
         self.tracker, self.channels, self.initial = tracker, channels, Initial(initial)
         self.tracking_weight, self.tracking_sigma, self.points = tracking_weight, tracking_sigma, points
 
-    def reference_cells(self, job: Job) -> tuple[Tensor, Tensor]:
-        """Latent cells (N, F, 2) and visibility (N, F) of points followed through the reference.
+    def queries(self, job: Job) -> Tensor:
+        """Points (t = 0, x, y) in the foreground of the first frame, or on a grid over all of it without a mask."""
+        layout, mask = job.backbone.layout, first_mask(case_of(job))
+        if mask is None:
+            return grid_queries(layout.height, layout.width, self.points)
+        return mask_queries(mask, self.points**2, self.tuning.seed)
 
-        They start in the foreground of the first frame, or on a grid over all of it without a mask.
-        """
-        case, layout = case_of(job), job.backbone.layout
-        queries, mask = grid_queries(layout.height, layout.width, self.points), first_mask(case)
-        if mask is not None:
-            queries = mask_queries(mask, self.points**2, self.tuning.seed)
-        tracks = CachedTracker(self.tracker, job.cache).track(case.reference.frames_THWC, queries)
-        cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, layout)
+    def reference_cells(self, job: Job) -> tuple[Tensor, Tensor]:
+        """Latent cells (N, F, 2) and visibility (N, F) of points followed through the reference."""
+        where = "a grid over the first frame" if first_mask(case_of(job)) is None else "the foreground's mask"
+        queries = self.queries(job)
+        log.info("det tracks %d points from %s", len(queries), where)
+        tracks = self.tracker.track(case_of(job).reference.frames_THWC, queries)
+        cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, job.backbone.layout)
         return cells.to(job.reference.device), visible.to(job.reference.device)
 
     def identity(self, job: Job) -> dict[str, object]:
         own: dict[str, object] = {"channels": self.channels, "initial": self.initial.value}
         if self.tracking_weight > 0:
-            cells, visible = self.reference_cells(job)
-            where = "a grid over the first frame" if first_mask(case_of(job)) is None else "the foreground's mask"
-            log.info("det tracks %d points from %s", len(cells), where)
-            own |= {"weight": self.tracking_weight, "level": self.tracking_sigma, "cells": cells, "visible": visible}
+            own |= {"weight": self.tracking_weight, "level": self.tracking_sigma}
+            own |= {"tracker": self.tracker.id, "queries": self.queries(job)}
         return own
 
     def adapters(self, job: Job) -> dict[str, Adapter]:

@@ -43,7 +43,7 @@ class SMM(BlockGuided):
 
     ``ref``: the reference is read ``matched``, noised to the current level, or ``clean``, both with the
     null text, or as ``rf_inversion`` leads to that level with the reference's caption (the paper's way;
-    as many whole passes as there are steps, once per reference).
+    as many whole passes as there are steps, once per reference, caption and schedule).
     ``init``: ``noise`` starts as other methods do; ``highfreq`` takes the low spatial frequencies of
     the start from the reference at the first level, inverted or noised with its own seed, the others
     from the start noise. At ``sampler.strength=1`` noising leaves nothing of the reference.
@@ -87,14 +87,14 @@ class SMM(BlockGuided):
 
     def inverted(self, job: Job) -> dict[str, Tensor]:
         """By inversion: the latents at the first level, and the means (G, F, E) at every guided one; cached on disk."""
-        with job.watch.stage("encode"):
-            caption = job.backbone.embed(job.case.reference_prompt if job.case else "")
+        caption = job.case.reference_prompt if job.case else ""
 
         def compute() -> dict[str, Tensor]:
-            path = inverted_path(job.backbone, job.reference, job.sigmas, caption)
+            text = job.backbone.embed(caption)
+            path = inverted_path(job.backbone, job.reference, job.sigmas, text)
             guided = zip(path[: self.guided(len(job.sigmas) - 1)], job.sigmas, strict=False)
-            means = [marginal_mean(job.backbone.hidden(x, sigma, caption, self.block)) for x, sigma in guided]
-            return {"start": path[0], "mean": torch.stack(means)}
+            means = [marginal_mean(job.backbone.hidden(x, sigma, text, self.block)) for x, sigma in guided]
+            return {"start": path[0], "mean": torch.stack(means) if means else path[0].new_zeros(0)}
 
         return job.stored(
             compute, kind="smm", sigmas=job.sigmas, block=self.block, share=self.fraction, caption=caption

@@ -116,7 +116,7 @@ class Tuned(Method, ABC):
             )
         with job.watch.stage("encode"):
             text = job.backbone.embed(caption)
-        with job.watch.stage("load"):  # waiting for another process that tunes the same is no denoising
+        with job.watch.stage("adapter"):  # waiting for another process that tunes the same is no denoising
             adapter = self.sampler_adapter(job, self.tuned(job, text))
         if self.inversion.share > 0:
             self._inverted = self.inverted(job, text)
