@@ -33,7 +33,7 @@ NUMBERS = ["window.sf=3", "guidance.window_weight=1.0"]
 """Of every row that transfers: the paper's corresponding-window loss, so that its switches act, and a span that
 leaves it the two targets it needs when the code looks one frame less far."""
 PAPER = ["guidance=wan_1_3b", "guidance.block=4", "window.tau=1.0", "window.centre_gradient=false"]
-"""The paper's guidance; the block, the windows' size and the sampler are tiny-wan's, the span is that of ``NUMBERS``."""
+"""The paper's guidance; the block, the windows' size and the sampler are tiny-wan's, the span is ``NUMBERS``'."""
 BASE = "fastvmt"
 BENCHMARKS = {"demo": 1, "world": None}
 """Cases of each benchmark; None takes ``--cases``."""

@@ -97,7 +97,7 @@ class TransferResult:
     case: TransferCase
     video: Video
     seconds: dict[str, float]
-    """Per stage: encode, reference, guide, denoise, decode, total; of tuned methods also tune, adapter (waiting, loading)."""
+    """Per stage: encode, reference, guide, denoise, decode, total; of tuned methods also tune and adapter (waiting)."""
     trace: list[dict[str, float]]
     """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
     passes: PassCounter
