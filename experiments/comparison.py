@@ -50,8 +50,8 @@ METHODS: dict[str, list[str]] = {
 }  # fmt: skip
 """Name -> overrides."""
 VARIANTS: dict[str, list[str]] = {
-    "fastvmt_official": ["method=fastvmt_official", "window.sf=3", "guidance.window_weight=1.0"],
-    "fastvmt_fork": ["method=fastvmt_fork", "window.sf=3", "guidance.window_weight=1.0"],
+    "fastvmt_official": ["method=fastvmt_official", "window.sf=3", "guidance.window_weight=0.1"],
+    "fastvmt_fork": ["method=fastvmt_fork", "window.sf=3", "guidance.window_weight=0.1"],
     "ditflow_embedding": ["method=ditflow", "method.target=embedding"],
     "ditflow_inject": ["method=ditflow", "method.inject=true"],
     "smm_paper": [

@@ -25,7 +25,7 @@ def test_rows_change_one_switch_each() -> None:
     table, values = rows(), official_values()
     assert len(values) == 11  # all but the reference's noise, which the code shares with the correct form
     assert [name for name in table if name.startswith("fastvmt, ")] == [f"fastvmt, {k}={v}" for k, v in values.items()]
-    assert table["fastvmt"] == ["method=fastvmt", "window.sf=3", "guidance.window_weight=1.0"]
+    assert table["fastvmt"] == ["method=fastvmt", "window.sf=3", "guidance.window_weight=0.1"]
     for name, overrides in table.items():
         if name != "none":
             assert overrides[1:3] == table["fastvmt"][1:]
@@ -40,6 +40,7 @@ def test_every_row_differs_from_the_base_in_what_it_says() -> None:
         ours, theirs = configs[name].guidance, configs[f"paper's numbers, {name}"].guidance
         assert (theirs.rope, theirs.reference_noise, theirs.iterations, theirs.lr) == (True, 1.0, 10, 0.003)
         assert (ours.rope, ours.reference_noise, ours.iterations) == (False, 0.2, 6)
+        assert (ours.window_weight, theirs.window_weight) == (0.1, 1.0)
         assert configs[f"paper's numbers, {name}"].window.tau == 1
         assert configs[f"paper's numbers, {name}"].method._target_ == configs[name].method._target_
     for name, cfg in configs.items():
