@@ -29,6 +29,7 @@ from PIL import Image
 from rich.console import Console
 
 from experiments.comparison_report import write_report
+from experiments.released_table import NUMBERS
 from experiments.rows import DIGITS, RESULTS, append_line, composed, read_lines, settings_hash
 from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
@@ -50,8 +51,8 @@ METHODS: dict[str, list[str]] = {
 }  # fmt: skip
 """Name -> overrides."""
 VARIANTS: dict[str, list[str]] = {
-    "fastvmt_official": ["method=fastvmt_official", "window.sf=3", "guidance.window_weight=0.1"],
-    "fastvmt_fork": ["method=fastvmt_fork", "window.sf=3", "guidance.window_weight=0.1"],
+    "fastvmt_official": ["method=fastvmt_official", *NUMBERS],
+    "fastvmt_fork": ["method=fastvmt_fork", *NUMBERS],
     "ditflow_embedding": ["method=ditflow", "method.target=embedding"],
     "ditflow_inject": ["method=ditflow", "method.inject=true"],
     "smm_paper": [

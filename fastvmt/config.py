@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from fastvmt.settings import Guidance, Sampler, Skip, Window
 
@@ -16,6 +18,11 @@ def config_folder() -> Path:
     """``conf/`` inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
+
+
+def in_sweep() -> bool:
+    """Whether this is one job of several."""
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 class WandbMode(str, Enum):

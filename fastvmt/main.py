@@ -8,10 +8,9 @@ import sys
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fastvmt.config import config_folder
+from fastvmt.config import config_folder, in_sweep
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +24,7 @@ def main(cfg: DictConfig) -> float | None:
     """
     from fastvmt.engine.run import UserError, run  # heavy imports only inside the job
 
-    here = HydraConfig.get()
-    sweep = here.mode is RunMode.MULTIRUN
+    here, sweep = HydraConfig.get(), in_sweep()
     if sweep:
         cfg.output_dir = here.runtime.output_dir
     try:

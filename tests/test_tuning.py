@@ -109,7 +109,7 @@ def test_inverted_noise_leads_back(backbone: WanBackbone) -> None:
 
     def error(steps: int) -> float:
         sigmas = sigma_schedule(steps, 3.0)
-        noise = inverted_path(backbone, x, sigmas, text)[0]
+        noise = list(inverted_path(backbone, x, sigmas, text))[-1]
         back = denoise(noise, sigmas, lambda step, z, sigma: backbone.velocity(z, sigma, text))
         return float((back - x).norm() / x.norm())
 

@@ -13,12 +13,11 @@ import diffusers
 import lightning
 import transformers
 import wandb
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fastvmt.cache import TensorCache
+from fastvmt.config import in_sweep
 from fastvmt.engine.callbacks import CaseFiles, RunFile
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
@@ -53,11 +52,6 @@ def print_lost(plan: Plan, console: Console) -> None:
     """The benchmark's references that were left out, if any."""
     if plan.cases.lost:
         console.print(lost_table(plan.cases.lost))
-
-
-def in_sweep() -> bool:
-    """Whether this is one job of several."""
-    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def check_devices(cfg: DictConfig) -> None:

@@ -10,6 +10,7 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fastvmt.config import in_sweep
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.record import mean_scores, mean_seconds
 
@@ -23,10 +24,9 @@ class WandbRun(lightning.Callback):
     def group(self) -> str | None:
         """The sweep's folder, inside a sweep."""
         chosen: str | None = self.cfg.group
-        if chosen is not None or not HydraConfig.initialized():
+        if chosen is not None or not in_sweep():
             return chosen
-        hydra = HydraConfig.get()
-        return Path(hydra.sweep.dir).as_posix() if hydra.mode and hydra.mode.name == "MULTIRUN" else None
+        return Path(HydraConfig.get().sweep.dir).as_posix()
 
     def on_test_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, TransferModule)

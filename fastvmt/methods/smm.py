@@ -91,7 +91,7 @@ class SMM(BlockGuided):
 
         def compute() -> dict[str, Tensor]:
             text = job.backbone.embed(caption)
-            path = inverted_path(job.backbone, job.reference, job.sigmas, text)
+            path = list(inverted_path(job.backbone, job.reference, job.sigmas, text))[::-1]
             guided = zip(path[: self.guided(len(job.sigmas) - 1)], job.sigmas, strict=False)
             means = [marginal_mean(job.backbone.hidden(x, sigma, text, self.block)) for x, sigma in guided]
             return {"start": path[0], "mean": torch.stack(means) if means else path[0].new_zeros(0)}

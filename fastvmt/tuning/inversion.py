@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +15,13 @@ from fastvmt.settings import check
 
 
 @torch.no_grad()
-def inverted_path(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> list[Tensor]:
-    """Latents at each of ``sigmas`` (falling to 0) from which Euler steps would about lead to ``latents``, the last."""
-    path, rising = [latents], sigmas[::-1]
+def inverted_path(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> Iterator[Tensor]:
+    """At each of ``sigmas`` (falling to 0), upwards, the latents from which Euler steps would about lead back."""
+    x, rising = latents, sigmas[::-1]
+    yield x
     for sigma, following in zip(rising[:-1], rising[1:], strict=True):
-        path.append(path[-1] + (following - sigma) * backbone.velocity(path[-1], sigma, text))
-    return path[::-1]
+        x = x + (following - sigma) * backbone.velocity(x, sigma, text)
+        yield x
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Inversion:
 
     def noise(self, backbone: Backbone, latents: Tensor, shift: float, text: Tensor) -> Tensor:
         """The reference's inverted noise."""
-        return inverted_path(backbone, latents, sigma_schedule(self.steps, shift), text)[0]
+        for x in inverted_path(backbone, latents, sigma_schedule(self.steps, shift), text):
+            noise = x  # the last; the others are not kept
+        return noise
 
     def blend(self, inverted: Tensor, fresh: Tensor) -> Tensor:
         """Of unit variance where both are, and independent."""
