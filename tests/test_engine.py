@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import wandb
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from wandb_log import contents
 
 import fastvmt
 from fastvmt.config import config_folder
@@ -53,6 +55,14 @@ def test_idle_power_is_what_the_gpu_draws_before_the_first_case(job, monkeypatch
     monkeypatch.setattr("fastvmt.engine.module.open_nvml", lambda *_: (nvml, ""))
     backbone = SimpleNamespace(device=torch.device("cpu"))
     assert TransferModule(make_plan(composed(*job)), backbone, None, None, "").idle_power_w == watts
+
+
+def test_a_diverged_run_says_how_to_go_on_and_is_a_failed_one_in_wandb(job, tmp_path):
+    with pytest.raises(UserError, match=r"not finite.*lower guidance\.lr or sampler\.cfg_scale"):
+        run(composed(*job, "method=none", "sampler.cfg_scale=1e38"))
+    wandb.teardown()  # what is still in its buffers reaches the file
+    assert contents(tmp_path / "out")["exit_code"] == 1
+    assert not (tmp_path / "out" / "result.json").exists()
 
 
 def test_run_writes_every_file(job, tmp_path, capsys):

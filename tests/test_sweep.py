@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from wandb_log import contents
 
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import make_plan
@@ -36,8 +38,31 @@ def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wa
     results = {p.parent.name: json.loads(p.read_text()) for p in master.parent.glob("*/result.json")}
     assert {job: result["config"]["skip"]["delta"] for job, result in results.items()} == {"0": 1, "2": 2}
     for job in results:
-        assert len(list(master.parent.glob(f"{job}/wandb/offline-run-*/*.wandb"))) == 1
         assert list(master.parent.glob(f"{job}/cases/*/generated.mp4"))
+        same_in_wandb(master.parent / job, results[job], group=master.parent)
+
+
+def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
+    """Group, config, scores, seconds, curves, video and table of the job's W&B run are those of its files."""
+    run, (case,) = contents(folder), result["cases"]
+    assert (run["project"], run["exit_code"]) == ("fastvmt", 0)
+    assert group.as_posix().endswith(run["group"])
+    assert run["name"] == f"fastvmt-{result['config_hash'][:8]}"
+    assert json.loads(json.dumps(run["config"]["skip"])) == result["config"]["skip"]
+    (scores,) = (row for row in run["history"] if "score/speed" in row)
+    assert {k: scores[f"score/{k}"] for k in ("speed", "text_similarity")}.items() <= case["scores"].items()
+    assert scores["seconds/guide"] == case["seconds"]["guide"]
+    assert run["summary"]["mean/text_similarity"] == result["scores"]["text_similarity"]["mean"]
+    assert run["summary"]["mean_seconds/total"] == result["seconds"]["total"]
+    curve = [row["guidance/loss"] for row in run["history"] if "guidance/loss" in row]
+    with (folder / "cases" / case["id"] / "trace.csv").open() as file:
+        assert curve == pytest.approx([float(row["loss"]) for row in csv.DictReader(file)])
+    (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
+    (row,), columns = (json.loads(table.read_text())[key] for key in ("data", "columns"))
+    assert row[columns.index("case")] == case["id"]
+    assert row[columns.index("seconds")] == case["seconds"]["total"]
+    (video,) = folder.glob("wandb/offline-run-*/files/media/videos/*.mp4")
+    assert video.read_bytes() == (folder / "cases" / case["id"] / "side_by_side.mp4").read_bytes()
 
 
 @pytest.mark.slow

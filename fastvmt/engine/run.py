@@ -112,7 +112,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
             f"no space left for {folder}: finished cases are kept, run again with output_dir={folder}"
         ) from error
     finally:
-        wandb.finish()
+        wandb.finish(exit_code=1)  # a run that is still open has failed: a whole one was finished by its callback
     console.print(score_table(module.records))
     console.print(mean_table(module.records))
     print_lost(plan, console)

@@ -54,6 +54,8 @@ class WandbRun(lightning.Callback):
             self.run.log({f"guidance/{name}": value for name, value in row.items()})
         video = module.case_folder(batch) / "side_by_side.mp4"
         media = wandb.Video(str(video), format="mp4") if video.exists() else None
+        if media is not None:
+            self.run.log({"side_by_side": media})
         if self.table is None:
             self.table = wandb.Table(["case", "category", "prompt", "video", *scores, "seconds"])
         self.table.add_data(
