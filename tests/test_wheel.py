@@ -1,0 +1,50 @@
+"""The built wheel holds what a run needs, and its command works from any folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel's contents, as an installer would unpack them."""
+    folder = tmp_path_factory.mktemp("wheel")
+    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"]))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_wheel_holds_code_configuration_weights_and_licences(installed):
+    tracked = subprocess.run(["git", "ls-files", "fastvmt", "conf"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a git checkout: the list of files to compare with is missing")
+    wanted = {name if name.startswith("fastvmt/") else f"fastvmt/{name}" for name in tracked.stdout.split()}
+    packed = {p.relative_to(installed).as_posix() for p in (installed / "fastvmt").rglob("*") if p.is_file()}
+    assert packed == wanted
+    (info,) = installed.glob("*.dist-info")
+    assert "fastvmt = fastvmt.main:main" in (info / "entry_points.txt").read_text()
+    assert {p.relative_to(info / "licenses").as_posix() for p in (info / "licenses").rglob("*") if p.is_file()} == {
+        "LICENSE", "fastvmt/world/sprites/LICENSE",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_path):
+    code = f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv[0] = 'fastvmt'; " \
+           "import fastvmt.main; print(fastvmt.main.__file__); fastvmt.main.main()"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, "dry=true"], cwd=tmp_path, capture_output=True, text=True,
+                          env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(installed / "fastvmt"))
+    assert "dry run: valid" in done.stdout
