@@ -1,8 +1,7 @@
-"""Where does motion live? Attention motion flow against true motion, per block and noise level.
+"""Where does motion live? Attention motion flow against true object motion, per block and noise level.
 
 ``python -m experiments.motion_oracle`` reads the dense flow of held-out world clips (null text) and
-prints the mean cosine between the flow on the moving object's tokens and its true displacement;
-with ``--of background`` the same on the background's tokens of clips whose camera moves.
+prints the mean cosine between the flow on the moving object's tokens and its true displacement.
 """
 
 from __future__ import annotations
@@ -26,19 +25,17 @@ from fastvmt.settings import Guidance, HeadReduce, Window
 from fastvmt.types import MotionField, TransferCase
 
 SIGMAS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.94)
-CATEGORIES = {"object": ["single_object", "multi_object"], "background": ["camera"]}
 
 
-def agreement(field: MotionField, case: TransferCase, factor: int, of: str) -> float:
-    """Cosine of flow and truth over the tokens of ``object`` or ``background``, all pairs concatenated."""
+def agreement(field: MotionField, case: TransferCase, factor: int) -> float:
+    """Cosine of flow and truth over the object's tokens, all pairs concatenated."""
     assert case.truth is not None
-    owned = case.truth.owner_N >= 0 if of == "object" else case.truth.owner_N < 0
     _, height, width = field.grid
     token = case.reference.size[1] / height
     found, true = [], []
     for pair, (i, j) in enumerate(field.pairs_P2.tolist()):
         a, b = case.truth.tracks_NT2[:, i * factor], case.truth.tracks_NT2[:, j * factor]
-        seen = case.truth.visible_NT[:, i * factor] & owned
+        seen = case.truth.visible_NT[:, i * factor] & (case.truth.owner_N >= 0)
         column, row = (a[seen] / token).long().clamp(0, height - 1).unbind(-1)
         found.append(field.flow_PS2[pair].reshape(height, width, 2)[row, column].flip(-1))
         true.append((b - a)[seen] / token)
@@ -49,7 +46,7 @@ def agreement(field: MotionField, case: TransferCase, factor: int, of: str) -> f
 @torch.no_grad()
 def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, sigma: float, how: tuple) -> float:
     """Mean agreement over cases."""
-    of, rope, heads, tau = how
+    rope, heads, tau = how
     guidance = Guidance(block=block, rope=rope, head_reduce=heads)
     null: Tensor = backbone.embed("")
     values = []
@@ -57,14 +54,13 @@ def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, sigma:
         z = backbone.encode(case.reference)
         noisy = add_noise(z, seeded_noise(tuple(z.shape), 1234, z.device), sigma)
         field, _ = read_motion(backbone, noisy, sigma, null, guidance, Window(l=0, sf=2, tau=tau))
-        values.append(agreement(field, case, backbone.layout.temporal_factor, of))
+        values.append(agreement(field, case, backbone.layout.temporal_factor))
     return float(np.mean(values))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny-wan")
-    parser.add_argument("--of", choices=CATEGORIES, default="object")
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--blocks", type=int, nargs="+", default=None, help="default: all")
     parser.add_argument("--taus", type=float, nargs="+", default=[1.0, 4.0, 16.0])
@@ -73,21 +69,22 @@ def main() -> None:
     backbone = WanBackbone(
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
     )
-    categories = CATEGORIES[arguments.of]
-    benchmark = WorldBenchmark(backbone.layout, 8, 0, cases=arguments.cases, categories=categories, seed=100)
+    benchmark = WorldBenchmark(
+        backbone.layout, 8, 0, cases=arguments.cases, categories=["single_object", "multi_object"], seed=100
+    )
     cases = [benchmark[i] for i in range(len(benchmark))]
-    table = Table(title=f"cosine of attention motion flow and true motion, {arguments.of}")
+    table = Table(title="cosine of attention motion flow and true object motion")
     for column in ("block", "rope", "heads", "tau", *map(str, SIGMAS)):
         table.add_column(column)
     rows = []
     blocks = arguments.blocks or range(backbone.layout.depth)
     for block, rope, heads, tau in product(blocks, (False, True), HeadReduce, arguments.taus):
-        values = [measure(backbone, cases, block, sigma, (arguments.of, rope, heads, tau)) for sigma in SIGMAS]
+        values = [measure(backbone, cases, block, sigma, (rope, heads, tau)) for sigma in SIGMAS]
         rows.append({"block": block, "rope": rope, "heads": heads.value, "tau": tau, "cosine": values})
         table.add_row(str(block), str(rope), heads.value, str(tau), *(f"{v:.2f}" for v in values))
     Console().print(table)
     arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps({"sigmas": SIGMAS, "of": arguments.of, "rows": rows}, indent=1))
+    arguments.out.write_text(json.dumps({"sigmas": SIGMAS, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,40 +1,47 @@
-"""How much of a camera's pan is left in noisy latents, and how much of that block 4 reads.
+"""How much of a camera's pan noisy latents still hold, and how much of that a block reads.
 
 ``python -m experiments.pan_limit`` takes held-out world clips whose camera pans, adds noise to their
-latents and estimates the displacement between two latent frames by maximum likelihood: for Gaussian
-textures of a known spectrum, the shift under which the two noisy frames correlate most, frequencies
-weighted by signal and noise (Knapp & Carter 1976, the maximum-likelihood processor). Nothing that
-sees two frames only can be expected to read much more. Beside it: all frames at once under the
-assumption of a constant speed, and the attention motion flow of the backbone's block.
+latents and estimates the displacement between latent frames as an ideal observer of Gaussian textures
+would: by the likelihood of each shift given the frames' cross spectra, frequencies weighted by signal
+and noise (Knapp & Carter 1976), and its posterior mean. Once from two frames, once from all under a
+constant speed. Beside it the attention motion flow of the backbone's block, averaged over the background.
+Latent frame 0 holds one video frame where the others hold two, looks different, and is left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from experiments.motion_oracle import SIGMAS, agreement
+from experiments.motion_oracle import SIGMAS
+from experiments.rows import RESULTS
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.engine.record import provenance, write_json
 from fastvmt.methods.reading import read_motion
+from fastvmt.motion.pairs import frame_pairs
 from fastvmt.sampling import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Window
-from fastvmt.types import TransferCase
+from fastvmt.types import MotionField, TransferCase
 
-PAIR_REACH, SPEED_REACH = 6.0, 3.0
-"""Greatest displacement between two frames, and per frame, that is looked for, in pixels of the latents."""
+REACH = 3.5
+"""Greatest displacement per frame that is looked for, in pixels of the latents; the world's pans reach 3.3."""
+SPAN = 2
+"""Latent frames between the two of a pair, at most."""
 
 
 def taper(height: int, width: int) -> Tensor:
     """(H, W) window of mean square 1 that lets the borders, which a pan exchanges, count less."""
     rows, columns = (torch.hann_window(n + 2, periodic=False)[1:-1].sqrt() for n in (height, width))
-    window = rows[:, None] * columns
+    window: Tensor = rows[:, None] * columns
     return window / window.square().mean().sqrt()
 
 
@@ -44,101 +51,137 @@ def spectra(latents_CFHW: Tensor) -> Tensor:
     return torch.fft.fft2(centred * taper(*latents_CFHW.shape[-2:]))
 
 
+class Texture(NamedTuple):
+    """What the observer knows of clean latents, by the clips that it is asked about."""
+
+    rotation_CC: Tensor
+    """To uncorrelated channels; white noise stays white."""
+    power_CHW: Tensor
+    """Mean squared spectrum of those."""
+
+    @classmethod
+    def of(cls, clips: list[Tensor]) -> Texture:
+        """From clean latents (C, F, H, W)."""
+        clean = torch.stack(clips)
+        pixels = (clean - clean.mean((-1, -2), keepdim=True)).transpose(0, 1).flatten(1)
+        rotation: Tensor = torch.linalg.eigh(pixels @ pixels.T).eigenvectors.T
+        rotated = torch.einsum("dc,ncfhw->ndfhw", rotation, clean)
+        return cls(rotation, torch.stack([spectra(z).abs().square().mean(1) for z in rotated]).mean(0))
+
+
 def shift_grid(reach: float, step: float) -> Tensor:
     """Candidate shifts (n, 2) as (dy, dx)."""
     axis = torch.arange(-reach, reach + step / 2, step)
     return torch.cartesian_prod(axis, axis)
 
 
-def likelihood(crossed_HW: Tensor, shifts_n2: Tensor) -> Tensor:
-    """(n,) correlation of two frames, given as weighted cross spectrum, under each shift of the second."""
+def correlation(crossed_HW: Tensor, shifts_n2: Tensor) -> Tensor:
+    """(n,) correlation of two frames, given by their cross spectrum, under each shift of the second."""
     height, width = crossed_HW.shape
     y = torch.fft.fftfreq(height)[None, :, None] * shifts_n2[:, 0, None, None]
     x = torch.fft.fftfreq(width)[None, None, :] * shifts_n2[:, 1, None, None]
-    return (torch.exp(2j * torch.pi * (y + x)) * crossed_HW).real.sum((1, 2))
+    matched: Tensor = torch.exp(2j * torch.pi * (y + x)) * crossed_HW
+    return matched.real.sum((1, 2))
 
 
-def estimates(noisy_CFHW: Tensor, power_CHW: Tensor, sigma: float, span: int) -> tuple[Tensor, Tensor]:
-    """Displacements (P, 2) of all pairs i < j <= i + span, and one speed (2,) per frame from all pairs.
+def estimates(noisy_CFHW: Tensor, texture: Texture, sigma: float) -> tuple[Tensor, Tensor]:
+    """Posterior mean displacements (P, 2) of all pairs i < j <= i + SPAN from the two frames alone, and from all
+    frames under a constant speed.
 
-    Args:
-        noisy_CFHW: (1 - sigma) latents + sigma noise.
-        power_CHW: mean squared spectrum of clean latents.
+    ``noisy_CFHW`` is (1 - sigma) latents + sigma noise. Of F equally powerful frames every pair's log-likelihood
+    weighs S / (N (N + F S)) at each frequency, S the signal's power there and N the noise's.
     """
-    power, floor = (1 - sigma) ** 2 * power_CHW, sigma**2 * power_CHW[0].numel()
-    weight = power / (floor * (floor + 2 * power))
-    f, frames = spectra(noisy_CFHW), noisy_CFHW.shape[1]
-    near, speeds = shift_grid(PAIR_REACH, 0.5), shift_grid(SPEED_REACH, 0.25)
-    found, total = [], torch.zeros(len(speeds))
-    for i in range(frames):
-        for j in range(i + 1, frames):
-            crossed = (weight * f[:, i].conj() * f[:, j]).sum(0)
-            total += likelihood(crossed, (j - i) * speeds)
-            if j <= i + span:
-                found.append(near[likelihood(crossed, near).argmax()])
-    return torch.stack(found), speeds[total.argmax()]
+    power, noise = (1 - sigma) ** 2 * texture.power_CHW, sigma**2 * texture.power_CHW[0].numel()
+    f = spectra(torch.einsum("dc,cfhw->dfhw", texture.rotation_CC, noisy_CFHW))
+    frames = f.shape[1]
+    shifts, speeds = shift_grid(SPAN * REACH, 0.5), shift_grid(REACH, 0.25)
+
+    def log_likelihood(i: int, j: int, shared: int, moved_n2: Tensor) -> Tensor:
+        crossed = f[:, i].conj() * f[:, j] * power / (noise * (noise + shared * power))
+        return correlation(crossed.sum(0), moved_n2)
+
+    near = frame_pairs(frames, SPAN)
+    alone = torch.stack([log_likelihood(i, j, 2, shifts).softmax(0) @ shifts for i, j in near.tolist()])
+    pairs = combinations(range(frames), 2)
+    together = torch.stack([log_likelihood(i, j, frames, (j - i) * speeds) for i, j in pairs]).sum(0)
+    return alone, (near[:, 1] - near[:, 0])[:, None] * (together.softmax(0) @ speeds)
 
 
-def true_path(case: TransferCase, factor: int, scale: float) -> Tensor:
-    """Path (F, 2) of the background as (dy, dx), in pixels of the latents; all its points share a pan's."""
+def background_flow(field: MotionField, case: TransferCase, factor: int) -> Tensor:
+    """(P, 2) flow of the field's pairs, averaged over the tokens where a background point is seen in both frames."""
+    assert case.truth is not None
+    _, height, width = field.grid
+    token, background = case.reference.size[1] / height, case.truth.owner_N < 0
+    means = []
+    for flow, (i, j) in zip(field.flow_PS2, field.pairs_P2.tolist(), strict=True):
+        seen = case.truth.visible_NT[:, i * factor] & case.truth.visible_NT[:, j * factor] & background
+        at = (case.truth.tracks_NT2[seen, i * factor] / token).long().clamp(0, height - 1)
+        means.append(flow.reshape(height, width, 2)[at[:, 1], at[:, 0]].mean(0))
+    return torch.stack(means)
+
+
+def true_path(case: TransferCase, factor: int) -> Tensor | None:
+    """Path (F, 2) of the background as (dy, dx) in pixels of the video; None unless all its points move alike."""
     assert case.truth is not None
     tracks = case.truth.tracks_NT2[case.truth.owner_N < 0, ::factor]
-    return (tracks - tracks[:, :1]).mean(0).flip(-1) / scale
+    moved = tracks - tracks[:, :1]
+    return None if moved[:, -1].std(0).max() > 0.5 else moved.mean(0).flip(-1)
 
 
-def is_pan(case: TransferCase) -> bool:
-    """Whether all points of the background move alike."""
-    assert case.truth is not None
-    tracks = case.truth.tracks_NT2[case.truth.owner_N < 0]
-    return bool((tracks[:, -1] - tracks[:, 0]).std(0).max() < 0.5)
-
-
-def cosine(a: Tensor, b: Tensor) -> float:
-    return float(torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0))
+def cosine(found: Tensor, true: Tensor) -> float:
+    """Of all displacements of a clip, concatenated."""
+    return float(torch.nn.functional.cosine_similarity(found.flatten(), true.flatten(), dim=0))
 
 
 @torch.no_grad()
-def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, span: int) -> dict[str, list[float]]:
-    """Mean cosine with the truth, per noise level."""
+def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds: int) -> dict[str, Tensor]:
+    """Cosines with the truth (levels, clips), averaged over ``seeds`` start noises per clip."""
     factor, null, guidance = backbone.layout.temporal_factor, backbone.embed(""), Guidance(block=block)
     clean = [backbone.encode(case.reference) for case in cases]
-    power = torch.stack([spectra(z[0]).abs().square().mean(1) for z in clean]).mean(0)
-    rows: dict[str, list[float]] = {"two frames": [], "all frames, constant speed": [], f"block {block}": []}
-    for sigma in SIGMAS:
-        cosines = []
-        for case, z in zip(cases, clean, strict=True):
-            noisy = add_noise(z, seeded_noise(tuple(z.shape), 1234, z.device), sigma)
-            pairs, speed = estimates(noisy[0], power, sigma, span)
-            path = true_path(case, factor, case.reference.size[1] / z.shape[-2])
-            true = torch.stack(
-                [path[j] - path[i] for i in range(len(path)) for j in range(i + 1, len(path)) if j <= i + span]
-            )
-            field, _ = read_motion(backbone, noisy, sigma, null, guidance, Window(l=0, sf=span, tau=4.0))
-            flow = agreement(field, case, factor, "background")
-            cosines.append((cosine(pairs, true), cosine(speed, path[-1] - path[0]), flow))
-        for name, values in zip(rows, zip(*cosines, strict=True), strict=True):
-            rows[name].append(sum(values) / len(values))
+    texture = Texture.of([z[0, :, 1:] for z in clean])
+    rows: dict[str, Tensor] = {
+        name: torch.zeros(len(SIGMAS), len(cases)) for name in ("two frames", "all frames", f"block {block}")
+    }
+    for clip, (case, z) in enumerate(track(list(zip(cases, clean, strict=True)), "clips")):
+        path = true_path(case, factor)
+        assert path is not None
+        for level, sigma in enumerate(SIGMAS):
+            for seed in range(seeds):
+                noisy = add_noise(z, seeded_noise(tuple(z.shape), 1000 * clip + seed, z.device), sigma)
+                field, _ = read_motion(backbone, noisy, sigma, null, guidance, Window(l=0, sf=SPAN, tau=4.0))
+                kept = field.pairs_P2[:, 0] > 0
+                true = torch.stack([path[j] - path[i] for i, j in field.pairs_P2[kept].tolist()])
+                found = (*estimates(noisy[0, :, 1:], texture, sigma), background_flow(field, case, factor)[kept])
+                for row, displacement in zip(rows.values(), found, strict=True):
+                    row[level, clip] += cosine(displacement, true) / seeds
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny-wan")
     parser.add_argument("--cases", type=int, default=60, help="camera clips drawn; those that pan are used")
     parser.add_argument("--block", type=int, default=4)
-    parser.add_argument("--span", type=int, default=2, help="latent frames between the two of a pair, at most")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pan_limit.json")
+    parser.add_argument("--seeds", type=int, default=3, help="start noises per clip")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     backbone = WanBackbone(
-        "tiny-wan", name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
+        arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
     )
     benchmark = WorldBenchmark(backbone.layout, 8, 0, cases=arguments.cases, categories=["camera"], seed=100)
-    cases = [case for i in range(len(benchmark)) if is_pan(case := benchmark[i])]
-    rows = measure(backbone, cases, arguments.block, arguments.span)
+    drawn = [benchmark[i] for i in range(len(benchmark))]
+    cases = [case for case in drawn if true_path(case, backbone.layout.temporal_factor) is not None]
+    rows = measure(backbone, cases, arguments.block, arguments.seeds)
     table = Table("noise level", *map(str, SIGMAS), title=f"cosine with the true pan, {len(cases)} clips")
+    content = {}
     for name, values in rows.items():
-        table.add_row(name, *(f"{v:.2f}" for v in values))
+        mean, error = values.mean(1).tolist(), (values.std(1) / len(cases) ** 0.5).tolist()
+        content[name] = {"mean": mean, "standard_error": error}
+        table.add_row(name, *(f"{m:.2f} ± {e:.2f}" for m, e in zip(mean, error, strict=True)))
     Console().print(table)
-    arguments.out.write_text(json.dumps({"sigmas": SIGMAS, "clips": len(cases), "rows": rows}, indent=1) + "\n")
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    facts = {"sigmas": SIGMAS, "clips": len(cases), "seeds": arguments.seeds, "weights": backbone.fingerprint}
+    write_json(arguments.results / "pan_limit.json", facts | {"cosine": content} | provenance())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What the embedded model makes of real clips: ``python -m experiments.real_clips CLIPS``.
 
-Runs plain sampling and FastVMT on every clip of a folder, as ``python run.py video=<clip>`` would, and
-writes ``experiments/results/real_clips.{json,md}``. Finished runs under ``outputs/real_clips`` are kept.
+Runs plain sampling and FastVMT on every clip of a folder, as ``python run.py video=<clip> fps=8
+frame_policy=pad_last`` would. Each clip has a prompt and a start noise of its own, so that plain sampling
+makes as many videos as there are clips.
+Writes ``experiments/results/real_clips.{json,md}``. Finished runs under ``outputs/real_clips`` are kept.
 """
 
 from __future__ import annotations
@@ -19,37 +21,48 @@ from experiments.rows import RESULTS, composed
 from fastvmt.engine.record import Record, provenance, score_column, slug, write_json
 from fastvmt.engine.run import run
 from fastvmt.statistics import compare
+from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 METHODS = ("none", "fastvmt")
 SCORES = ("motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "coverage", "low_coverage")
 OVERRIDES = ("fps=8", "frame_policy=pad_last")
 
 
-def transferred(clip: Path, prompt: str, method: str, overrides: Sequence[str]) -> Record:
+def prompt_of(number: int) -> str:
+    """Another object for each of sixteen clips."""
+    return canonical_caption([list(OBJECTS)[number % len(OBJECTS)]], list(BACKGROUNDS)[number % len(BACKGROUNDS)])
+
+
+def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) -> Record:
     """The record of one run."""
     folder = Path("outputs/real_clips") / method / slug(clip.stem)
-    run(composed([f"video={clip}", f'prompt="{prompt}"', f"method={method}", f"output_dir={folder}", *overrides]))
+    cfg = composed([f"method={method}", f"seed={number}", *overrides])
+    cfg.video, cfg.prompt, cfg.output_dir = str(clip), prompt_of(number), str(folder)
+    run(cfg)
     (record,) = json.loads((folder / "result.json").read_text())["cases"]
     return record
 
 
-def report(records: dict[str, list[Record]], prompt: str) -> str:
+def report(records: dict[str, list[Record]]) -> str:
     """One line per clip, each cell plain sampling's score and then FastVMT's; below, the paired differences."""
     columns = {score: [score_column(records[method], score) for method in METHODS] for score in SCORES}
     lines = [
-        [record["id"], *(" / ".join(two_digits(c[record["id"]]) for c in pair) for pair in columns.values())]
+        [
+            record["id"],
+            record["prompt"],
+            *(" / ".join(two_digits(c[record["id"]]) for c in pair) for pair in columns.values()),
+        ]
         for record in records[METHODS[0]]
     ]
     gaps = [compare(fastvmt, none) for none, fastvmt in columns.values()]
-    lines.append(["**difference**", *(f"{g.mean:+.2f} ({g.low:+.2f}..{g.high:+.2f}, n {g.n})" for g in gaps)])
-    head = f'`python -m experiments.real_clips CLIPS --prompt "{prompt}"`: every cell is {" / ".join(METHODS)}.'
-    return "\n".join([head, "", *table(["clip", *SCORES], lines)]) + "\n"
+    lines.append(["**difference**", "", *(f"{g.mean:+.2f} ({g.low:+.2f}..{g.high:+.2f}, n {g.n})" for g in gaps)])
+    head = f"`python -m experiments.real_clips CLIPS`: every cell is {' / '.join(METHODS)}."
+    return "\n".join([head, "", *table(["clip", "prompt", *SCORES], lines)]) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, help="folder of .mp4 files")
-    parser.add_argument("--prompt", default="a red car on sand")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("overrides", nargs="*", help="applied to every run, after " + " ".join(OVERRIDES))
     arguments = parser.parse_intermixed_args(argv)
@@ -58,13 +71,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{arguments.clips} holds no .mp4 files")
     overrides = [*OVERRIDES, *arguments.overrides]
     records: dict[str, list[Record]] = {method: [] for method in METHODS}
-    for clip, method in track(list(product(clips, METHODS)), "runs"):
-        records[method].append(transferred(clip, arguments.prompt, method, overrides))
+    for (number, clip), method in track(list(product(enumerate(clips), METHODS)), "runs"):
+        records[method].append(transferred(clip, number, method, overrides))
     scores = {method: {record["id"]: record["scores"] for record in mine} for method, mine in records.items()}
     arguments.results.mkdir(parents=True, exist_ok=True)
-    content = {"prompt": arguments.prompt, "overrides": overrides, "scores": scores, **provenance()}
+    content = {"overrides": overrides, "scores": scores, **provenance()}
     write_json(arguments.results / "real_clips.json", content)
-    (arguments.results / "real_clips.md").write_text(report(records, arguments.prompt))
+    (arguments.results / "real_clips.md").write_text(report(records))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def config_folder() -> Path:
 
 
 def in_sweep() -> bool:
-    """Whether this is one job of several."""
+    """Whether this is a job of a multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 

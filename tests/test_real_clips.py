@@ -15,6 +15,8 @@ SMALL = [
     "backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1", "guidance.iterations=2",
     "skip.delta=2", "guidance.fraction=0.5",
 ]  # fmt: skip
+ODD = "two, 'b' (1)=c"
+"""A file name that would not pass the command line's grammar unquoted."""
 
 
 def test_a_folder_without_clips_is_named(tmp_path, capsys):
@@ -28,13 +30,13 @@ def test_every_clip_is_a_line_and_finished_runs_are_kept(random_wan: Path, tmp_p
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "clips"
     folder.mkdir()
-    for name in ("one", "two"):
+    for name in ("one", ODD):
         write_video(folder / f"{name}.mp4", clip(12), {})
     arguments = [str(folder), "--results", str(tmp_path), f"backbone.path={random_wan}", *SMALL]
     main(arguments)
     content = json.loads((tmp_path / "real_clips.json").read_text())
     assert {method: list(scores) for method, scores in content["scores"].items()} == {
-        "none": ["one", "two"], "fastvmt": ["one", "two"],
+        "none": ["one", ODD], "fastvmt": ["one", ODD],
     }  # fmt: skip
     text = (tmp_path / "real_clips.md").read_text()
     plain, guided = (content["scores"][m]["one"]["text_similarity"] for m in ("none", "fastvmt"))

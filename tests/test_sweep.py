@@ -46,6 +46,7 @@ def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
     """Group, config, scores, seconds, curves, video and table of the job's W&B run are those of its files."""
     run, (case,) = contents(folder), result["cases"]
     assert (run["project"], run["exit_code"]) == ("fastvmt", 0)
+    assert run["group"]
     assert group.as_posix().endswith(run["group"])
     assert run["name"] == f"fastvmt-{result['config_hash'][:8]}"
     assert json.loads(json.dumps(run["config"]["skip"])) == result["config"]["skip"]

@@ -11,15 +11,15 @@ from torch import nn
 
 from experiments.tiny_wan.training import Optimizers, Training
 
-STEPS, STOP = 30, 13
+STEPS, SAVED, STOP = 30, 13, 23
 
 
-def training(folder: Path) -> Training:
-    """A small network with matrices for Muon and vectors for AdamW; every step is a checkpoint."""
+def training(folder: Path, save_every: float = 0.0) -> Training:
+    """A small network with matrices for Muon and vectors for AdamW; by default every step is a checkpoint."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
     optimizers = Optimizers(0.02, 1e-2, model, weight_decay=0.01)
-    return Training(model, optimizers, folder, steps=STEPS, ema=0.9, save_every=0.0)
+    return Training(model, optimizers, folder, steps=STEPS, ema=0.9, save_every=save_every)
 
 
 def train(job: Training, until: int = STEPS) -> Training:
@@ -34,10 +34,11 @@ def train(job: Training, until: int = STEPS) -> Training:
 
 def test_a_stopped_training_ends_where_an_undisturbed_one_ends(tmp_path):
     whole = train(training(tmp_path / "whole"))
-    with pytest.raises(KeyboardInterrupt):
-        train(training(tmp_path / "stopped"), until=STOP)
+    for save_every, until in ((0.0, SAVED), (1e9, STOP)):  # the second one dies ten steps after its checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            train(training(tmp_path / "stopped", save_every), until)
     resumed = training(tmp_path / "stopped")
-    assert resumed.step_count == STOP
+    assert resumed.step_count == SAVED
     train(resumed)
     for a, b in ((whole.model, resumed.model), (whole.averaged, resumed.averaged)):
         for name, value in a.state_dict().items():

@@ -11,6 +11,7 @@ import torch
 
 from fastvmt.metrics.locate import ObjectPath, object_paths
 from fastvmt.metrics.pose import pose_path
+from fastvmt.metrics.scorers import SURE_CAMERA
 from fastvmt.metrics.trajectory import camera_path, cosine, displacements, trajectory_cosine
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
@@ -143,12 +144,36 @@ def test_camera_path_recovers_a_similarity_among_outliers() -> None:
     turn = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], -1).view(9, 2, 2)
     true = 1.02 ** torch.arange(9)[None, :, None] * torch.einsum("tij,nj->nti", turn, start)
     points = true.clone()
-    points[:60] = 96 * torch.rand(60, 1, 2, generator=g) + torch.arange(9)[None, :, None] * 3.0
-    path, agreement = camera_path(Tracks(points, torch.ones(200, 9, dtype=torch.bool)))
+    points[:60] = 96 * torch.rand(60, 1, 2, generator=g) + torch.arange(9)[None, :, None] * 9.0
+    path, agreement = camera_path(Tracks(points, torch.ones(200, 9, dtype=torch.bool)), 96)
     again = np.einsum("tij,nj->nti", path[:, :, :2], start.numpy()) + path[:, :, 2]
     assert np.abs(again - true.numpy()).max() < 0.2
     assert agreement == pytest.approx(0.7, abs=0.05)
-    assert camera_path(Tracks(points[:3], torch.ones(3, 9, dtype=torch.bool)))[1] == 0
+    assert camera_path(Tracks(points[:3], torch.ones(3, 9, dtype=torch.bool)), 96)[1] == 0
+
+
+def wobbling(video: Video, amplitude: float) -> Video:
+    """Every frame warped by a smooth field of its own, at most ``amplitude`` pixels: a texture that is not rigid."""
+    rng, (_, height, width) = np.random.default_rng(3), video.size
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    frames = []
+    for frame in video.frames_THWC.numpy():
+        dy, dx = (cv2.resize(rng.uniform(-amplitude, amplitude, (6, 6)).astype(np.float32), (width, height),
+                             interpolation=cv2.INTER_CUBIC) for _ in range(2))  # fmt: skip
+        frames.append(cv2.remap(frame, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+    return Video(torch.from_numpy(np.stack(frames)), video.fps)
+
+
+@pytest.mark.parametrize("motion", ["pan", "zoom", "rotate"])
+def test_a_camera_is_measured_surely_before_a_texture_that_is_not_rigid(motion: str) -> None:
+    clip = clip_of("camera", 1, motion)
+    truth, names = truth_of(clip), [sprite(name) for name in clip.scene.objects]
+    soft = trajectory_cosine(wobbling(video_of(clip), 1.5), truth, "camera", names, DisTracker())
+    assert soft.confidence >= SURE_CAMERA
+    assert soft.cosine > 0.97
+    noise = torch.randint(256, video_of(clip).frames_THWC.shape, generator=torch.Generator().manual_seed(0))
+    meaningless = trajectory_cosine(Video(noise.byte(), 8.0), truth, "camera", names, DisTracker())
+    assert meaningless.confidence < SURE_CAMERA
 
 
 def test_cosine() -> None:

@@ -106,6 +106,10 @@ class Training:
         return self.folder / "checkpoint.pt"
 
     @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
     def progress(self) -> float:
         """Fraction of the steps that is done, in [0, 1]."""
         return min(1.0, self.step_count / self.budget)
@@ -141,7 +145,7 @@ class Training:
                 mean.lerp_(p, 1 - decay)
         if self.step_count % 20 == 0:
             row = {"step": self.step_count, "seconds": round(self.seconds, 1), "loss": loss.item(), "norm": norm}
-            with (self.folder / "log.jsonl").open("a") as log:
+            with self.log.open("a") as log:
                 log.write(json.dumps(row | scalars) + "\n")
 
     def save(self) -> None:
@@ -163,3 +167,6 @@ class Training:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizers.load_state_dict(state["optimizers"])
         self.step_count, self.seconds = state["step"], state["seconds"]
+        if self.log.exists():  # steps after the checkpoint are done, and logged, again
+            rows = self.log.read_text().splitlines(keepends=True)
+            self.log.write_text("".join(row for row in rows if json.loads(row)["step"] < self.step_count))

@@ -12,7 +12,6 @@ from pathlib import Path
 import diffusers
 import lightning
 import transformers
-import wandb
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -111,14 +110,11 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
         raise UserError(
             f"no space left for {folder}: finished cases are kept, run again with output_dir={folder}"
         ) from error
-    finally:
-        wandb.finish(exit_code=1)  # a run that is still open has failed: a whole one was finished by its callback
     console.print(score_table(module.records))
     console.print(mean_table(module.records))
     print_lost(plan, console)
-    console.print(
-        f"results: {folder}  (first video: {folder / 'cases' / slug(module.records[0]['id'])}/side_by_side.mp4)"
-    )
+    first = folder / "cases" / slug(module.records[0]["id"]) / "side_by_side.mp4"
+    console.print(f"results: {folder}  (first video: {first})", soft_wrap=True)
     means = {name: float(row["mean"]) for name, row in mean_scores(module.records).items()}
     if in_sweep() and means and cfg.objective not in means:
         log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", cfg.objective, ", ".join(means))

@@ -20,6 +20,7 @@ class WandbRun(lightning.Callback):
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg = cfg
+        self.run: wandb.Run | None = None
 
     def group(self) -> str | None:
         """The sweep's folder, inside a sweep."""
@@ -47,6 +48,7 @@ class WandbRun(lightning.Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
         assert isinstance(module, TransferModule)
+        assert self.run is not None
         record = outputs["record"]
         scores, seconds = record["scores"], {f"seconds/{k}": v for k, v in record["seconds"].items()}
         self.run.log({f"score/{name}": value for name, value in scores.items()} | seconds)
@@ -64,8 +66,14 @@ class WandbRun(lightning.Callback):
 
     def on_test_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, TransferModule)
+        assert self.run is not None
         if self.table is not None:
             self.run.log({"cases": self.table})
         means = {f"mean/{name}": row["mean"] for name, row in mean_scores(module.records).items()}
         self.run.summary.update(means | {f"mean_seconds/{k}": v for k, v in mean_seconds(module.records).items()})
         self.run.finish()
+
+    def on_exception(self, *args: Any) -> None:
+        """A failed or interrupted run is closed as such."""
+        if self.run is not None:
+            self.run.finish(exit_code=1)

@@ -47,7 +47,7 @@ DEFINITIONS: dict[str, Definition] = {
         f"code released with {DET}", COSINE, RELEASED),
     "trajectory": Definition(
         "cosine of displacements from frame 0 with the true ones of camera, object centres or points on objects",
-        "own definition", COSINE, "generated worlds only; n/a below a confidence, which smeared objects mostly pass"),
+        "own definition", COSINE, "generated worlds only; n/a at low confidence, which smeared objects mostly pass", 2),
     "text_similarity": Definition(
         "mean cosine of CLIP embeddings of frames and prompt, times scale", "CLIP (Radford et al., 2021), as DiTFlow",
         "-1..1 times scale", "never across encoders; prompts are read up to the context (prompt_truncated)"),
