@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import WanPipeline
 
 import fastvmt
+from experiments.tiny_wan.captions import sample_caption
+from experiments.tiny_wan.wording import FORMS, prompts
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.case import warn_unknown
@@ -56,3 +59,13 @@ def test_prompts_outside_the_vocabulary_are_named(tiny_wan):
     with pytest.warns(UserWarning, match="backbone.max_tokens=16 cuts a prompt of 2"):
         tiny_wan.embed("a red car and " * 5 + "a dog on sand")
     assert tiny_wan.vocabulary == {"objects": list(OBJECTS), "backgrounds": list(BACKGROUNDS)}
+
+
+def test_the_judged_wordings_never_occur_in_captions():
+    pair = [("dog", "grass")]
+    assert prompts(FORMS["synonyms"], pair) == ["the hound over the lawn"]
+    rng = np.random.default_rng(0)
+    captions = {sample_caption(rng, ["dog"], "grass") for _ in range(20000)}
+    assert prompts(FORMS["plain"], pair)[0] in captions
+    for name in set(FORMS) - {"plain", "synonyms"}:
+        assert prompts(FORMS[name], pair)[0] not in captions
