@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -16,15 +16,16 @@ from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
 
+log = logging.getLogger(__name__)
+
 
 def warn_unknown(backbone: Backbone, prompt: str) -> None:
     """Warn about words that a small model cannot know, listing what it knows."""
     unknown = backbone.unknown_words(prompt)
     if unknown:
         known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (backbone.vocabulary or {}).items())
-        warnings.warn(
+        log.warning(
             f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}",
-            stacklevel=3,
         )
 
 

@@ -30,7 +30,7 @@ ONLY_IN = {
     "wandb": ("engine",), "decord": ("data/video",), "av": ("data/video",),
     "pynvml": ("cost/nvml",), "peft": ("tuning/lora",), "psutil": ("cost/memory",),
 }  # fmt: skip
-FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 9650
+FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 9800
 
 
 def unit(file: Path) -> str:
@@ -43,7 +43,7 @@ def unit(file: Path) -> str:
 def imports(file: Path) -> list[str]:
     """Dotted names of everything that a file imports, at its top or inside functions."""
     names = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -111,7 +111,7 @@ def test_importing_loads_no_more_than_is_needed(module: str, absent: tuple[str, 
 
 @pytest.mark.parametrize("file", FILES, ids=IDS)
 def test_files_and_functions_are_short(file: Path) -> None:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= FILE_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -119,10 +119,10 @@ def test_files_and_functions_are_short(file: Path) -> None:
 
 
 def test_files_of_tests_are_short() -> None:
-    lengths = {file.name: len(file.read_text().splitlines()) for file in TESTS}
+    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in TESTS}
     assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
 
 
 def test_the_package_is_small() -> None:
-    written = (line for file in FILES for line in file.read_text().splitlines())
+    written = (line for file in FILES for line in file.read_text(encoding="utf-8").splitlines())
     assert sum(bool(line.strip()) for line in written) <= PACKAGE_LINES

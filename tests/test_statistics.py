@@ -108,7 +108,7 @@ def test_few_references_have_no_interval():
     assert math.isnan(none.mean) and (none.n, none.lost) == (0, 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(st.floats(-5, 5), min_size=6, max_size=12), st.integers(0, 3))
 def test_the_same_data_give_the_same_interval(values, seed):
     ours, theirs = {f"r{i}": v for i, v in enumerate(values)}, {f"r{i}": 0.0 for i in range(len(values))}

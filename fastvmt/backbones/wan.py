@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -75,7 +76,8 @@ class WanBackbone:
             dropped = not tokens and any(letter.isalnum() for letter in word)
             return dropped or self.tokenizer.unk_token_id in tokens
 
-        return [word for word in prompt.split() if is_unknown(word)]
+        words = (word.strip(string.punctuation) for word in prompt.split())
+        return [word for word in words if word and is_unknown(word)]
 
     @torch.no_grad()
     def embed(self, prompt: str) -> Tensor:

@@ -7,18 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 
 from fastvmt.cache import TensorCache
 from fastvmt.case import run_case
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct, make_plan, make_tracker
+from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
+from fastvmt.engine.run import quiet_libraries
 from fastvmt.types import TransferResult
 
 
 def transfer_clip(video: str | Path, prompt: str, overrides: Sequence[str]) -> TransferResult:
     """See :func:`fastvmt.transfer`."""
+    quiet_libraries()
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=list(overrides))
+        try:
+            cfg = compose("config", overrides=list(overrides))
+        except HydraException as error:
+            raise UserError(f"overrides={list(overrides)}: {error}") from error
     cfg.video, cfg.prompt = str(video), prompt
     plan = make_plan(cfg)
     scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))

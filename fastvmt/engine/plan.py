@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import Benchmark, SingleClip
@@ -43,17 +45,40 @@ class Plan:
     cases: Benchmark
 
 
-def construct(node: DictConfig, group: str, **extra: Any) -> Any:
-    """Instantiate a group of code; its constructor's signature is the schema."""
+def mistyped(value: object, hint: Any) -> str | None:
+    """The types that a hint of plain ones allows, if ``value`` is of none of them."""
+    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not set(allowed) <= {int, float, str, bool, type(None)}:
+        return None
+    fits = type(value) in allowed or (type(value) is int and float in allowed)
+    return None if fits else " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+
+
+def check_arguments(node: DictConfig, group: str, given: Container[str] = ()) -> None:
+    """The signature of a group's constructor is its schema; ``given`` are the arguments that the program gives."""
     if node is None or "_target_" not in node:
         raise UserError(f"{group} is not chosen: set {group}=<option>, see python run.py --help")
-    known = set(inspect.signature(get_class(node._target_)).parameters)
-    if unknown := [key for key in map(str, node) if key != "_target_" and key not in known]:
-        raise UserError(f"{group}.{unknown[0]} is not a key of {group}; it has {', '.join(sorted(known - set(extra)))}")
+    known = inspect.signature(get_class(node._target_), eval_str=True).parameters
+    for key, value in node.items():
+        name = str(key)
+        if name == "_target_":
+            continue
+        if name not in known:
+            legal = ", ".join(sorted(each for each in known if each not in given))
+            raise UserError(f"{group}.{name} is not a key of {group}; it has {legal}")
+        if (wanted := mistyped(value, known[name].annotation)) is not None:
+            raise UserError(f"{group}.{name}={value} is out of range: it must be {wanted}")
+
+
+def construct(node: DictConfig, group: str, **extra: Any) -> Any:
+    """Instantiate a group of code."""
+    check_arguments(node, group, extra)
     try:
         return instantiate(node, _convert_="object", **extra)
     except InstantiationException as error:
-        raise UserError(str(error.__cause__ or error)) from error
+        cause = error.__cause__ or error
+        wrong = f"{group} has a value of a wrong type: " if isinstance(cause, TypeError) else ""
+        raise UserError(f"{wrong}{cause}") from error
 
 
 def make_tracker(cfg: DictConfig) -> Tracker:
@@ -79,8 +104,9 @@ def check_clip(cfg: DictConfig) -> None:
     if cfg.video is None:
         if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
-        if lone := [key for key in ("prompt", "reference_prompt") if cfg[key] is not None]:
-            raise UserError(f"{lone[0]}= needs video=<file>: without it the cases and prompts come from the benchmark")
+        for key in ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy"):
+            if cfg[key] != getattr(Config, key):
+                raise UserError(f"{key}= needs video=<file>: without it the cases and prompts come from the benchmark")
         return
     if not (cfg.prompt or "").strip():
         raise UserError('video= needs a prompt: add prompt="a dog on grass"')
@@ -101,7 +127,12 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
 
 
 def check_machine(cfg: DictConfig) -> None:
-    """Raise ``ValueError`` for a number format or device that torch does not have."""
+    """Raise ``ValueError`` for a seed, number format, device or number of devices that cannot be."""
+    check(0 <= cfg.seed < 2**32, "seed", cfg.seed, "in [0, 4294967295]")
+    devices = cfg.trainer.devices
+    several = isinstance(devices, ListConfig) and len(devices) > 0 and all(type(each) is int for each in devices)
+    legal = devices == "auto" or several or (type(devices) is int and devices >= 1)
+    check(legal, "trainer.devices", devices, "a count from 1, a list of devices, or auto")
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check(dtype in DTYPES, "backbone.dtype", dtype, f"one of {', '.join(DTYPES)}")
     for key in ("backbone.device", "metrics.device"):
@@ -118,6 +149,11 @@ def make_plan(cfg: DictConfig) -> Plan:
         check_machine(cfg)
         numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
         b = cfg.backbone
+        check_arguments(b, "backbone")
+        check_arguments(cfg.tracker, "tracker")
+        check_arguments(cfg.metrics, "metrics", ("tracker",))
+        check(b.get("fps", 1) > 0, "backbone.fps", b.get("fps"), "above 0")
+        check(b.get("max_tokens", 1) >= 1, "backbone.max_tokens", b.get("max_tokens"), "at least 1")
         layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
         method = construct(cfg.method, "method")
         method.requirements(layout)

@@ -156,11 +156,21 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def commit(package: Path = Path(__file__).parents[1]) -> str | None:
+    """The commit of the checkout that this package belongs to; None outside of one, or without git."""
+    own = ["ls-files", "--error-unmatch", "__init__.py"]  # a wheel inside another project's folder is not its own
+    try:
+        told = [
+            subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True).stdout
+            for words in (own, ["rev-parse", "HEAD"])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told[1].strip()
+
+
 def provenance(nvml: Nvml | None = None) -> Record:
     """Versions, hardware (with the GPU's state where NVML tells it) and commit."""
-    git = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return {
         "versions": {package: installed(package) for package in PACKAGES},
@@ -172,5 +182,5 @@ def provenance(nvml: Nvml | None = None) -> Record:
             "cuda": torch.version.cuda,
             "gpu": None if nvml is None else nvml.state(),
         },
-        "commit": git.stdout.strip() or None,
+        "commit": commit(),
     }

@@ -5,13 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
+import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import diffusers
 import lightning
+import torch
 import transformers
+import wandb
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -74,11 +80,49 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", f".*{message}")
 
 
+def check_resources(cfg: DictConfig) -> None:
+    """Raise :class:`UserError` for a GPU that is not there and folders that cannot be written to."""
+    for key in ("backbone.device", "metrics.device"):
+        name = str(OmegaConf.select(cfg, key, default="auto"))
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(f"{key}={name}: torch finds no CUDA device on this machine, set device=auto or device=cpu")
+    for key in ("output_dir", "cache_dir"):
+        if cfg[key] is not None:
+            try:
+                Path(cfg[key]).mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=cfg[key]):
+                    pass
+            except OSError as error:
+                raise UserError(
+                    f"{key}={cfg[key]} cannot be written to: {error.strerror}; set {key}=<folder>"
+                ) from error
+
+
+def transfer_all(trainer: lightning.Trainer, module: TransferModule, folder: Path) -> None:
+    """Every case of the plan; whatever stops them says how to go on."""
+    kept = f"finished cases are kept, run again with output_dir={folder}"
+    try:
+        trainer.test(module, CaseData(module.plan.cases), verbose=False)
+    except FloatingPointError as error:
+        raise UserError(str(error)) from error
+    except wandb.errors.UsageError as error:
+        mode = module.plan.cfg.logger.mode.value
+        raise UserError(f"logger.mode={mode}: {error} Set logger.mode=offline to stay on this machine.") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(f"no space left for {folder}: {kept}") from error
+    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM
+        sys.stderr.write(f"fastvmt: stopped; {kept}\n")
+        number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
+        raise SystemExit(128 + number) from stop
+
+
 def execute(plan: Plan, console: Console) -> dict[str, float]:
     """Load, run and write."""
     quiet_libraries()
+    check_resources(plan.cfg)
     cfg, folder = plan.cfg, Path(plan.cfg.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
     scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     start = time.perf_counter()
@@ -100,16 +144,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    try:
-        trainer.test(module, CaseData(plan.cases), verbose=False)
-    except FloatingPointError as error:
-        raise UserError(str(error)) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(
-            f"no space left for {folder}: finished cases are kept, run again with output_dir={folder}"
-        ) from error
+    transfer_all(trainer, module, folder)
     console.print(score_table(module.records))
     console.print(mean_table(module.records))
     print_lost(plan, console)

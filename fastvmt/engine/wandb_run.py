@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from fastvmt.config import in_sweep
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.record import mean_scores, mean_seconds
 
+FOLDERS = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR")
+"""Of the home directory, unless set: where files of tables are staged, among others."""
+
 
 class WandbRun(lightning.Callback):
     """Offline unless ``logger.mode=online``; runs of a sweep share a group."""
 
     def __init__(self, cfg: DictConfig) -> None:
         self.cfg = cfg
+        self.redirected: list[str] = []
         self.run: wandb.Run | None = None
 
     def group(self) -> str | None:
@@ -33,6 +38,8 @@ class WandbRun(lightning.Callback):
         assert isinstance(module, TransferModule)
         cfg = module.plan.cfg
         folder = Path(cfg.output_dir)
+        self.redirected = [name for name in FOLDERS if name not in os.environ]
+        os.environ |= dict.fromkeys(self.redirected, str(folder / "wandb"))
         self.run = wandb.init(
             project=self.cfg.project,
             mode=self.cfg.mode.value if trainer.is_global_zero else "disabled",
@@ -71,9 +78,16 @@ class WandbRun(lightning.Callback):
             self.run.log({"cases": self.table})
         means = {f"mean/{name}": row["mean"] for name, row in mean_scores(module.records).items()}
         self.run.summary.update(means | {f"mean_seconds/{k}": v for k, v in mean_seconds(module.records).items()})
-        self.run.finish()
+        self.close()
 
     def on_exception(self, *args: Any) -> None:
         """A failed or interrupted run is closed as such."""
+        self.close(exit_code=1)
+
+    def close(self, exit_code: int = 0) -> None:
+        """End the run, if it began, and leave the environment as it was."""
         if self.run is not None:
-            self.run.finish(exit_code=1)
+            self.run.finish(exit_code=exit_code)
+        for name in self.redirected:
+            os.environ.pop(name, None)
+        self.redirected = []

@@ -1,0 +1,124 @@
+"""What the user can mend ends in one line that names it, before or instead of a traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import wandb
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig
+
+import fastvmt
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import UserError, make_plan, mistyped
+from fastvmt.engine.record import commit
+from fastvmt.engine.run import check_resources, transfer_all
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return compose("config", overrides=["output_dir=unused", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["method=ditflow", "method.lr=abc"], r"method\.lr=abc is out of range: it must be float"),
+        (["benchmark=world", "benchmark.cases=abc"], r"benchmark\.cases=abc is out of range: it must be int"),
+        (["tracker.side=abc"], r"tracker\.side=abc"),
+        (["backbone.frames=abc"], r"backbone\.frames=abc"),
+        (["backbone.path=null"], r"backbone\.path=None"),
+        (["backbone.max_tokens=0"], r"backbone\.max_tokens=0"),
+        (["backbone.fps=0"], r"backbone\.fps=0 is out of range: it must be above 0"),
+        (["metrics.frames=abc"], r"metrics\.frames=abc is out of range: it must be int or null"),
+        (["method=motion_director", "method.tuning.iterations=abc"], "method has a value of a wrong type"),
+        (["+backbone.foo=3"], r"backbone\.foo is not a key of backbone"),
+        (["+metrics.foo=3"], r"metrics\.foo is not a key of metrics; it has also,"),
+        (["+tracker.foo=3"], r"tracker\.foo is not a key of tracker"),
+        (["seed=99999999999999999999"], r"seed=9+ is out of range: it must be in \[0, 4294967295]"),
+        (["trainer.devices=0"], r"trainer\.devices=0"),
+        (["trainer.devices=abc"], r"trainer\.devices=abc"),
+        (["fps=8"], "fps= needs video=<file>"),
+        (["negative_prompt=dark"], "negative_prompt= needs video=<file>"),
+        (["frame_policy=pad_last"], "frame_policy= needs video=<file>"),
+    ],
+)
+def test_values_are_checked_before_weights_load(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(composed(*overrides))
+
+
+@pytest.mark.parametrize("devices", ["2", "[0,1]", "auto"])
+def test_devices_may_be_a_count_a_list_or_auto(devices: str) -> None:
+    make_plan(composed(f"trainer.devices={devices}"))
+
+
+def test_plain_types_are_checked_and_others_left_to_the_constructor() -> None:
+    assert mistyped(True, int) == "int" and mistyped(1.5, int | None) == "int or null"
+    assert mistyped(1, float) is mistyped(None, int | None) is mistyped("x", list[int]) is mistyped([1], object) is None
+
+
+def test_folders_and_devices_are_checked_before_weights_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for key in ("output_dir", "cache_dir"):
+        blocked = {"output_dir": str(tmp_path), "cache_dir": None} | {key: str(tmp_path / "file" / "x")}
+        with pytest.raises(UserError, match=rf"{key}=.*cannot be written to: .*set {key}=<folder>"):
+            check_resources(DictConfig(blocked))
+    check_resources(DictConfig({"output_dir": str(tmp_path / "new"), "cache_dir": None}))
+    assert list((tmp_path / "new").iterdir()) == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"metrics\.device=cuda:1: torch finds no CUDA device"):
+        check_resources(DictConfig({"metrics": {"device": "cuda:1"}}))
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(SystemExit(1), 128 + signal.SIGINT), (SIGTERMException(), 128 + signal.SIGTERM)]
+)
+def test_a_stopped_run_says_how_to_go_on_and_is_no_success(raised, code, tmp_path, capsys) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise raised
+
+    module = SimpleNamespace(plan=SimpleNamespace(cases=None))
+    with pytest.raises(SystemExit) as stop:
+        transfer_all(SimpleNamespace(test=stopped), module, tmp_path)
+    assert stop.value.code == code
+    assert f"finished cases are kept, run again with output_dir={tmp_path}" in capsys.readouterr().err
+
+
+def test_online_logging_without_a_key_names_the_override(tmp_path: Path) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise wandb.errors.UsageError("No API key configured.")
+
+    plan = make_plan(composed("logger.mode=online"))
+    with pytest.raises(UserError, match=r"logger\.mode=online: No API key.*logger\.mode=offline"):
+        transfer_all(SimpleNamespace(test=refused), SimpleNamespace(plan=plan), tmp_path)
+
+
+def test_the_python_function_has_one_kind_of_error() -> None:
+    with pytest.raises(UserError, match=r"overrides=\['window\.z=1'\]"):
+        fastvmt.transfer("clip.mp4", "a dog on grass", overrides=["window.z=1"])
+
+
+def test_commit_is_that_of_the_packages_own_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    package = tmp_path / "site" / "fastvmt"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (tmp_path / "other.txt").write_text("")
+    try:
+        for words in (["init", "-q"], ["add", "other.txt"], ["commit", "-qm", "another project"]):
+            subprocess.run([*git, *words], check=True)
+    except OSError:
+        pytest.skip("no git here")
+    assert commit(package) is None
+    subprocess.run([*git, "add", "."], check=True)
+    told = commit(package)
+    assert told is not None and len(told) == 40
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit(package) is None
