@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 import fastvmt
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, make_plan, mistyped
+from fastvmt.engine.plan import UserError, construct, make_plan, mistyped
 from fastvmt.engine.record import commit
 from fastvmt.engine.run import check_resources, transfer_all
 
@@ -61,7 +61,21 @@ def test_devices_may_be_a_count_a_list_or_auto(devices: str) -> None:
 
 def test_plain_types_are_checked_and_others_left_to_the_constructor() -> None:
     assert mistyped(True, int) == "int" and mistyped(1.5, int | None) == "int or null"
-    assert mistyped(1, float) is mistyped(None, int | None) is mistyped("x", list[int]) is mistyped([1], object) is None
+    for value, hint in ((1, float), (None, int | None), ("x", list[int]), ([1], object), ("x", "int")):
+        assert mistyped(value, hint) is None
+
+
+class Later:
+    """Of somebody's own package."""
+
+    def __init__(self, side: int, other: OnlyForTypeCheckers | None = None) -> None:  # noqa: F821
+        self.side = side
+
+
+def test_annotations_for_type_checkers_do_not_end_a_run() -> None:
+    assert construct(DictConfig({"_target_": f"{__name__}.Later", "side": 3}), "tracker").side == 3
+    with pytest.raises(UserError, match=r"tracker\.wide is not a key of tracker; it has other, side"):
+        construct(DictConfig({"_target_": f"{__name__}.Later", "wide": 3}), "tracker")
 
 
 def test_folders_and_devices_are_checked_before_weights_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

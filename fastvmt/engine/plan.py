@@ -58,7 +58,11 @@ def check_arguments(node: DictConfig, group: str, given: Container[str] = ()) ->
     """The signature of a group's constructor is its schema; ``given`` are the arguments that the program gives."""
     if node is None or "_target_" not in node:
         raise UserError(f"{group} is not chosen: set {group}=<option>, see python run.py --help")
-    known = inspect.signature(get_class(node._target_), eval_str=True).parameters
+    target = get_class(node._target_)
+    try:
+        known = inspect.signature(target, eval_str=True).parameters
+    except NameError:  # annotations that exist for type checkers only stay strings, which no value is held against
+        known = inspect.signature(target).parameters
     for key, value in node.items():
         name = str(key)
         if name == "_target_":
