@@ -32,7 +32,6 @@ from fastvmt.types import TransferCase
 CATEGORIES = ["single_object", "multi_object", "articulated"]
 SPLIT = 100
 """Seed of the clips: those that settings are searched on."""
-NOISE = 1234
 
 
 def displacement(case: TransferCase, factor: int, frames: int, span: int, token: float) -> float:
@@ -51,7 +50,7 @@ def displacement(case: TransferCase, factor: int, frames: int, span: int, token:
 def readings(backbone: Backbone, method: FastVMT, case: TransferCase) -> list[float]:
     """Agreement of the field that the method reads with the truth, at every noise level."""
     z, null = backbone.encode(case.reference), backbone.embed("")
-    noise = seeded_noise(tuple(z.shape), NOISE, z.device)
+    noise = seeded_noise(tuple(z.shape), method.guidance.reference_seed, z.device)
     fields = [
         read_motion(backbone, add_noise(z, noise, sigma), sigma, null, method.guidance, method.window)[0]
         for sigma in SIGMAS

@@ -24,9 +24,7 @@ def warn_unknown(backbone: Backbone, prompt: str) -> None:
     unknown = backbone.unknown_words(prompt)
     if unknown:
         known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (backbone.vocabulary or {}).items())
-        log.warning(
-            f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}",
-        )
+        log.warning(f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}")
 
 
 @torch.no_grad()

@@ -247,11 +247,8 @@ def test_dry_run_and_help_on_the_command_line(random_wan, tmp_path):
     assert "valid" in dry.stdout
     wrong = subprocess.run(
         [sys.executable, "run.py", "window.l=4", f"output_dir={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
     assert wrong.returncode != 0
     assert "window.l=4" in wrong.stderr
     assert "Traceback" not in wrong.stderr

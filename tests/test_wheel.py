@@ -29,17 +29,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_code_configuration_weights_and_licences(installed):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout: the list of files to compare with is missing")
-    command = [
-        "git",
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "fastvmt",
-        "conf",
-    ]
+    listed = ["ls-files", "--cached", "--others", "--exclude-standard", "fastvmt", "conf"]
+    command = ["git", "-c", "safe.directory=*", *listed]  # whoever owns the checkout
     kept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     wanted = {f if f.startswith("fastvmt/") else f"fastvmt/{f}" for f in kept if (ROOT / f).exists()}
     packed = {p.relative_to(installed).as_posix() for p in (installed / "fastvmt").rglob("*") if p.is_file()}

@@ -130,13 +130,16 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     )  # fmt: skip
 
 
-def check_machine(cfg: DictConfig) -> None:
-    """Raise ``ValueError`` for a seed, number format, device or number of devices that cannot be."""
+def check_values(cfg: DictConfig) -> None:
+    """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check(0 <= cfg.seed < 2**32, "seed", cfg.seed, "in [0, 4294967295]")
     devices = cfg.trainer.devices
     several = isinstance(devices, ListConfig) and len(devices) > 0 and all(type(each) is int for each in devices)
     legal = devices == "auto" or several or (type(devices) is int and devices >= 1)
     check(legal, "trainer.devices", devices, "a count from 1, a list of devices, or auto")
+    fps, tokens = cfg.backbone.get("fps", 1), cfg.backbone.get("max_tokens", 1)
+    check(fps > 0, "backbone.fps", fps, "above 0")
+    check(tokens >= 1, "backbone.max_tokens", tokens, "at least 1")
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check(dtype in DTYPES, "backbone.dtype", dtype, f"one of {', '.join(DTYPES)}")
     for key in ("backbone.device", "metrics.device"):
@@ -150,14 +153,12 @@ def make_plan(cfg: DictConfig) -> Plan:
     check_keys(cfg)
     check_clip(cfg)
     try:
-        check_machine(cfg)
-        numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
-        b = cfg.backbone
-        check_arguments(b, "backbone")
+        check_arguments(cfg.backbone, "backbone")
         check_arguments(cfg.tracker, "tracker")
         check_arguments(cfg.metrics, "metrics", ("tracker",))
-        check(b.get("fps", 1) > 0, "backbone.fps", b.get("fps"), "above 0")
-        check(b.get("max_tokens", 1) >= 1, "backbone.max_tokens", b.get("max_tokens"), "at least 1")
+        check_values(cfg)
+        numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
+        b = cfg.backbone
         layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
         method = construct(cfg.method, "method")
         method.requirements(layout)

@@ -158,15 +158,15 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> str:
 
 def commit(package: Path = Path(__file__).parents[1]) -> str | None:
     """The commit of the checkout that this package belongs to; None outside of one, or without git."""
-    own = ["ls-files", "--error-unmatch", "__init__.py"]  # a wheel inside another project's folder is not its own
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True).stdout
+
     try:
-        told = [
-            subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, check=True).stdout
-            for words in (own, ["rev-parse", "HEAD"])
-        ]
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails for a wheel inside another project's folder
+        return git("rev-parse", "HEAD").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    return told[1].strip()
 
 
 def provenance(nvml: Nvml | None = None) -> Record:
