@@ -45,10 +45,19 @@ from fastvmt.types import TransferCase, TransferResult
 METHODS: dict[str, list[str]] = {
     name: [f"method={name}"]
     for name in (
-        "none", "sdedit", "fastvmt", "ditflow", "moft", "motionclone", "smm", "flowmotion", "motion_inversion",
-        "motion_director", "det",
+        "none",
+        "sdedit",
+        "fastvmt",
+        "ditflow",
+        "moft",
+        "motionclone",
+        "smm",
+        "flowmotion",
+        "motion_inversion",
+        "motion_director",
+        "det",
     )
-}  # fmt: skip
+}
 """Name -> overrides."""
 VARIANTS: dict[str, list[str]] = {
     "fastvmt_official": ["method=fastvmt_official", *NUMBERS],
@@ -56,12 +65,18 @@ VARIANTS: dict[str, list[str]] = {
     "ditflow_embedding": ["method=ditflow", "method.target=embedding"],
     "ditflow_inject": ["method=ditflow", "method.inject=true"],
     "smm_paper": [
-        "method=smm", "method.ref=rf_inversion", "method.init=highfreq", "method.restart=true", "method.fraction=0.4",
-        "method.iterations=10", "method.lr=0.007", "method.lr_end=0.004",
+        "method=smm",
+        "method.ref=rf_inversion",
+        "method.init=highfreq",
+        "method.restart=true",
+        "method.fraction=0.4",
+        "method.iterations=10",
+        "method.lr=0.007",
+        "method.lr_end=0.004",
     ],
     "flowmotion_clean_latent": ["method=flowmotion", "method.representation=clean_latent"],
     "det_tracking": ["method=det", "method.tracking_weight=0.1"],
-}  # fmt: skip
+}
 """Further forms of the methods, run if ``--methods`` names them. The released code's have a window loss, on which two
 of its switches act: compare them in ``released_table.md``, whose base has one too."""
 ROWS = METHODS | VARIANTS
@@ -166,11 +181,18 @@ class Bench:
         self.cases = cache(self._cases)
 
     def config(self, method: str, start: float, seed: int = 0) -> DictConfig:
-        return composed([
-            "benchmark=world", f"benchmark.prompts={PROMPTS}", f"benchmark.cases={self.references * PROMPTS}",
-            f"seed={SEED_STEP * seed}", f"sampler.strength={start}", f"cache_dir={self.folder / 'cache'}",
-            *ROWS[method], *self.overrides,
-        ])  # fmt: skip
+        return composed(
+            [
+                "benchmark=world",
+                f"benchmark.prompts={PROMPTS}",
+                f"benchmark.cases={self.references * PROMPTS}",
+                f"seed={SEED_STEP * seed}",
+                f"sampler.strength={start}",
+                f"cache_dir={self.folder / 'cache'}",
+                *ROWS[method],
+                *self.overrides,
+            ]
+        )
 
     def _cases(self, seed: int) -> list[TransferCase]:
         return list(make_plan(self.config("none", 1.0, seed)).cases)
@@ -196,11 +218,19 @@ class Bench:
         store = TensorCache(self.folder / "tuned" if isinstance(plan.method, Tuned) else None)
         module = TransferModule(plan, self.backbone, self.scores, store, settings)
         line = {
-            "method": cell.method, "start": cell.start, "seed": cell.seed, "id": cell.id,
-            "category": cell.case.category, "prompt": cell.case.prompt, "weights": self.weights, "settings": settings,
-            "score_versions": self.scores.versions, "case": case_key(cell.case),
-            "overrides": [*ROWS[cell.method], *self.overrides], **self.machine,
-        }  # fmt: skip
+            "method": cell.method,
+            "start": cell.start,
+            "seed": cell.seed,
+            "id": cell.id,
+            "category": cell.case.category,
+            "prompt": cell.case.prompt,
+            "weights": self.weights,
+            "settings": settings,
+            "score_versions": self.scores.versions,
+            "case": case_key(cell.case),
+            "overrides": [*ROWS[cell.method], *self.overrides],
+            **self.machine,
+        }
         try:
             result, cost = module.run_transfer(cell.case)
         except FloatingPointError as error:  # a result too: it will not come out otherwise next time

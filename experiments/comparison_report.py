@@ -27,9 +27,14 @@ from fastvmt.world.motion import CATEGORIES
 BASE, CONTROLS = "fastvmt", ("none", "sdedit")
 SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "temporal_consistency")
 BESIDE = (
-    "coverage", "coverage_reference", "low_coverage", "static_fraction", "static_fraction_reference", "speed",
+    "coverage",
+    "coverage_reference",
+    "low_coverage",
+    "static_fraction",
+    "static_fraction_reference",
+    "speed",
     "speed_reference",
-)  # fmt: skip
+)
 """What motion fidelity is to be read with."""
 BY_CATEGORY = ("trajectory_cosine", "text_similarity")
 STAGES = ("encode", "reference", "guide", "denoise", "decode", "loop", "total")

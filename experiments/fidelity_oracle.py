@@ -125,13 +125,15 @@ def markdown(record: Record) -> str:
     gaps = [abs(row["package"] - row["independent"]) for clip in clips.values() for row in clip["rows"].values()]
     head = ["clip", "opposite", "mirrored", "change", "package", "independent", "sharing half", "sharing all"]
     lines = [
-        f"`{record['command']}`", "",
+        f"`{record['command']}`",
+        "",
         f"Mean absolute difference of package and independent implementation: {np.mean(gaps):.3f}, greatest "
         f"{max(gaps):.2f}, over {len(gaps)} pairs (the precision of a frozen copy is decided by the one "
         "track of the clip that rests for the greatest part of its steps). `opposite` and `mirrored`: share of the "
         "clip's tracks whose negated or mirrored mean direction another of its tracks has. `sharing half`, `all`: the "
-        "independent score where a pair must share that part of the steps, not a third.", "",
-    ]  # fmt: skip
+        "independent score where a pair must share that part of the steps, not a third.",
+        "",
+    ]
     cells = []
     for name, clip in clips.items():
         for change, row in clip["rows"].items():

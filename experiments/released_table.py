@@ -34,9 +34,12 @@ NUMBERS = ["window.sf=3", "guidance.window_weight=0.1"]
 similarity fell from 0.20 to 0.17 on eight tuning cases), and a span that leaves it the two targets it needs when the
 code looks one frame less far."""
 PAPER = [
-    "guidance=wan_1_3b", "guidance.block=4", "guidance.window_weight=1.0", "window.tau=1.0",
+    "guidance=wan_1_3b",
+    "guidance.block=4",
+    "guidance.window_weight=1.0",
+    "window.tau=1.0",
     "window.centre_gradient=false",
-]  # fmt: skip
+]
 """The paper's guidance; the block, the windows' size and the sampler are tiny-wan's, the span is ``NUMBERS``'."""
 BASE = "fastvmt"
 BENCHMARKS = {"demo": 1, "world": None}
@@ -127,10 +130,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     summaries = {}
     for benchmark, cases in BENCHMARKS.items():
         folder = arguments.folder / benchmark
-        summaries[benchmark] = compared({
-            name: run_row(name, [*own, *arguments.overrides], folder, cases or arguments.cases, benchmark)
-            for name, own in chosen.items()
-        })  # fmt: skip
+        summaries[benchmark] = compared(
+            {
+                name: run_row(name, [*own, *arguments.overrides], folder, cases or arguments.cases, benchmark)
+                for name, own in chosen.items()
+            }
+        )
     command = shlex.join(["python", "-m", "experiments.released_table", *words])
     arguments.results.mkdir(parents=True, exist_ok=True)
     record = {"command": command, "rows": chosen, "benchmarks": summaries, **provenance()}

@@ -51,9 +51,12 @@ MOVING = 0.2
 VERTICAL = ("camera-pan-down",)
 """Clips that move up or down: a mirror leaves their motion as it is."""
 BANDS = {
-    "restyled": (0.98, 1.0), "reversed": (-1.0, 0.35), "mirrored": (-1.0, 0.35), "frozen": (-1.0, 0.05),
+    "restyled": (0.98, 1.0),
+    "reversed": (-1.0, 0.35),
+    "mirrored": (-1.0, 0.35),
+    "frozen": (-1.0, 0.05),
     "half speed": (0.45, 0.5),
-}  # fmt: skip
+}
 """Where ``robust`` should lie for a moving camera, as set in advance."""
 STILL_BANDS = {"restyled": (0.93, 1.0)}
 """The same for a static camera, before which frozen, reversed and slower motion is a matter of ``dynamic``."""

@@ -179,9 +179,12 @@ class Search:
         overrides = complete(candidate, self.references)
         settings, plan = settings_of(overrides), make_plan(composed(overrides))
         line: Record = {
-            "method": method_of(candidate), "overrides": candidate, "weights": self.weights, "settings": settings,
+            "method": method_of(candidate),
+            "overrides": candidate,
+            "weights": self.weights,
+            "settings": settings,
             "cases": len(plan.cases),
-        }  # fmt: skip
+        }
         module = TransferModule(plan, self.backbone, scores, TensorCache(self.folder / "cache"), settings)
         try:
             return line | means(self.records(module))
@@ -222,24 +225,34 @@ def options() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--methods", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="METHOD",
+        "--methods",
+        nargs="+",
+        choices=CANDIDATES,
+        default=list(CANDIDATES),
+        metavar="METHOD",
         help=f"of {', '.join(CANDIDATES)}; default: all, in this order",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--references", type=int, default=REFERENCES,
+        "--references",
+        type=int,
+        default=REFERENCES,
         help=f"each with {PROMPTS} prompts; default {REFERENCES}, one per kind of motion",
-    )  # fmt: skip
+    )
     parser.add_argument("--report", action="store_true", help="run nothing, write tuning.md and tuning_winners.json")
     parser.add_argument(
-        "--folder", type=Path, default=Path("outputs/tuning"),
+        "--folder",
+        type=Path,
+        default=Path("outputs/tuning"),
         help="of finished cases and tuned parameters, the same for processes that share the work; default %(default)s",
-    )  # fmt: skip
+    )
     parser.add_argument("--log", type=Path, default=RESULTS / "tuning.jsonl", help="the reports go beside it")
     parser.add_argument(
-        "overrides", nargs="*", metavar="override",
+        "overrides",
+        nargs="*",
+        metavar="override",
         help="one candidate of your own instead of the listed ones, e.g. window.l=7 skip.delta=1: it gets a line "
         "and cannot win, but is counted as one more trial of its method",
-    )  # fmt: skip
+    )
     return parser
 
 

@@ -112,13 +112,18 @@ def markdown(weights: str, rows: Sequence[Record], candidates: Candidates, other
     ran = {method: [row for row in rows if row["method"] == method] for method in every}
     told = ", ".join(f"`{method}` {count}" for method, count in sorted(others.items())) or "none"
     lines = [
-        "# Search of settings for tiny-wan", "",
+        "# Search of settings for tiny-wan",
+        "",
         f"Written by `python -m experiments.tune` (`--report` writes it anew) from `tuning.jsonl`, weights {weights}.",
         "Every candidate ran on the same cases, whose references and start noises no reported case shares.",
-        "", *RULE.splitlines(), "", "**Fairness.**", *FAIRNESS.splitlines(),
+        "",
+        *RULE.splitlines(),
+        "",
+        "**Fairness.**",
+        *FAIRNESS.splitlines(),
         f"Further lines of the log, of other weights or settings, by method: {told} ({sum(others.values())} in all).",
         "",
-    ]  # fmt: skip
+    ]
     if open_ := [f"`{m}` {len(ran[m])} of {len(listed)}" for m, listed in every.items() if len(ran[m]) < len(listed)]:
         lines += [f"Not finished: {', '.join(open_)}.", ""]
     won = {m: f"`{' '.join(best[m]['overrides'][1:])}`" if m in best else "none yet" for m in candidates}

@@ -31,9 +31,14 @@ from fastvmt.engine.callbacks import LOSSLESS
 from fastvmt.engine.record import Record, slug, write_json
 
 DIMENSIONS = (
-    "subject_consistency", "background_consistency", "motion_smoothness", "aesthetic_quality", "dynamic_degree",
-    "imaging_quality", "temporal_flickering",
-)  # fmt: skip
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "aesthetic_quality",
+    "dynamic_degree",
+    "imaging_quality",
+    "temporal_flickering",
+)
 """Those that need no more than a video, and can be had for any prompt."""
 PERCENT = "imaging_quality"
 """Given in percent per video by the official tool, as a fraction in its mean."""

@@ -54,9 +54,19 @@ def run_case(
         text, null_text = backbone.embed(case.prompt), backbone.embed("")
         negative = backbone.embed(case.negative_prompt)
     job = Job(
-        backbone, reference, text, null_text, negative, sampler, sigmas, watch, cache, noise=noise,
-        on_iteration=on_iteration, case=case,
-    )  # fmt: skip
+        backbone,
+        reference,
+        text,
+        null_text,
+        negative,
+        sampler,
+        sigmas,
+        watch,
+        cache,
+        noise=noise,
+        on_iteration=on_iteration,
+        case=case,
+    )
     with watch.stage("denoise"), method.session(job):
         latents = denoise(
             method.start(job, noise), sigmas, partial(method.velocity, job), partial(method.before_step, job), on_step

@@ -118,9 +118,11 @@ def thinned(sample: Sample, frames: int) -> Sample:
     index, mask, truth = spread(count, frames), sample.foreground_THW, sample.truth
     if truth is not None:
         truth = replace(
-            truth, centres_KT2=truth.centres_KT2[:, index], tracks_NT2=truth.tracks_NT2[:, index],
+            truth,
+            centres_KT2=truth.centres_KT2[:, index],
+            tracks_NT2=truth.tracks_NT2[:, index],
             visible_NT=truth.visible_NT[:, index],
-        )  # fmt: skip
+        )
     mask = None if mask is None else mask[index]
     return replace(sample, video=video, reference=reference, truth=truth, foreground_THW=mask)
 

@@ -60,10 +60,12 @@ class WeightFile:
         suffix = re.search(r"-([0-9a-f]{8})\.(?:pth|pt)$", self.path.name)
         promised = OPENAI_SHA256.get(self.path.name) or (suffix and suffix.group(1))
         if promised and not digest.startswith(promised):
-            raise ValueError(self.message(
-                f"is damaged or another file: its SHA-256 starts with {digest[:8]}, {self.path.name} has {promised} "
-                "(rename it if it is meant to differ)"
-            ))  # fmt: skip
+            raise ValueError(
+                self.message(
+                    f"is damaged or another file: its SHA-256 starts with {digest[:8]}, {self.path.name} has "
+                    f"{promised} (rename it if it is meant to differ)"
+                )
+            )
         return digest
 
     def state(self) -> dict[str, Tensor]:

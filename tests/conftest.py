@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from clips import clip, write_frames
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
+from helpers.clips import clip, write_frames
 
 # isort: split
 from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
@@ -55,19 +55,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def random_vae() -> AutoencoderKLWan:
     """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore."""
     return AutoencoderKLWan(
-        base_dim=8, decoder_base_dim=8, z_dim=CHANNELS, dim_mult=[1, 2], num_res_blocks=1, attn_scales=[],
-        temperal_downsample=[True], patch_size=2, in_channels=12, out_channels=12,
-        scale_factor_temporal=2, scale_factor_spatial=4,
-        latents_mean=[0.3, -0.2, 0.1, 0.5], latents_std=[0.5, 2.0, 1.5, 0.8],
-    )  # fmt: skip
+        base_dim=8,
+        decoder_base_dim=8,
+        z_dim=CHANNELS,
+        dim_mult=[1, 2],
+        num_res_blocks=1,
+        attn_scales=[],
+        temperal_downsample=[True],
+        patch_size=2,
+        in_channels=12,
+        out_channels=12,
+        scale_factor_temporal=2,
+        scale_factor_spatial=4,
+        latents_mean=[0.3, -0.2, 0.1, 0.5],
+        latents_std=[0.5, 2.0, 1.5, 0.8],
+    )
 
 
 def random_transformer() -> WanTransformer3DModel:
     return WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, in_channels=CHANNELS,
-        out_channels=CHANNELS, text_dim=TEXT_WIDTH, freq_dim=32, ffn_dim=64, num_layers=3,
-        cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
-    )  # fmt: skip
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=24,
+        in_channels=CHANNELS,
+        out_channels=CHANNELS,
+        text_dim=TEXT_WIDTH,
+        freq_dim=32,
+        ffn_dim=64,
+        num_layers=3,
+        cross_attn_norm=True,
+        qk_norm="rms_norm_across_heads",
+        rope_max_seq_len=32,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -99,9 +118,16 @@ def pipeline(random_wan: Path) -> WanPipeline:
 @pytest.fixture(scope="session")
 def loaded_backbone(random_wan: Path) -> WanBackbone:
     return WanBackbone(
-        str(random_wan), name="random_wan", frames=9, height=48, width=48, fps=8.0, max_tokens=16,
-        dtype="float32", device="cpu",
-    )  # fmt: skip
+        str(random_wan),
+        name="random_wan",
+        frames=9,
+        height=48,
+        width=48,
+        fps=8.0,
+        max_tokens=16,
+        dtype="float32",
+        device="cpu",
+    )
 
 
 @pytest.fixture
@@ -126,18 +152,29 @@ def bench(tmp_path: Path):
     def write(swan: dict | None = None, dog: dict | None = None, **defaults) -> Path:
         rows = [
             {
-                "id": "swan", "video": "clips/swan.mp4", "sha256": clip_sha256(tmp_path / "clips" / "swan.mp4"),
-                "fps": 8.0, "size": [48, 64], "category": "camera", "source_prompt": "a swan", "split": "dev",
+                "id": "swan",
+                "video": "clips/swan.mp4",
+                "sha256": clip_sha256(tmp_path / "clips" / "swan.mp4"),
+                "fps": 8.0,
+                "size": [48, 64],
+                "category": "camera",
+                "source_prompt": "a swan",
+                "split": "dev",
                 "prompts": [
                     {"id": "same", "kind": "caption", "text": "a bird"},
                     {"id": "cat", "kind": "subject", "text": "a cat", "negative": "dog"},
                 ],
             },
             {
-                "id": "dog", "video": "clips/dog", "sha256": clip_sha256(tmp_path / "clips" / "dog"), "fps": 24,
-                "size": [48, 64], "category": "articulated", "prompts": [{"id": "fox", "text": "a fox"}],
+                "id": "dog",
+                "video": "clips/dog",
+                "sha256": clip_sha256(tmp_path / "clips" / "dog"),
+                "fps": 24,
+                "size": [48, 64],
+                "category": "articulated",
+                "prompts": [{"id": "fox", "text": "a fox"}],
             },
-        ]  # fmt: skip
+        ]
         for row, change in zip(rows, (swan or {}, dog or {}), strict=True):
             row.update(change)
         path = tmp_path / "bench.jsonl"

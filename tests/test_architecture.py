@@ -12,25 +12,38 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "fastvmt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 IDS = [str(file.relative_to(PACKAGE)) for file in FILES]
-TESTS = sorted(Path(__file__).parent.glob("*.py"))
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine", "main")
 """Each may import only what stands before it (and units outside the chain, which may not import back)."""
 LEAVES: dict[str, set[str]] = {
-    "types": set(), "settings": set(), "stopwatch": set(), "statistics": set(), "cache": set(), "world": set(),
+    "types": set(),
+    "settings": set(),
+    "stopwatch": set(),
+    "statistics": set(),
+    "cache": set(),
+    "world": set(),
     "weight_file": set(),
-    "motion": {"types", "settings"}, "guidance": {"types", "settings"},
+    "motion": {"types", "settings"},
+    "guidance": {"types", "settings"},
     "backbones": {"types", "torchvision_ops"},
     "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
-    "sampling": {"types", "settings", "backbones"}, "cost": {"types", "stopwatch", "backbones"},
+    "sampling": {"types", "settings", "backbones"},
+    "cost": {"types", "stopwatch", "backbones"},
     "benchmarks": {"settings", "types", "data", "backbones", "world"},
-}  # fmt: skip
+}
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "config", "main"), "omegaconf": ("engine", "config", "main"), "lightning": ("engine",),
-    "wandb": ("engine",), "decord": ("data/video",), "av": ("data/video",),
-    "pynvml": ("cost/nvml",), "peft": ("tuning/lora",), "psutil": ("cost/memory",),
-}  # fmt: skip
-FILE_LINES, FUNCTION_LINES, PACKAGE_LINES = 300, 50, 9800
+    "hydra": ("engine", "config", "main"),
+    "omegaconf": ("engine", "config", "main"),
+    "lightning": ("engine",),
+    "wandb": ("engine",),
+    "decord": ("data/video",),
+    "av": ("data/video",),
+    "pynvml": ("cost/nvml",),
+    "peft": ("tuning/lora",),
+    "psutil": ("cost/memory",),
+}
+FILE_LINES, FUNCTION_LINES = 300, 50
 
 
 def unit(file: Path) -> str:
@@ -121,8 +134,3 @@ def test_files_and_functions_are_short(file: Path) -> None:
 def test_files_of_tests_are_short() -> None:
     lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in TESTS}
     assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
-
-
-def test_the_package_is_small() -> None:
-    written = (line for file in FILES for line in file.read_text(encoding="utf-8").splitlines())
-    assert sum(bool(line.strip()) for line in written) <= PACKAGE_LINES

@@ -57,9 +57,15 @@ def test_experiments_override_what_they_name():
 
 @pytest.mark.parametrize(
     ("overrides", "model"),
-    [([], "tiny-clip"), (["metrics=fast"], "tiny-clip"), (["backbone=wan_1_3b"], None), (["backbone=wan_14b"], None),
-     (["metrics=vbench"], None), (["backbone=wan_1_3b", "metrics.clip.model=ViT-B-32.pt"], "ViT-B-32.pt")],
-)  # fmt: skip
+    [
+        ([], "tiny-clip"),
+        (["metrics=fast"], "tiny-clip"),
+        (["backbone=wan_1_3b"], None),
+        (["backbone=wan_14b"], None),
+        (["metrics=vbench"], None),
+        (["backbone=wan_1_3b", "metrics.clip.model=ViT-B-32.pt"], "ViT-B-32.pt"),
+    ],
+)
 def test_the_clip_model_follows_the_backbone(overrides, model):
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         cfg = compose("config", overrides=[*overrides, "output_dir=unused"])

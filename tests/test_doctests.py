@@ -26,14 +26,31 @@ from fastvmt.metrics import (
 )
 
 SCORES = [
-    functional.motion_fidelity, functional.dynamic_fidelity, functional.text_similarity,
-    functional.temporal_consistency, motion_fidelity.score_motion, motion_fidelity.score_true_motion,
-    motion_fidelity.score_published, published.paper, published.compat_smm, published.compat_ditflow,
-    published.compat_det, published.trajectory_nearness, frechet.frechet_similarity, frechet.trajectory_recall,
-    frechet.hybrid, trajectory.trajectory_cosine, consistency.consistency, consistency.det_consistency,
-    aesthetic.aesthetic_quality, dynamic.dynamic_degree, dynamic.video_dynamics, flicker.temporal_flickering,
-    smoothness.interpolation_score, smoothness.motion_smoothness,
-]  # fmt: skip
+    functional.motion_fidelity,
+    functional.dynamic_fidelity,
+    functional.text_similarity,
+    functional.temporal_consistency,
+    motion_fidelity.score_motion,
+    motion_fidelity.score_true_motion,
+    motion_fidelity.score_published,
+    published.paper,
+    published.compat_smm,
+    published.compat_ditflow,
+    published.compat_det,
+    published.trajectory_nearness,
+    frechet.frechet_similarity,
+    frechet.trajectory_recall,
+    frechet.hybrid,
+    trajectory.trajectory_cosine,
+    consistency.consistency,
+    consistency.det_consistency,
+    aesthetic.aesthetic_quality,
+    dynamic.dynamic_degree,
+    dynamic.video_dynamics,
+    flicker.temporal_flickering,
+    smoothness.interpolation_score,
+    smoothness.motion_smoothness,
+]
 """Every public function that computes a score."""
 MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.metrics.__path__))
 WITH_EXAMPLES = {

@@ -102,9 +102,15 @@ def test_latents_that_are_not_finite_stop_with_advice() -> None:
 def test_reproduces_the_pipeline_of_diffusers(backbone: WanBackbone, pipeline: WanPipeline) -> None:
     noise = seeded_noise(backbone.layout.latent_shape, 3, CPU)
     shared = dict(
-        prompt=PROMPT, negative_prompt=NEGATIVE, height=48, width=48, num_frames=9, num_inference_steps=4,
-        guidance_scale=4.0, max_sequence_length=16,
-    )  # fmt: skip
+        prompt=PROMPT,
+        negative_prompt=NEGATIVE,
+        height=48,
+        width=48,
+        num_frames=9,
+        num_inference_steps=4,
+        guidance_scale=4.0,
+        max_sequence_length=16,
+    )
     expected = pipeline(latents=noise.clone(), output_type="pt", **shared).frames[0]
     expected_latents = pipeline(latents=noise.clone(), output_type="latent", **shared).frames
     sigmas = pipeline.scheduler.sigmas.tolist()

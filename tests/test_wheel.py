@@ -38,16 +38,24 @@ def test_wheel_holds_code_configuration_weights_and_licences(installed):
     (info,) = installed.glob("*.dist-info")
     assert "fastvmt = fastvmt.main:main" in (info / "entry_points.txt").read_text()
     assert {p.relative_to(info / "licenses").as_posix() for p in (info / "licenses").rglob("*") if p.is_file()} == {
-        "LICENSE", "fastvmt/world/sprites/LICENSE",
-    }  # fmt: skip
+        "LICENSE",
+        "fastvmt/world/sprites/LICENSE",
+    }
 
 
 @pytest.mark.slow
 def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_path):
-    code = f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv[0] = 'fastvmt'; " \
-           "import fastvmt.main; print(fastvmt.main.__file__); fastvmt.main.main()"  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code, "dry=true"], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv[0] = 'fastvmt'; "
+        "import fastvmt.main; print(fastvmt.main.__file__); fastvmt.main.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "dry=true"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed / "fastvmt"))
     assert "dry run: valid" in done.stdout

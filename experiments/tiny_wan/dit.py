@@ -66,8 +66,9 @@ class TextToVideo(nn.Module):
 
     def embed(self, captions: list[str]) -> Tensor:
         """(B, MAX_TOKENS, C), zero behind each caption's end, as ``WanPipeline`` does it."""
-        tokens = self.tokenizer(captions, padding="max_length", truncation=True, max_length=MAX_TOKENS,
-                                return_tensors="pt").to(self.text_encoder.device)  # fmt: skip
+        tokens = self.tokenizer(
+            captions, padding="max_length", truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        ).to(self.text_encoder.device)
         hidden = self.text_encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         return hidden * tokens.attention_mask[..., None]
 

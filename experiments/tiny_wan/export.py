@@ -56,10 +56,16 @@ def generate(folder: Path, prompts: list[str], cfg: DictConfig) -> Clips:
     clips = []
     for i in track(range(0, len(prompts), 8), description="generating"):
         video = pipeline(
-            prompt=prompts[i : i + 8], height=cfg.size, width=cfg.size, num_frames=cfg.frames,
-            num_inference_steps=cfg.sample_steps, guidance_scale=cfg.sample_cfg, generator=generator,
-            max_sequence_length=MAX_TOKENS, output_type="np",
-        ).frames  # fmt: skip
+            prompt=prompts[i : i + 8],
+            height=cfg.size,
+            width=cfg.size,
+            num_frames=cfg.frames,
+            num_inference_steps=cfg.sample_steps,
+            guidance_scale=cfg.sample_cfg,
+            generator=generator,
+            max_sequence_length=MAX_TOKENS,
+            output_type="np",
+        ).frames
         clips.append((video * 255).round().astype(np.uint8))
     return np.concatenate(clips)
 
@@ -113,14 +119,26 @@ in transformer and text encoder. `diffusers.WanPipeline.from_pretrained` loads t
 def write_card(folder: Path, cfg: DictConfig, facts: dict[str, float], vae: dict[str, float]) -> None:
     """README.md of the directory, from measured figures."""
     text = CARD.format(
-        **facts, parts_block=cfg.parts_block, match_block=cfg.match_block, frames=cfg.frames,
-        size=cfg.size, tokens="5 x 12 x 12", objects=len(OBJECTS),
-        backgrounds=len(BACKGROUNDS), vae_steps=vae["steps"] + cfg.earlier.vae_steps,
+        **facts,
+        parts_block=cfg.parts_block,
+        match_block=cfg.match_block,
+        frames=cfg.frames,
+        size=cfg.size,
+        tokens="5 x 12 x 12",
+        objects=len(OBJECTS),
+        backgrounds=len(BACKGROUNDS),
+        vae_steps=vae["steps"] + cfg.earlier.vae_steps,
         vae_minutes=vae["minutes"] + cfg.earlier.vae_minutes,
-        psnr_mean=vae["psnr_mean"], psnr_worst=vae["psnr_worst"], vae_clips=vae["clips"],
-        hardware=f"{cfg.hardware or platform.machine()}", sample_steps=cfg.sample_steps, sample_cfg=cfg.sample_cfg,
-        sampling_shift=cfg.sampling_shift, names=", ".join(OBJECTS), places=", ".join(BACKGROUNDS),
-    )  # fmt: skip
+        psnr_mean=vae["psnr_mean"],
+        psnr_worst=vae["psnr_worst"],
+        vae_clips=vae["clips"],
+        hardware=f"{cfg.hardware or platform.machine()}",
+        sample_steps=cfg.sample_steps,
+        sample_cfg=cfg.sample_cfg,
+        sampling_shift=cfg.sampling_shift,
+        names=", ".join(OBJECTS),
+        places=", ".join(BACKGROUNDS),
+    )
     (folder / "README.md").write_text(text)
 
 

@@ -30,7 +30,15 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def build_text_encoder(width: int, layers: int, tokens: int) -> UMT5EncoderModel:
     """A randomly initialised UMT5 encoder over ``tokens`` words."""
     config = UMT5Config(
-        vocab_size=tokens, d_model=width, d_kv=32, num_heads=width // 32, d_ff=2 * width, num_layers=layers,
-        relative_attention_num_buckets=16, dropout_rate=0.0, pad_token_id=0, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=tokens,
+        d_model=width,
+        d_kv=32,
+        num_heads=width // 32,
+        d_ff=2 * width,
+        num_layers=layers,
+        relative_attention_num_buckets=16,
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
     return UMT5EncoderModel(config)

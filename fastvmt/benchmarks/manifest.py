@@ -90,9 +90,16 @@ def sampled_clip(
         raise ValueError(f"decodes to {count} frames, but frames needs frame {last}: the clip is too short")
     ranged = Video(clip.frames_THWC[: last + 1], reference.fps, reference.id)
     video, how = prepare(
-        ranged, frames=wanted, height=layout.height, width=layout.width, fps=rate, start=reference.start,
-        policy=policy, temporal_factor=factor, mask=mask,
-    )  # fmt: skip
+        ranged,
+        frames=wanted,
+        height=layout.height,
+        width=layout.width,
+        fps=rate,
+        start=reference.start,
+        policy=policy,
+        temporal_factor=factor,
+        mask=mask,
+    )
     if video.size[0] != wanted:
         raise ValueError(f"decodes to {count} frames: enough for {video.size[0]}, fewer than backbone.frames={wanted}")
     return video, how
@@ -174,10 +181,12 @@ class ManifestBenchmark(Benchmark):
         gone = {lost.reference for lost in self.lost}
         self._entries: list[tuple[Reference, Prompt, int]] = [
             (r, prompt, seed)
-            for r in chosen if r.id not in gone
-            for prompt in r.prompts if prompt.kind in self.kinds
+            for r in chosen
+            if r.id not in gone
+            for prompt in r.prompts
+            if prompt.kind in self.kinds
             for seed in r.seeds
-        ]  # fmt: skip
+        ]
         if not self._entries:
             raise ValueError(f"{self.path.name}: no case is left; relax benchmark.splits, categories or kinds")
         self._latest: tuple[tuple[str, Layout], Video, Tensor | None] | None = None

@@ -39,17 +39,27 @@ class SingleClip(Benchmark):
         path = Path(video).expanduser()
         clip = read_clip(path, sample_fps or fps)
         reference, how = prepare(
-            clip, frames=layout.frames, height=layout.height, width=layout.width, fps=sample_fps, start=start,
-            policy=frame_policy, temporal_factor=layout.temporal_factor,
-        )  # fmt: skip
+            clip,
+            frames=layout.frames,
+            height=layout.height,
+            width=layout.width,
+            fps=sample_fps,
+            start=start,
+            policy=frame_policy,
+            temporal_factor=layout.temporal_factor,
+        )
         log.info("%s: %s", path.name, how)
         shown = layout.frames / reference.fps
         if shown < LITTLE:
             log.warning("%s: only %.2f s of it are used and may show little motion; fps=8 takes more", path.name, shown)
         self.case = TransferCase(
-            id=path.stem, reference=reference, prompt=prompt, negative_prompt=negative_prompt, seed=sample_seed,
+            id=path.stem,
+            reference=reference,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            seed=sample_seed,
             reference_prompt=reference_prompt or "",
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         return 1

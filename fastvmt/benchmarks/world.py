@@ -27,9 +27,16 @@ class WorldBenchmark(Benchmark):
     """
 
     def __init__(
-        self, layout: Layout, fps: float, sample_seed: int, *, cases: int, categories: list[str], seed: int,
+        self,
+        layout: Layout,
+        fps: float,
+        sample_seed: int,
+        *,
+        cases: int,
+        categories: list[str],
+        seed: int,
         prompts: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         unknown = [name for name in categories if name not in CATEGORIES]
         if unknown or not categories:
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")

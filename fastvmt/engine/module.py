@@ -61,9 +61,15 @@ class TransferModule(lightning.LightningModule):
         """Generate the case's video; also what that cost."""
         with CostAccount(self.backbone.device, self.nvml, self.no_energy) as account:
             result = run_case(
-                self.backbone, self.plan.method, self.plan.sampler, case, self.cache,
-                on_step=self.on_step, on_iteration=self.on_iteration, watch=account.watch,
-            )  # fmt: skip
+                self.backbone,
+                self.plan.method,
+                self.plan.sampler,
+                case,
+                self.cache,
+                on_step=self.on_step,
+                on_iteration=self.on_iteration,
+                watch=account.watch,
+            )
         cost = account.report(frames=result.video.size[0])
         cost["transformer_flops"] = self.block and transformer_flops(self.block, self.plan.layout.grid, result.passes)
         return result, cost

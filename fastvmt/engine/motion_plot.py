@@ -43,9 +43,17 @@ def draw_row(axes: list[Axes], video: Video, field: MotionField, factor: int, la
         dy, dx = flow[..., 0] * tall / height, flow[..., 1] * wide / width
         axis.imshow(video.frames_THWC[pair * factor].numpy())
         axis.quiver(
-            x[keep], y[keep], dx[keep], dy[keep], np.hypot(dx, dy)[keep],
-            angles="xy", scale_units="xy", scale=1, width=0.008, cmap="autumn",
-        )  # fmt: skip
+            x[keep],
+            y[keep],
+            dx[keep],
+            dy[keep],
+            np.hypot(dx, dy)[keep],
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            width=0.008,
+            cmap="autumn",
+        )
         axis.set(xticks=[], yticks=[], xlim=(0, wide), ylim=(tall, 0))
         axis.set_title(f"{label}, frame {pair * factor}", fontsize=8)
 

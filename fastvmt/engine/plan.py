@@ -94,8 +94,13 @@ def make_tracker(cfg: DictConfig) -> Tracker:
 def check_keys(cfg: DictConfig) -> None:
     """Reject keys that ``+key=value`` smuggled past the schema."""
     groups: dict[str, type] = {
-        "window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler, "logger": Logger, "trainer": Trainer,
-    }  # fmt: skip
+        "window": Window,
+        "skip": Skip,
+        "guidance": Guidance,
+        "sampler": Sampler,
+        "logger": Logger,
+        "trainer": Trainer,
+    }
     for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
         known = sorted(f.name for f in dataclasses.fields(schema))
         for key in node:
@@ -125,9 +130,17 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
         chosen: Benchmark = construct(cfg.benchmark, "benchmark", layout=layout, fps=fps, sample_seed=cfg.seed)
         return chosen
     return SingleClip(
-        layout, fps, cfg.seed, video=cfg.video, prompt=cfg.prompt, negative_prompt=cfg.negative_prompt,
-        reference_prompt=cfg.reference_prompt, sample_fps=cfg.fps, start=cfg.start, frame_policy=cfg.frame_policy,
-    )  # fmt: skip
+        layout,
+        fps,
+        cfg.seed,
+        video=cfg.video,
+        prompt=cfg.prompt,
+        negative_prompt=cfg.negative_prompt,
+        reference_prompt=cfg.reference_prompt,
+        sample_fps=cfg.fps,
+        start=cfg.start,
+        frame_policy=cfg.frame_policy,
+    )
 
 
 def check_values(cfg: DictConfig) -> None:

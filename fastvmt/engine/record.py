@@ -25,9 +25,18 @@ from fastvmt.statistics import Summary, summarise
 from fastvmt.types import TransferCase, Video
 
 PACKAGES = (
-    "fastvmt", "torch", "diffusers", "transformers", "peft", "lightning", "torchmetrics", "open_clip_torch", "numpy",
-    "decord", "av",  # videos are decoded by the former where it is installed
-)  # fmt: skip
+    "fastvmt",
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "lightning",
+    "torchmetrics",
+    "open_clip_torch",
+    "numpy",
+    "decord",
+    "av",  # videos are decoded by the former where it is installed
+)
 NOT_RESULT = ("output_dir", "cache_dir", "dry", "logger", "trainer", "objective", "device", "experiment")
 """Keys that do not change what is generated or scored."""
 POOLED = ("subject_consistency", "background_consistency")
@@ -67,10 +76,15 @@ def write_json(path: Path, content: Record) -> None:
 def case_key(case: TransferCase) -> str:
     """Hash of what a case asks for: a manifest or a clip may change between runs under the same path."""
     return content_key(
-        prompt=case.prompt, negative=case.negative_prompt, caption=case.reference_prompt, seed=case.seed,
-        frames=case.reference.frames_THWC, size=case.reference.size, fps=case.reference.fps,
+        prompt=case.prompt,
+        negative=case.negative_prompt,
+        caption=case.reference_prompt,
+        seed=case.seed,
+        frames=case.reference.frames_THWC,
+        size=case.reference.size,
+        fps=case.reference.fps,
         foreground=case.foreground_THW,
-    )  # fmt: skip
+    )
 
 
 def frames_sha256(video: Video) -> str:

@@ -59,9 +59,13 @@ class Job:
         """
         backbone, text = self.backbone, self.null_text
         key = content_key(
-            reference=self.reference, text=text, model=backbone.fingerprint, precision=str(text.dtype),
-            grid=backbone.layout.grid, **parts,
-        )  # fmt: skip
+            reference=self.reference,
+            text=text,
+            model=backbone.fingerprint,
+            precision=str(text.dtype),
+            grid=backbone.layout.grid,
+            **parts,
+        )
         with self.reading_reference(), torch.no_grad():
             tensors = self.cache.get(key, compute)
         return {name: tensor.to(self.reference.device) for name, tensor in tensors.items()}

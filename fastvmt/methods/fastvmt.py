@@ -81,9 +81,13 @@ class FastVMT(Method):
         """Everything beside reference and model that the reference's motion field depends on."""
         g = self.guidance
         return {
-            "sigma": round(sigma, 6), "block": g.block, "rope": g.rope, "heads": g.head_reduce.value,
-            "seed": g.reference_seed, "window": asdict(self.window),
-        }  # fmt: skip
+            "sigma": round(sigma, 6),
+            "block": g.block,
+            "rope": g.rope,
+            "heads": g.head_reduce.value,
+            "seed": g.reference_seed,
+            "window": asdict(self.window),
+        }
 
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
         """The reference's motion field at a noise level: null text, fixed noise, cached on disk."""
@@ -106,7 +110,13 @@ class FastVMT(Method):
 
         with job.watch.stage("guide"):
             return optimise(
-                latents, loss, iterations=g.iterations, lr=g.lr, lr_end=g.lr_end, delta=self.skip.delta,
-                weight_decay=g.weight_decay, dtype=self.latent_dtype,
+                latents,
+                loss,
+                iterations=g.iterations,
+                lr=g.lr,
+                lr_end=g.lr_end,
+                delta=self.skip.delta,
+                weight_decay=g.weight_decay,
+                dtype=self.latent_dtype,
                 on_iteration=lambda row: job.record({"step": step, "sigma": sigma} | row),
-            )  # fmt: skip
+            )

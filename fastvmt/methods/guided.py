@@ -58,9 +58,15 @@ class Guided(Method):
         rate = learning_rate(step, self.guided(len(job.sigmas) - 1), self.lr, self.lr_end)
         with job.watch.stage("guide"):
             return optimise(
-                start, loss, iterations=self.iterations, lr=rate, lr_end=rate, delta=1, advice="lower method.lr",
+                start,
+                loss,
+                iterations=self.iterations,
+                lr=rate,
+                lr_end=rate,
+                delta=1,
+                advice="lower method.lr",
                 on_iteration=lambda row: job.record({"step": step, "sigma": sigma} | row),
-            )  # fmt: skip
+            )
 
     def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
         if step >= self.guided(len(job.sigmas) - 1):

@@ -63,9 +63,13 @@ class MotionDirector(Tuned):
 
     def identity(self, job: Job) -> dict[str, object]:
         return {
-            "frames": case_of(job).reference.frames_THWC, "rank": self.rank, "input_dropout": self.dropout,
-            "skip_spatial": self.skip_spatial, "targets": self.targets, "noise_error": self.noise_error,
-        }  # fmt: skip
+            "frames": case_of(job).reference.frames_THWC,
+            "rank": self.rank,
+            "input_dropout": self.dropout,
+            "skip_spatial": self.skip_spatial,
+            "targets": self.targets,
+            "noise_error": self.noise_error,
+        }
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
         blocks, seed = blocks_of(job.backbone), self.tuning.seed

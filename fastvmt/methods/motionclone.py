@@ -77,9 +77,14 @@ class MotionClone(Method):
             return {"value": value, "index": index}
 
         stored = job.stored(
-            compute, kind="motionclone", sigma=level, block=self.block, rope=self.rope, seed=self.reference_seed,
+            compute,
+            kind="motionclone",
+            sigma=level,
+            block=self.block,
+            rope=self.rope,
+            seed=self.reference_seed,
             exclude_self=self.exclude_self,
-        )  # fmt: skip
+        )
         return stored["value"], stored["index"]
 
     def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:

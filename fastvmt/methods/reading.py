@@ -27,7 +27,14 @@ def read_motion(
     if window.l == 0:
         return full_flow(q, k, pairs, grid, scale * window.tau), None
     field, corner_PT2 = windowed_flow(
-        q, k, pairs, grid, scale * window.tau,
-        tile=(window.tile[0], window.tile[1]), l=window.l, query=window.query, centre_gradient=window.centre_gradient,
-    )  # fmt: skip
+        q,
+        k,
+        pairs,
+        grid,
+        scale * window.tau,
+        tile=(window.tile[0], window.tile[1]),
+        l=window.l,
+        query=window.query,
+        centre_gradient=window.centre_gradient,
+    )
     return field, window_means(k, pairs, corner_PT2, grid, window.l) if guidance.window_weight > 0 else None

@@ -129,9 +129,13 @@ class Tuned(Method, ABC):
     def key(self, job: Job, text: Tensor, **parts: object) -> str:
         """Content key of something made from the reference and its caption."""
         return content_key(
-            reference=job.reference, text=text, model=job.backbone.fingerprint, precision=str(text.dtype),
-            grid=job.backbone.layout.grid, **parts,
-        )  # fmt: skip
+            reference=job.reference,
+            text=text,
+            model=job.backbone.fingerprint,
+            precision=str(text.dtype),
+            grid=job.backbone.layout.grid,
+            **parts,
+        )
 
     def tuned(self, job: Job, text: Tensor) -> dict[str, Tensor]:
         """The stored parameters, or new ones; an interrupted tuning goes on where it was last saved.

@@ -40,33 +40,61 @@ seen nothing but its world of emoji. metrics.also: see conf/metrics/default.yaml
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m fastvmt.metrics", description="Score generated clips against their references.",
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+        prog="python -m fastvmt.metrics",
+        description="Score generated clips against their references.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("generated", type=Path, help="a clip, a folder of clips, or a list (.csv, .jsonl) of triples")
     p.add_argument("reference", type=Path, nargs="?", help="a clip or a folder of clips; none with a list")
     p.add_argument("--prompt", default="", help="what the clip should show; with folders, for clips without their own")
     p.add_argument("--prompts", type=Path, help="prompts of a folder's clips: .csv or .jsonl with name and prompt")
-    p.add_argument("--output", type=Path, help="JSON file of scores, means and where they come from "
-                   "(default: outputs/scores/<date>_<time>.json)")  # fmt: skip
+    p.add_argument(
+        "--output",
+        type=Path,
+        help="JSON file of scores, means and where they come from (default: outputs/scores/<date>_<time>.json)",
+    )
     p.add_argument("--metrics", default="default", help="an option of conf/metrics (default: default)")
     p.add_argument("--tracker", default="dis", help="an option of conf/tracker (default: dis)")
-    p.add_argument("--manifest", type=Path, metavar="FILE", help="a benchmark (.jsonl) with references (frames, crop, "
-                   "masks) and prompts; generated is a folder of clips named by its cases")  # fmt: skip
+    p.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="a benchmark (.jsonl) with references (frames, crop, "
+        "masks) and prompts; generated is a folder of clips named by its cases",
+    )
     p.add_argument("--clip", metavar="MODEL", help="CLIP model: a folder or file, or tiny-clip for the emoji world")
-    p.add_argument("--size", type=size, metavar="HxW", help="bring clips that were enlarged after they were generated "
-                   "back to this size first, e.g. 480x832; files of fastvmt say it themselves")  # fmt: skip
-    p.add_argument("--align", choices=[policy.value for policy in Alignment], default="truncate",
-                   help="clips of unequal length: keep the first frames of the longer (truncate, the default), evenly "
-                   "spread ones (linspace), or refuse every difference (strict)")  # fmt: skip
+    p.add_argument(
+        "--size",
+        type=size,
+        metavar="HxW",
+        help="bring clips that were enlarged after they were generated "
+        "back to this size first, e.g. 480x832; files of fastvmt say it themselves",
+    )
+    p.add_argument(
+        "--align",
+        choices=[policy.value for policy in Alignment],
+        default="truncate",
+        help="clips of unequal length: keep the first frames of the longer (truncate, the default), evenly "
+        "spread ones (linspace), or refuse every difference (strict)",
+    )
     p.add_argument("--frames", type=int, metavar="T", help="score T evenly spread frames, at least 2 (metrics.frames)")
     p.add_argument("--ignore-rate", action="store_true", help="compare frame i with frame i even when rates differ")
     p.add_argument("--folder-fps", type=float, default=24.0, help="frame rate of folders of pictures (default: 24)")
-    p.add_argument("--on-error", choices=("stop", "skip"), default="stop",
-                   help="a clip that cannot be scored: stop (default), or list it as n/a and go on")  # fmt: skip
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                   help="override a key of the configuration, e.g. tracker.side=480 or, to keep tracks between "
-                   "commands, cache_dir=outputs/cache; may be repeated")  # fmt: skip
+    p.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="a clip that cannot be scored: stop (default), or list it as n/a and go on",
+    )
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key of the configuration, e.g. tracker.side=480 or, to keep tracks between "
+        "commands, cache_dir=outputs/cache; may be repeated",
+    )
     return p
 
 

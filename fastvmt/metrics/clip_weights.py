@@ -123,11 +123,17 @@ def _from_open_clip(model: Any, tokenizer: Any, form: str, sha256: str) -> Loade
     prepare = dict(getattr(model.visual, "preprocess_cfg", {}))
     size = model.visual.image_size
     return LoadedClip(
-        model.encode_image, model.encode_text, tokenizer, int(model.context_length),
+        model.encode_image,
+        model.encode_text,
+        tokenizer,
+        int(model.context_length),
         int(size if isinstance(size, int) else size[0]),
-        tuple(prepare.get("mean") or OPENAI_DATASET_MEAN), tuple(prepare.get("std") or OPENAI_DATASET_STD),
-        {key: prepare[key] for key in ("interpolation", "resize_mode") if prepare.get(key)}, form, sha256,
-    )  # fmt: skip
+        tuple(prepare.get("mean") or OPENAI_DATASET_MEAN),
+        tuple(prepare.get("std") or OPENAI_DATASET_STD),
+        {key: prepare[key] for key in ("interpolation", "resize_mode") if prepare.get(key)},
+        form,
+        sha256,
+    )
 
 
 def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
@@ -157,7 +163,12 @@ def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
     return LoadedClip(
         lambda images: model.visual_projection(model.vision_model(pixel_values=images).pooler_output),
         lambda tokens: model.text_projection(model.text_model(input_ids=tokens).pooler_output),
-        open_clip.SimpleTokenizer(context_length=text.max_position_embeddings), text.max_position_embeddings,
-        vision.image_size, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, {}, "transformers CLIPModel",
+        open_clip.SimpleTokenizer(context_length=text.max_position_embeddings),
+        text.max_position_embeddings,
+        vision.image_size,
+        OPENAI_DATASET_MEAN,
+        OPENAI_DATASET_STD,
+        {},
+        "transformers CLIPModel",
         weights.sha256,
-    )  # fmt: skip
+    )

@@ -52,9 +52,12 @@ class Judges:
         return RememberingEncoder(
             ClipEncoder(
                 shipped if model and shipped.is_dir() else model,
-                self.device, self.preprocess, architecture, self.settings.get("quick_gelu"),
+                self.device,
+                self.preprocess,
+                architecture,
+                self.settings.get("quick_gelu"),
             )
-        )  # fmt: skip
+        )
 
     @cached_property
     def clip_l14(self) -> RememberingEncoder:

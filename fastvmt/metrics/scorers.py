@@ -212,14 +212,24 @@ BUILDERS: dict[str, Builder] = {
 COLUMNS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in BUILDERS},
     "motion_fidelity": (
-        "motion_fidelity", "motion_fidelity_dynamic", "motion_fidelity_foreground", "motion_fidelity_true",
-        "motion_fidelity_dynamic_true", "static_fraction", "static_fraction_reference", "speed", "speed_reference",
-        "coverage", "coverage_reference", "low_coverage", "low_texture",
+        "motion_fidelity",
+        "motion_fidelity_dynamic",
+        "motion_fidelity_foreground",
+        "motion_fidelity_true",
+        "motion_fidelity_dynamic_true",
+        "static_fraction",
+        "static_fraction_reference",
+        "speed",
+        "speed_reference",
+        "coverage",
+        "coverage_reference",
+        "low_coverage",
+        "low_texture",
     ),
     "trajectory": ("trajectory_cosine", "trajectory_confidence"),
     "text_similarity": ("text_similarity", "prompt_truncated"),
     "text_similarity_l14": ("text_similarity_l14", "prompt_truncated_l14"),
     "dynamic_degree": ("dynamic_degree", "dynamic_degree_speed"),
     "dynamic_degree_flow": ("dynamic_degree_flow", "dynamic_degree_flow_speed"),
-}  # fmt: skip
+}
 """Columns that each score writes."""

@@ -53,9 +53,14 @@ class LkTracker:
     def _step(self, grey_THW: NDArray[np.uint8]) -> Step:
         def match(a: int, b: int, points_N2: Float) -> tuple[Float, Bool]:
             moved, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # its stub lacks None
-                grey_THW[a], grey_THW[b], points_N2[:, None], None,
-                winSize=(self.window, self.window), maxLevel=self.levels - 1, criteria=STOP,
-            )  # fmt: skip
+                grey_THW[a],
+                grey_THW[b],
+                points_N2[:, None],
+                None,
+                winSize=(self.window, self.window),
+                maxLevel=self.levels - 1,
+                criteria=STOP,
+            )
             found = status[:, 0].astype(bool)
             return np.where(found[:, None], moved[:, 0], points_N2).astype(np.float32), found
 

@@ -112,8 +112,11 @@ def circle(rng: np.random.Generator, t: Array) -> Array:
 
 
 PATHS: dict[str, Callable[[np.random.Generator, Array], Array]] = {
-    "line": line, "curve": curve, "bounce": bounce, "circle": circle,
-}  # fmt: skip
+    "line": line,
+    "curve": curve,
+    "bounce": bounce,
+    "circle": circle,
+}
 
 
 def place(rng: np.random.Generator, path: Array, size: float, side: int = 0) -> Array:

@@ -80,10 +80,15 @@ def sample_scene(rng: np.random.Generator, frames: int, category: str | None = N
         poses = (articulated(rng, frames, size, kind),)
     elif category == "camera":
         poses = tuple(
-            still(frames, np.array([side * rng.uniform(0.18, 0.25) + rng.uniform(-0.1, 0.1) * (side == 0),
-                                    rng.uniform(-0.15, 0.15)]), size)
+            still(
+                frames,
+                np.array(
+                    [side * rng.uniform(0.18, 0.25) + rng.uniform(-0.1, 0.1) * (side == 0), rng.uniform(-0.15, 0.15)]
+                ),
+                size,
+            )
             for side in sides
-        )  # fmt: skip
+        )
     else:
         kinds = [kind, *rng.choice(KINDS["multi_object"], count - 1)]
         poses = tuple(moving(rng, frames, size, str(k), int(s)) for k, s in zip(kinds, sides, strict=True))

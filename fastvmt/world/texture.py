@@ -70,8 +70,13 @@ def night(rng: np.random.Generator, size: int) -> Image:
 
 
 TEXTURES: dict[str, Callable[[np.random.Generator, int], Image]] = {
-    "grass": grass, "sand": sand, "sea": sea, "snow": snow, "brick": brick, "night": night,
-}  # fmt: skip
+    "grass": grass,
+    "sand": sand,
+    "sea": sea,
+    "snow": snow,
+    "brick": brick,
+    "night": night,
+}
 
 
 def background(name: str, rng: np.random.Generator, size: int) -> Image:

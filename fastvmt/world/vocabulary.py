@@ -29,11 +29,23 @@ OBJECTS: dict[str, tuple[str, ...]] = {
 """Canonical object name -> the nouns that captions use for it."""
 
 COLOURS: dict[str, str] = {
-    "dog": "white", "panda": "white", "frog": "green", "pig": "pink", "bird": "blue",
-    "fish": "yellow", "car": "red", "rocket": "grey", "balloon": "red", "ball": "white",
-    "star": "yellow", "tree": "green", "sunflower": "yellow", "mushroom": "red",
-    "pumpkin": "orange", "donut": "brown",
-}  # fmt: skip
+    "dog": "white",
+    "panda": "white",
+    "frog": "green",
+    "pig": "pink",
+    "bird": "blue",
+    "fish": "yellow",
+    "car": "red",
+    "rocket": "grey",
+    "balloon": "red",
+    "ball": "white",
+    "star": "yellow",
+    "tree": "green",
+    "sunflower": "yellow",
+    "mushroom": "red",
+    "pumpkin": "orange",
+    "donut": "brown",
+}
 """The colour word that a caption may put before an object."""
 
 BACKGROUNDS: dict[str, tuple[str, ...]] = {

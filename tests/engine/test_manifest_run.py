@@ -1,0 +1,55 @@
+"""A run over a manifest goes on case by case."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.run import run
+
+
+def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, capsys, monkeypatch):
+    def composed(*more: str):
+        overrides = [
+            f"backbone.path={random_wan}",
+            "backbone.height=48",
+            "backbone.width=48",
+            "guidance.block=1",
+            "sampler.steps=2",
+            "method=none",
+            "metrics=none",
+            "logger=none",
+            f"output_dir={tmp_path / 'out'}",
+            "benchmark=manifest",
+            f"benchmark.path={tmp_path / 'bench.jsonl'}",
+            "cache_dir=null",
+            *more,
+        ]
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            return compose("config", overrides=overrides)
+
+    bench(swan={"sha256": "0" * 64}, seeds=[4])
+    with pytest.raises(UserError, match="swan: sha256"):
+        make_plan(composed())
+    run(composed("benchmark.on_lost=skip"))
+    printed = capsys.readouterr().out
+    assert "1 references left out, 2 cases" in printed and "total, seconds" in printed
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [case["id"] for case in result["cases"]] == ["dog/fox/s4"]
+    assert [lost["reference"] for lost in result["lost"]] == ["swan"]
+    assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["energy_joules"]["n"] == 0
+    bench(seeds=[4])  # the other clip came back: only its cases run
+    ran = []
+    from fastvmt.engine.module import TransferModule
+
+    original = TransferModule.run_transfer
+    monkeypatch.setattr(TransferModule, "run_transfer", lambda self, case: ran.append(case.id) or original(self, case))
+    run(composed("benchmark.on_lost=skip"))
+    assert ran == ["swan/same/s4", "swan/cat/s4"]
+    bench(dog={"prompts": [{"id": "fox", "text": "a wolf"}]}, seeds=[4])  # same id, another prompt
+    run(composed("benchmark.on_lost=skip"))
+    assert ran[2:] == ["dog/fox/s4"]

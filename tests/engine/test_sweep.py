@@ -1,0 +1,88 @@
+"""Sweeps on the command line: a folder and a W&B run per job, one bad job, presets that compose."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import make_plan
+from helpers.wandb_log import contents
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "backbone.height=48",
+    "backbone.width=48",
+    "guidance.block=1",
+    "sampler.steps=3",
+    "guidance.iterations=2",
+    "guidance.fraction=0.3",
+    "skip.delta=1",
+]
+
+
+def sweep(random_wan: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A sweep started in ``folder``, with the output folder of the default unless overridden."""
+    command = [sys.executable, str(ROOT / "run.py"), "-m", f"backbone.path={random_wan}", *SMALL, *overrides]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+
+
+@pytest.mark.slow
+def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wan, tmp_path):
+    done = sweep(random_wan, tmp_path, "skip.delta=1,9,2")
+    assert done.returncode == 1
+    assert "fastvmt: job 1: skip.delta=9 must be at most" in done.stderr
+    assert "Traceback" not in done.stderr
+    (master,) = tmp_path.glob("outputs/*/*/multirun.yaml")
+    results = {p.parent.name: json.loads(p.read_text()) for p in master.parent.glob("*/result.json")}
+    assert {job: result["config"]["skip"]["delta"] for job, result in results.items()} == {"0": 1, "2": 2}
+    for job in results:
+        assert list(master.parent.glob(f"{job}/cases/*/generated.mp4"))
+        same_in_wandb(master.parent / job, results[job], group=master.parent)
+
+
+def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
+    """Group, config, scores, seconds, curves, video and table of the job's W&B run are those of its files."""
+    run, (case,) = contents(folder), result["cases"]
+    assert (run["project"], run["exit_code"]) == ("fastvmt", 0)
+    assert run["group"]
+    assert group.as_posix().endswith(run["group"])
+    assert run["name"] == f"fastvmt-{result['config_hash'][:8]}"
+    assert run["config"]["skip"] == result["config"]["skip"]
+    (scores,) = (row for row in run["history"] if "score/speed" in row)
+    assert {k: scores[f"score/{k}"] for k in ("speed", "text_similarity")}.items() <= case["scores"].items()
+    assert scores["seconds/guide"] == case["seconds"]["guide"]
+    assert run["summary"]["mean/text_similarity"] == result["scores"]["text_similarity"]["mean"]
+    assert run["summary"]["mean_seconds/total"] == result["seconds"]["total"]
+    curve = [row["guidance/loss"] for row in run["history"] if "guidance/loss" in row]
+    with (folder / "cases" / case["id"] / "trace.csv").open() as file:
+        assert curve == pytest.approx([float(row["loss"]) for row in csv.DictReader(file)])
+    (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
+    (row,), columns = (json.loads(table.read_text())[key] for key in ("data", "columns"))
+    assert row[columns.index("case")] == case["id"]
+    assert row[columns.index("seconds")] == case["seconds"]["total"]
+    (video,) = folder.glob("wandb/offline-run-*/files/media/videos/*.mp4")
+    assert video.read_bytes() == (folder / "cases" / case["id"] / "side_by_side.mp4").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
+    done = sweep(random_wan, tmp_path, "dry=true", "window.l=3,4,5", f"output_dir={tmp_path / 'own'}")
+    assert done.returncode == 1
+    assert done.stderr.count("fastvmt: job") == 1
+    assert "job 1: window.l=4" in done.stderr
+    assert done.stdout.count("dry run: valid") == 2
+    assert sorted(p.name for p in (tmp_path / "own").iterdir() if p.is_dir()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))
+def test_every_experiment_is_valid(name):
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        cfg = compose("config", overrides=["output_dir=unused", f"experiment={name}"])
+    assert len(make_plan(cfg).cases) >= 1

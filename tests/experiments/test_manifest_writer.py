@@ -1,0 +1,53 @@
+"""The writer of manifests: DAVIS' layout, and drafts that are refused."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from experiments.write_manifest import main as write_manifest
+from fastvmt.benchmarks.manifest import read_manifest
+from fastvmt.data.video import write_video
+from helpers.clips import brightness, clip, write_frames
+from helpers.manifests import loaded
+
+
+def test_writer_of_davis_layout(tmp_path, capsys):
+    root = tmp_path / "DAVIS"
+    for name in ("swan", "dog"):
+        write_frames(root / "JPEGImages" / "480p" / name, clip(10))
+        write_frames(root / "Annotations" / "480p" / name, clip(10))
+    keys = {"swan": {"category": "camera", "prompts": [{"id": "cat", "kind": "subject", "text": "a cat"}]}}
+    (tmp_path / "prompts.yaml").write_text(yaml.safe_dump(keys))
+    out = tmp_path / "bench" / "davis.jsonl"
+    arguments = [str(root), str(tmp_path / "prompts.yaml"), str(out), "--license", "own", "--origin", "davis"]
+    write_manifest([*arguments, "--frames", "9", "--seeds", "1", "2"])
+    assert "not entered (1): dog" in capsys.readouterr().out
+    header, (reference,) = read_manifest(out)
+    assert header["license"] == "own"
+    assert reference.mask is not None and (out.parent / reference.mask / "0.png").is_file()
+    assert (reference.num, reference.fps, reference.size, reference.seeds) == (9, 24.0, (48, 64), (1, 2))
+    cases = loaded(out)
+    assert [case.id for case in cases] == ["swan/cat/s1", "swan/cat/s2"]
+    assert brightness(cases[0].reference) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[]", "must map clip names"),
+        ("bear: {prompts: [{id: a, text: b}]}", "not in the folder: bear"),
+        ("swan: {category: camera}", "gives no prompts for swan"),
+        ("swan: {prompts: [{id: a, text: b}]}", "category is missing"),
+    ],
+)
+def test_writer_says_what_is_wrong(tmp_path, capsys, content, reason):
+    write_video(tmp_path / "clips" / "swan.mp4", clip(3))
+    (tmp_path / "prompts.yaml").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        write_manifest(
+            [str(tmp_path / "clips"), str(tmp_path / "prompts.yaml"), str(tmp_path / "b.jsonl"), "--license", "x"]
+        )
+    assert stopped.value.code == 2
+    assert reason in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "prompts.yaml"]  # nothing half-written

@@ -1,0 +1,255 @@
+"""What every method promises, checked for every yaml of ``conf/method`` on the random Wan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import nn
+
+from fastvmt.backbones.wan import WanBackbone
+from fastvmt.cache import TensorCache
+from fastvmt.case import run_case
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.methods.base import Method
+from fastvmt.methods.tuned import Tuned
+from fastvmt.types import TransferResult
+
+OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))
+VARIANTS: dict[str, list[str]] = {
+    "fastvmt": ["guidance.reference_noise=1.0"],
+    "ditflow": [
+        "method.target=embedding",
+        "method.inject=true",
+        "method.target=embedding method.inject=true",
+        "method.displacement=expectation",
+    ],
+    "moft": ["method.reference_noise=1.0"],
+    "smm": [
+        "method.ref=matched",
+        "method.init=highfreq",
+        "method.restart=true",
+        "method.ref=rf_inversion method.init=highfreq",
+    ],
+    "motionclone": ["method.exclude_self=true"],
+    "flowmotion": ["method.representation=clean_latent"],
+}
+"""Settings that take another path through a method, alone or together; an option without any is checked as it comes."""
+NEEDED = {"sdedit": ["sampler.strength=0.7"]}
+"""Settings without which an option is refused."""
+CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
+SMALL = {"iterations": 2, "fraction": 0.5, "tuning.iterations": 2, "blocks": [1]}
+"""Applied to the keys of a method that has them, so that a transfer takes a second."""
+BLOCK, DEPTH, GUIDED, STEPS = 1, 3, 2, 4
+"""The block that is read, of how many, and the guided ones of the denoising steps, in all plans here."""
+READ = dict.fromkeys(["ditflow", "motionclone", *(name for name in OPTIONS if name.startswith("fastvmt"))], BLOCK)
+READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1, "flowmotion": DEPTH}
+"""Blocks of one reading of the reference: up to the block's input, to its output, or all; other methods read none."""
+AT_EVERY_STEP = ("flowmotion", "guidance.reference_noise=1.0", "method.reference_noise=1.0", "method.ref=matched")
+"""Methods and settings that read it at the noise level of every guided step; the others at one level, hence once."""
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return compose("config", overrides=["output_dir=unused", *overrides])
+
+
+@pytest.fixture
+def plan_of(random_wan: Path) -> Callable[..., Plan]:
+    """A checked plan of four steps, the first two guided, on the random Wan."""
+
+    def make(option: str, *changes: str) -> Plan:
+        base = [
+            f"method={option}",
+            f"backbone.path={random_wan}",
+            "backbone.height=48",
+            "backbone.width=48",
+            "guidance.block=1",
+            "guidance.iterations=4",
+            "guidance.fraction=0.5",
+            "window.l=3",
+            f"sampler.steps={STEPS}",
+            *NEEDED.get(option, []),
+        ]
+        keys = composed(*base).method
+        small = [f"method.{key}={value}" for key, value in SMALL.items() if OmegaConf.select(keys, key) is not None]
+        return make_plan(composed(*base, *small, *(word for change in changes for word in change.split())))
+
+    return make
+
+
+def transfer(backbone: WanBackbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
+    return run_case(backbone, plan.method, plan.sampler, plan.cases[0], TensorCache(folder), **hooks)
+
+
+def same(a: TransferResult, b: TransferResult) -> bool:
+    return torch.equal(a.latents_BCFHW, b.latents_BCFHW) and torch.equal(a.video.frames_THWC, b.video.frames_THWC)
+
+
+def state_of(root: nn.Module) -> dict[str, object]:
+    """Everything that a method could leave behind in a module: parts, hooks, processors, modes, weights."""
+    state: dict[str, object] = {"weights": {name: tensor.clone() for name, tensor in root.state_dict().items()}}
+    for name, module in root.named_modules():
+        hooks = [
+            list(getattr(module, kind))
+            for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        ]
+        own = [key for key in module.__dict__ if key in ("forward", "__call__")]
+        state[name] = (id(module), module.training, hooks, own, id(getattr(module, "processor", None)))
+    state["frozen"] = [(name, p.requires_grad, p.grad is None, id(p)) for name, p in root.named_parameters()]
+    return state
+
+
+def assert_same_state(root: nn.Module, before: dict[str, object]) -> None:
+    after = state_of(root)
+    weights, old = after.pop("weights"), dict(before)
+    old_weights = old.pop("weights")
+    assert after == old
+    assert weights.keys() == old_weights.keys()
+    assert all(torch.equal(weights[name], old_weights[name]) for name in weights)
+
+
+def test_every_file_of_conf_method_is_here() -> None:
+    assert {"fastvmt", "none", "sdedit", "ditflow", "moft", "smm", "motionclone", "flowmotion"} <= set(OPTIONS)
+    assert set(VARIANTS) <= set(OPTIONS)
+
+
+@pytest.mark.parametrize(("option", "change"), [case for case in CASES if case[1]])
+def test_every_variant_changes_the_settings(option: str, change: str) -> None:
+    def settings(*overrides: str) -> object:
+        return OmegaConf.to_container(composed(f"method={option}", *overrides).method, resolve=True)
+
+    assert [word for word in change.split() if settings(word) == settings()] == []
+
+
+def reference_forwards(option: str, change: str) -> int:
+    """Block forwards over a reference that is not stored yet."""
+    if change == "method.representation=clean_latent":
+        return 0
+    if "rf_inversion" in change:
+        return STEPS * DEPTH + GUIDED * READ[option]
+    return READ.get(option, 0) * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
+
+
+@pytest.mark.parametrize(("option", "change"), CASES)
+def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, tmp_path: Path
+) -> None:
+    plan = plan_of(option, change)
+    before = state_of(backbone.transformer)
+    first = transfer(backbone, plan, tmp_path)
+    assert_same_state(backbone.transformer, before)
+    assert first.passes.reference_forwards == reference_forwards(option, change)
+
+    assert first.latents_BCFHW.shape == backbone.layout.latent_shape
+    assert first.latents_BCFHW.dtype == torch.float32
+    assert not first.latents_BCFHW.requires_grad
+    assert torch.isfinite(first.latents_BCFHW).all()
+    assert first.video.size == (9, 48, 48)
+    assert len(first.trace) == plan.method.inner_iterations(plan.sampler.steps)
+    assert all(set(row) >= {"step", "iteration", "sigma", "loss", "grad_norm", "reused"} for row in first.trace)
+
+    torch.manual_seed(99)
+    second = transfer(backbone, plan, tmp_path)
+    assert same(second, first)
+    assert second.passes.reference_forwards == 0  # the reference was kept
+    declared = plan.method.budget(backbone.layout, plan.sampler.steps, plan.sampler.cfg_scale)
+    tuned = isinstance(plan.method, Tuned)
+    assert second.trace == ([] if tuned else first.trace)  # tuned once
+    plain = Method().budget(backbone.layout, plan.sampler.steps, plan.sampler.cfg_scale)
+    assert asdict(second.passes) == asdict(plain if tuned else declared)
+    spent = replace(first.passes, block_forwards=first.passes.block_forwards - first.passes.reference_forwards)
+    assert replace(spent, reference_forwards=0) == declared
+
+    other = replace(plan.cases[0], seed=plan.cases[0].seed + 1)
+    assert not same(run_case(backbone, plan.method, plan.sampler, other, TensorCache(tmp_path)), first)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_budget_without_a_negative_pass(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, tmp_path: Path
+) -> None:
+    plan = plan_of(option, "sampler.cfg_scale=1")
+    passes = transfer(backbone, plan, tmp_path).passes
+    declared = plan.method.budget(backbone.layout, 4, 1)
+    assert passes.block_forwards - passes.reference_forwards == declared.block_forwards
+    assert (passes.gradients, passes.block_backwards) == (declared.gradients, declared.block_backwards)
+
+
+class Stop(Exception):
+    """Raised by the tests in the middle of a transfer."""
+
+
+def assert_an_error_leaves_nothing(backbone: WanBackbone, plan: Plan, share: float) -> None:
+    """A hook counts the calls of a layer that every forward reaches; a second transfer fails at one of them."""
+    calls, limit = 0, 10**9
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > limit:
+            raise Stop
+
+    watched = backbone.transformer.blocks[0].attn1.to_k.register_forward_hook(count)
+    try:
+        before = state_of(backbone.transformer)
+        transfer(backbone, plan)
+        calls, limit = 0, int(share * calls)
+        with pytest.raises(Stop):
+            transfer(backbone, plan)
+        assert_same_state(backbone.transformer, before)
+    finally:
+        watched.remove()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize(("option", "change"), CASES)
+def test_an_error_in_the_transformer_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, share: float
+) -> None:
+    assert_an_error_leaves_nothing(backbone, plan_of(option, change), share)
+
+
+@pytest.mark.parametrize("inject", [False, True])
+def test_an_error_under_stored_embeddings_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], inject: bool, tmp_path: Path
+) -> None:
+    """In the first guided step and in the second: a step's two passes are a quarter of all."""
+    file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
+    save_file(transfer(backbone, plan_of("ditflow", change)).learned, file)
+    plan = plan_of("ditflow", change, f"method.embeddings={file}")
+    assert transfer(backbone, plan).passes.gradients == 0
+    for share in (0.15, 0.3):
+        assert_an_error_leaves_nothing(backbone, plan, share)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_error_between_iterations_and_steps_leaves_nothing(
+    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    plan, before = plan_of(option), state_of(backbone.transformer)
+    for hooks in ({"on_iteration": stop}, {"on_step": stop}):
+        if "on_step" in hooks or plan.method.inner_iterations(4):
+            with pytest.raises(Stop):
+                transfer(backbone, plan, **hooks)
+        assert_same_state(backbone.transformer, before)
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option != "none"])
+def test_the_reference_matters(backbone: WanBackbone, plan_of: Callable[..., Plan], option: str) -> None:
+    plan = plan_of(option)
+    case = plan.cases[0]
+    mirrored = replace(case, reference=replace(case.reference, frames_THWC=case.reference.frames_THWC.flip(0, 2)))
+    assert not same(
+        transfer(backbone, plan), run_case(backbone, plan.method, plan.sampler, mirrored, TensorCache(None))
+    )

@@ -1,0 +1,253 @@
+"""No score answers to bad input: it is refused, or the value is undefined and counted, never a number."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import fastvmt.metrics
+from fastvmt.metrics.aesthetic import AestheticQuality
+from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
+from fastvmt.metrics.dynamic import DynamicDegree, video_dynamics
+from fastvmt.metrics.functional import motion_fidelity
+from fastvmt.metrics.motion_fidelity import MotionFidelity
+from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
+from fastvmt.metrics.preprocess import check_frames
+from fastvmt.metrics.scorers import COLUMNS, Sample
+from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.metrics.smoothness import MotionSmoothness
+from fastvmt.metrics.weights import SOURCES, MissingWeightsError, locate
+from fastvmt.scores import Scores
+from fastvmt.types import Video
+from helpers.stand_ins import (
+    HEAD,
+    LONG,
+    METRICS,
+    MODES,
+    OTHER,
+    PROMPT,
+    VIDEOS,
+    Colours,
+    Drift,
+    Rightwards,
+    judged,
+    scored,
+)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        torch.zeros(4, 8, 8, 3),
+        torch.zeros(4, 8, 8, 3, dtype=torch.int64),
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(4, 8, 8, 1, dtype=torch.uint8),
+        torch.zeros(8, 8, 3, dtype=torch.uint8),
+    ],
+)
+def test_frames_of_another_kind_never_become_a_video(frames: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"uint8 of shape \(T, H, W, 3\), got"):
+        Video(frames, 8.0)
+    with pytest.raises(ValueError, match=r"uint8 \(T, 3, H, W\)"):
+        check_frames(frames.movedim(-1, -3))
+
+
+def tensor(video: Video) -> Tensor:
+    return video.frames_THWC.permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_tensors_are_scored_as_videos(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastvmt.metrics.frechet.TRACKS", 30)  # quick
+    expected = scored(METRICS[name](), [VIDEOS[0]], [0]).per_sample()[1].tolist()
+    for given in ([tensor(VIDEOS[0])], tensor(VIDEOS[0]), tensor(VIDEOS[0])[None]):
+        metric: Any = METRICS[name]()
+        beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
+        beside += [[tensor(OTHER)]] if isinstance(metric, MotionFidelity) else []
+        metric.update(given, *beside, [0], **({"fps": 8.0} if isinstance(metric, VideoMetric) else {}))
+        assert metric.per_sample()[1].tolist() == pytest.approx(expected, nan_ok=True)
+    for wrong in (tensor(VIDEOS[0]).float(), VIDEOS[0].frames_THWC, tensor(VIDEOS[0])[:, :1], tensor(VIDEOS[0])[0]):
+        metric = METRICS[name]()
+        with pytest.raises(ValueError, match=r"frames are uint8 \(T, 3, H, W\), got"):
+            metric.update([wrong], *beside, [0])
+        assert len(metric.value) == 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_videos_of_another_type_are_named(name: str) -> None:
+    metric: Any = METRICS[name]()
+    beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
+    beside += [[OTHER]] if isinstance(metric, MotionFidelity) else []
+    pixels = VIDEOS[0].frames_THWC.numpy()
+    for wrong, kind in ((VIDEOS[0], "Video"), (pixels, "ndarray"), ([pixels], "ndarray"), ("a.mp4", "str")):
+        with pytest.raises(TypeError, match=rf"a list of Video or of uint8 tensors.*\(B, T, 3, H, W\); got {kind}$"):
+            metric.update(wrong, *beside, [0])
+        assert len(metric.value) == 0
+
+
+def test_a_batch_of_tensors_is_several_videos() -> None:
+    batch = torch.stack([tensor(VIDEOS[0]), tensor(VIDEOS[1])])
+    metric = scored(METRICS["temporal_consistency"](), VIDEOS[:2], [0, 1])
+    other = TemporalConsistency(Colours())
+    other.update(batch, [0, 1])
+    assert other.per_sample()[1].tolist() == metric.per_sample()[1].tolist()
+    with pytest.raises(ValueError, match="one index per video"):
+        other.update(batch, [0])
+
+
+def test_a_score_that_needs_the_rate_asks_for_it() -> None:
+    with pytest.raises(ValueError, match=r"update\(\.\.\., fps=<rate>\)"):
+        DynamicDegree(Rightwards()).update([tensor(VIDEOS[0])], [0])
+
+
+def test_the_package_offers_metrics_and_functions() -> None:
+    assert {type(make()).__name__ for make in METRICS.values()} <= set(fastvmt.metrics.__all__)
+    assert all(callable(getattr(fastvmt.metrics, name)) for name in fastvmt.metrics.__all__)
+    assert fastvmt.metrics.robust is motion_fidelity
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_one_frame_has_no_score(name: str) -> None:
+    metric = METRICS[name]()
+    least = 3 if isinstance(metric, MotionSmoothness) else 2
+    for frames in range(1, least):
+        with pytest.raises(ValueError, match=f"at least {least}"):
+            scored(metric, [Video(VIDEOS[0].frames_THWC[:frames], 8.0)], [0])
+    assert len(metric.value) == 0
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_undefined_values_are_counted_and_never_become_numbers(name: str) -> None:
+    metric = METRICS[name]()
+    with pytest.warns(UserWarning, match=r"undefined for videos \[1\]"):
+        metric.record([0.25, math.nan, 0.75], [0, 1, 2])
+    assert float(metric.compute()) == 0.5 and int(metric.n_invalid) == 1
+    assert metric.per_sample()[1].isnan().tolist() == [False, True, False]
+    metric.reset()
+    with pytest.warns(UserWarning, match="left out"):
+        metric.record([math.nan], [0])
+    assert metric.compute().isnan()
+    metric.nan_policy = "raise"
+    with pytest.raises(ValueError, match="undefined"):
+        metric.record([math.nan], [0])
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *(kind(Colours(math.nan)) for kind in (TextSimilarity, TemporalConsistency, SubjectConsistency)),
+        BackgroundConsistency(Colours(math.nan)),
+        AestheticQuality(Colours(math.nan), HEAD),
+        *(MotionFidelity(Drift(unknown=True), mode) for mode in ("robust", "dynamic", *MODES)),
+    ],
+    ids=lambda metric: f"{type(metric).__name__} {getattr(metric, 'mode', '')}",
+)
+def test_a_network_that_gives_nan_gives_no_score(metric: PerVideoMetric) -> None:
+    scored(metric, [VIDEOS[0]], [0])
+    assert metric.per_sample()[1].isnan().all() and int(metric.n_invalid) == 1
+
+
+def test_undefined_flow_is_no_rest() -> None:
+    fields = Rightwards().forward_flow(VIDEOS[0].frames_THWC)
+    fields[3][5, 5] = math.nan
+
+    class Broken(Rightwards):
+        def forward_flow(self, frames_THWC: Tensor) -> list[np.ndarray]:
+            return fields
+
+    assert math.isnan(DynamicDegree(Broken()).score(VIDEOS[0]))
+
+
+def test_tracks_that_are_not_numbers_are_lost_tracks() -> None:
+    points = torch.arange(9.0)[None, :, None] * torch.tensor([[[1.0, 0.5]], [[0.0, 1.0]], [[1.0, 0.0]]])
+    seen = torch.ones(3, 9, dtype=torch.bool)
+    broken = points.clone()
+    broken[1, 4] = math.nan
+    lost = seen.clone()
+    lost[1, 4] = False
+    assert motion_fidelity(broken, points, seen, seen, 100) == motion_fidelity(points, points, lost, seen, 100)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_prompts_matter_to_text_scores_alone(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    scores = judged(monkeypatch, tmp_path, [name])
+    video = VIDEOS[0]
+    found = scores.score(Sample(video, OTHER, "  "))
+    assert math.isnan(found[name]) == name.startswith("text")
+    if not name.startswith("text"):
+        return
+    cut = "prompt_truncated" + name.removeprefix("text_similarity")
+    assert found[cut] == 0 and scores.score(Sample(video, None, PROMPT))[cut] == 0
+    with pytest.warns(UserWarning, match="reads only the start"):
+        found = scores.score(Sample(video, None, LONG))
+    assert found[cut] == 1 and found[name] == scores.score(Sample(video, None, PROMPT))[name]
+    metric = scored(METRICS[name](), [video, video], [0, 1], LONG)
+    assert isinstance(metric, TextSimilarity) and int(metric.n_truncated) == 2
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_missing_files_are_named_with_origin_and_licence(name: str, tmp_path: Path) -> None:
+    source = SOURCES[name]
+    for path in (None, tmp_path / "gone"):
+        with pytest.raises(MissingWeightsError) as missing:
+            locate(name, path)
+        for part in (source.file, source.origin, source.licence, source.size, f"{source.override}=<path>"):
+            assert part in str(missing.value)
+
+
+NEEDS: dict[str, set[str]] = {
+    "text_similarity": {"clip"},
+    "text_similarity_l14": {"clip_l14"},
+    "temporal_consistency": {"clip"},
+    "background_consistency": {"clip"},
+    "subject_consistency": {"dino"},
+    "temporal_consistency_dino": {"dino"},
+    "temporal_consistency_dino_self": {"dino"},
+    "aesthetic_quality": {"aesthetic", "clip_l14"},
+    "motion_smoothness": {"amt", "amt_checkout"},
+    "dynamic_degree": {"raft"},
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_score_says_which_file_it_lacks(name: str) -> None:
+    if name not in NEEDS:
+        assert list(Scores(Drift(), [name], {}).scorers) == [name]
+        return
+    with pytest.raises(MissingWeightsError, match=f"{name}: ") as missing:
+        Scores(Drift(), [name], {})
+    assert any(SOURCES[key].origin in str(missing.value) for key in NEEDS[name])
+    with pytest.warns(UserWarning, match="left out"):
+        partly = Scores(Drift(), [name], {}, on_missing="skip")
+    found = partly.score(Sample(VIDEOS[0], OTHER, PROMPT))
+    assert set(found) == set(COLUMNS[name]) and all(math.isnan(value) for value in found.values())
+
+
+# dynamic degree
+
+
+@pytest.mark.parametrize(
+    ("fps", "step"),
+    [(4, 1), (8, 1), (11.9, 1), (12, 2), (15, 2), (16, 2), (20, 2), (23.976, 3), (24, 3), (30, 4), (60, 8)],
+)
+def test_dynamic_degree_samples_about_eight_frames_a_second(fps: float, step: int) -> None:
+    """Every max(1, round(fps / 8))-th frame, halves rounded to even, counted from the first."""
+    given: list[int] = []
+
+    class Recorder(Rightwards):
+        def forward_flow(self, frames_THWC: Tensor) -> list[np.ndarray]:
+            given.extend(frames_THWC[:, 0, 0, 1].tolist())
+            return super().forward_flow(frames_THWC)
+
+    frames = torch.zeros(60, 64, 64, 3, dtype=torch.uint8)
+    frames[..., 1] = torch.arange(60, dtype=torch.uint8)[:, None, None]  # numbers them
+    frames[:, 0, 0, 0] = 2  # pixels per sampled pair: above 6 * 64 / 256
+    found = video_dynamics(Video(frames, fps), Recorder())
+    assert given == list(range(0, 60, step))
+    assert found.speed == 2 and found.moves == 1
