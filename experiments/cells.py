@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastvmt.engine.tables import show
+from fastvmt.results.tables import show
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -32,14 +32,14 @@ from experiments.comparison_report import write_report
 from experiments.released_table import NUMBERS
 from experiments.rows import DIGITS, RESULTS, append_line, composed, read_lines, settings_hash
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.cost.account import loop_seconds, peak
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import construct, make_plan, make_tracker
-from fastvmt.engine.record import Record, case_key, provenance
 from fastvmt.engine.run import quiet_libraries
-from fastvmt.engine.tables import show
+from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
+from fastvmt.results.record import Record, case_key, provenance
+from fastvmt.results.tables import show
 from fastvmt.types import TransferCase, TransferResult
 
 METHODS: dict[str, list[str]] = {
@@ -206,7 +206,7 @@ class Bench:
     def plain_seconds(self, case: TransferCase) -> float:
         """Seconds of the denoising loop without a method."""
         plan = self.plan("none", 1.0)
-        return loop_seconds(run_case(self.backbone, plan.method, plan.sampler, case, TensorCache(None)).seconds)
+        return loop_seconds(transfer_case(self.backbone, plan.method, plan.sampler, case, TensorCache(None)).seconds)
 
     def line(self, cell: Cell, plain: float, shown: bool) -> Record:
         """Run a case. ``plain`` are the seconds of the loop without a method, ``shown`` keeps some frames.

@@ -20,8 +20,8 @@ from PIL import Image
 
 from experiments.cells import counted, hundredths, ratio, table, two_digits, whole
 from experiments.strip import Frames, strip
-from fastvmt.engine.record import Record, score_column, seconds_column, write_json
-from fastvmt.statistics import Speedup, compare, over_methods, speedup, summarise
+from fastvmt.results.record import Record, score_column, seconds_column, write_json
+from fastvmt.results.statistics import Speedup, compare, over_methods, speedup, summarise
 from fastvmt.world.motion import CATEGORIES
 
 BASE, CONTROLS = "fastvmt", ("none", "sdedit")

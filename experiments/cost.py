@@ -21,9 +21,9 @@ from experiments.rows import composed
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.engine.plan import make_plan
-from fastvmt.engine.record import provenance
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.results.record import provenance
 
 
 class FullDepth(WanBackbone):
@@ -72,7 +72,7 @@ def main() -> None:
     for repeat in range(arguments.repeats + 1):  # the first round warms up
         for name, plan in plans.items():
             backbone = full if name == "full-depth forward" else fast
-            result = run_case(backbone, plan.method, plan.sampler, case, TensorCache(None))
+            result = transfer_case(backbone, plan.method, plan.sampler, case, TensorCache(None))
             passes[name] = asdict(result.passes)
             if repeat:
                 seconds[name].append(result.seconds)

@@ -22,8 +22,8 @@ from rich.console import Console
 
 from experiments.cells import table
 from experiments.score_check import RESULTS, changed, clips_of
-from fastvmt.engine.record import Record, provenance, write_json
-from fastvmt.metrics.motion_fidelity import score_motion
+from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.score.motion_fidelity import score_motion
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.dis import DisTracker, one_thread
 from fastvmt.types import Video

@@ -20,10 +20,10 @@ from experiments.comparison import PROMPTS, REFERENCES, Bench
 from experiments.rows import RESULTS
 from experiments.strip import Frames
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
-from fastvmt.engine.record import provenance, write_json
-from fastvmt.metrics.scorers import Sample
-from fastvmt.statistics import compare, summarise
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.results.record import provenance, write_json
+from fastvmt.results.statistics import compare, summarise
+from fastvmt.score.scorers import Sample
 from fastvmt.types import TransferCase, Video
 
 METHODS, COLUMNS = ("none", "fastvmt"), 8
@@ -33,7 +33,7 @@ SCORE = "text_similarity"
 def first_frame(bench: Bench, method: str, case: TransferCase) -> Video:
     """The first frame of a transfer from pure noise, twice: scores take no single frame."""
     plan = bench.plan(method, 1.0)
-    made = run_case(bench.backbone, plan.method, plan.sampler, case, TensorCache(None)).video
+    made = transfer_case(bench.backbone, plan.method, plan.sampler, case, TensorCache(None)).video
     return Video(made.frames_THWC[[0, 0]], made.fps)
 
 

@@ -22,11 +22,11 @@ from experiments.rows import RESULTS, composed
 from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.engine.plan import construct
-from fastvmt.engine.record import Record, provenance, write_json
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.pairs import frame_pairs
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 
 CATEGORIES = ["single_object", "multi_object", "articulated"]

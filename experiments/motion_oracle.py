@@ -20,7 +20,7 @@ from torch import Tensor
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.methods.reading import read_motion
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Guidance, HeadReduce, Window
 from fastvmt.types import MotionField, TransferCase
 

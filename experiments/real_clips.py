@@ -18,9 +18,9 @@ from rich.progress import track
 
 from experiments.cells import table, two_digits
 from experiments.rows import RESULTS, composed
-from fastvmt.engine.record import Record, provenance, score_column, slug, write_json
 from fastvmt.engine.run import run
-from fastvmt.statistics import compare
+from fastvmt.results.record import Record, provenance, score_column, slug, write_json
+from fastvmt.results.statistics import compare
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 METHODS = ("none", "fastvmt")

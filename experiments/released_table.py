@@ -24,10 +24,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.rows import RESULTS, composed, difference, run_row
-from fastvmt.engine.record import Record, provenance, score_column, seconds_column, write_json
-from fastvmt.engine.tables import show
 from fastvmt.motion.switches import Switches
-from fastvmt.statistics import summarise
+from fastvmt.results.record import Record, provenance, score_column, seconds_column, write_json
+from fastvmt.results.statistics import summarise
+from fastvmt.results.tables import show
 
 NUMBERS = ["window.sf=3", "guidance.window_weight=0.1"]
 """Of every row that transfers: the corresponding-window loss, so that its switches act (at the paper's weight of 1 text

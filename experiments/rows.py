@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import construct
-from fastvmt.engine.record import Record, config_hash, finite, score_column, slug
 from fastvmt.engine.run import run
-from fastvmt.statistics import compare
+from fastvmt.results.record import Record, config_hash, finite, score_column, slug
+from fastvmt.results.statistics import compare
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = 12

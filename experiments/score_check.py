@@ -25,8 +25,8 @@ from fastvmt.config import config_folder
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
 from fastvmt.engine.plan import construct
-from fastvmt.engine.record import Record, provenance, write_json
-from fastvmt.metrics.motion_fidelity import (
+from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.score.motion_fidelity import (
     PUBLISHED,
     diagonal_of,
     grid_tracks,
@@ -34,9 +34,9 @@ from fastvmt.metrics.motion_fidelity import (
     scores_of_tracks,
     tracklets,
 )
-from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.metrics.scorers import Sample
-from fastvmt.scores import Scores
+from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.scorers import Sample
+from fastvmt.score.scores import Scores
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import Video
 

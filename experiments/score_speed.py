@@ -16,9 +16,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from fastvmt.engine.record import Record, provenance, write_json
-from fastvmt.metrics.functional import motion_fidelity
-from fastvmt.metrics.motion_fidelity import grid_tracks
+from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.score.functional import motion_fidelity
+from fastvmt.score.motion_fidelity import grid_tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 from fastvmt.world.texture import background

@@ -21,8 +21,8 @@ from rich.console import Console
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import truth_of
-from fastvmt.engine.record import Record, provenance, write_json
-from fastvmt.metrics.motion_fidelity import scores_of_tracks, tracklets
+from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.score.motion_fidelity import scores_of_tracks, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.trackers.lk import LkTracker

@@ -1,7 +1,7 @@
 """How confident is the trajectory score of good, blurred, smeared, redrawn, empty and meaningless videos?
 
 ``python -m experiments.trajectory_gate`` tells, per kind of clip and of damage, the range of confidences and the
-cosines that go with them: the measurement behind ``fastvmt.metrics.scorers.SURE_OBJECT`` and ``SURE_CAMERA``.
+cosines that go with them: the measurement behind ``fastvmt.score.scorers.SURE_OBJECT`` and ``SURE_CAMERA``.
 Redrawn clips of a camera have been noised to a level and denoised by tiny-wan, without guidance: what a model
 draws is not rigid, and up to a level of 0.7 it moves as the clip did. Writes ``trajectory_gate.json``.
 """
@@ -24,13 +24,14 @@ from rich.table import Table
 from experiments.rows import RESULTS
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.engine.record import provenance, write_json
-from fastvmt.metrics.trajectory import trajectory_cosine
-from fastvmt.sampling import add_noise, denoise, guided_velocity, seeded_noise
+from fastvmt.results.record import provenance, write_json
+from fastvmt.sampling import denoise, guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, render, sample_scene, sprite
+from fastvmt.world.trajectory import trajectory_cosine
 from fastvmt.world.vocabulary import canonical_caption
 
 FRAMES, SIZE, SEED = 9, 96, 5

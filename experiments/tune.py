@@ -35,10 +35,10 @@ from fastvmt.cache import TensorCache
 from fastvmt.cost.account import loop_seconds
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
-from fastvmt.engine.record import Record, mean_scores, score_column
 from fastvmt.engine.run import quiet_libraries
-from fastvmt.scores import Scores
-from fastvmt.statistics import reference_of
+from fastvmt.results.record import Record, mean_scores, score_column
+from fastvmt.results.statistics import reference_of
+from fastvmt.score.scores import Scores
 
 REFERENCES, PROMPTS = 4, 2
 COMMON = ["benchmark=world", "benchmark.seed=100", f"benchmark.prompts={PROMPTS}", "seed=50000", "metrics=fast"]

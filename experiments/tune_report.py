@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from experiments.cells import table
 from experiments.rows import composed
-from fastvmt.engine.record import Record, write_json
-from fastvmt.engine.tables import show
+from fastvmt.results.record import Record, write_json
+from fastvmt.results.tables import show
 
 Candidates = Mapping[str, Sequence[list[str]]]
 """Method -> candidates, each a list of overrides that begins with the method."""

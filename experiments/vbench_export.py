@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 
 from fastvmt.engine.callbacks import LOSSLESS
-from fastvmt.engine.record import Record, slug, write_json
+from fastvmt.results.record import Record, slug, write_json
 
 DIMENSIONS = (
     "subject_consistency",

@@ -13,11 +13,11 @@ import yaml
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 from helpers.clips import clip, write_frames
+from helpers.random_models import save_random_wan
 
 # isort: split
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from diffusers import WanPipeline
 
-from experiments.tiny_wan.text import build_text_encoder, build_tokenizer
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.video import write_video
@@ -26,8 +26,6 @@ from fastvmt.world.scene import render, sample_scene
 
 torch.set_num_threads(1)
 
-TEXT_WIDTH = 32
-CHANNELS = 4
 MARKERS = {
     "slow": "takes more than a few seconds; run with --slow",
     "gpu": "needs a CUDA device",
@@ -52,59 +50,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def random_vae() -> AutoencoderKLWan:
-    """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore."""
-    return AutoencoderKLWan(
-        base_dim=8,
-        decoder_base_dim=8,
-        z_dim=CHANNELS,
-        dim_mult=[1, 2],
-        num_res_blocks=1,
-        attn_scales=[],
-        temperal_downsample=[True],
-        patch_size=2,
-        in_channels=12,
-        out_channels=12,
-        scale_factor_temporal=2,
-        scale_factor_spatial=4,
-        latents_mean=[0.3, -0.2, 0.1, 0.5],
-        latents_std=[0.5, 2.0, 1.5, 0.8],
-    )
-
-
-def random_transformer() -> WanTransformer3DModel:
-    return WanTransformer3DModel(
-        patch_size=(1, 2, 2),
-        num_attention_heads=2,
-        attention_head_dim=24,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        text_dim=TEXT_WIDTH,
-        freq_dim=32,
-        ffn_dim=64,
-        num_layers=3,
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=32,
-    )
-
-
 @pytest.fixture(scope="session")
 def random_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in diffusers' layout: 3 blocks of 2 heads, random weights from a fixed seed."""
-    folder = tmp_path_factory.mktemp("random_wan")
-    tokenizer = build_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pipeline = WanPipeline(
-            tokenizer=tokenizer,
-            text_encoder=build_text_encoder(TEXT_WIDTH, 1, len(tokenizer)).eval(),
-            transformer=random_transformer().eval(),
-            vae=random_vae().eval(),
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return save_random_wan(tmp_path_factory.mktemp("random_wan"))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ LEAVES: dict[str, set[str]] = {
     "types": set(),
     "settings": set(),
     "stopwatch": set(),
-    "statistics": set(),
+    "results": {"types", "cache", "cost", "score", "benchmarks", "engine"},
+    "schedule": set(),
     "cache": set(),
     "world": set(),
     "weight_file": set(),
@@ -27,7 +28,7 @@ LEAVES: dict[str, set[str]] = {
     "guidance": {"types", "settings"},
     "backbones": {"types", "torchvision_ops"},
     "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
-    "sampling": {"types", "settings", "backbones"},
+    "sampling": {"types", "settings", "backbones", "schedule"},
     "cost": {"types", "stopwatch", "backbones"},
     "benchmarks": {"settings", "types", "data", "backbones", "world"},
 }
@@ -112,8 +113,8 @@ def test_frameworks_stay_at_the_edge(file: Path) -> None:
         ("fastvmt.config", ("torch", "lightning")),
         ("fastvmt.methods.motion_director", ("peft", "diffusers", "transformers")),
         ("fastvmt.methods.fastvmt", ("hydra", "lightning", "wandb", "diffusers", "decord", "av")),
-        ("fastvmt.statistics", ("torch", "hydra")),
-        ("fastvmt.metrics.__main__", ("diffusers", "lightning")),
+        ("fastvmt.results.statistics", ("torch", "hydra")),
+        ("fastvmt.score.__main__", ("diffusers", "lightning")),
     ],
 )
 def test_importing_loads_no_more_than_is_needed(module: str, absent: tuple[str, ...]) -> None:

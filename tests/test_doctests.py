@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import fastvmt.metrics
-from fastvmt.metrics import (
+import fastvmt.score
+from fastvmt.score import (
     aesthetic,
     consistency,
     dynamic,
@@ -52,7 +52,7 @@ SCORES = [
     smoothness.motion_smoothness,
 ]
 """Every public function that computes a score."""
-MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.metrics.__path__))
+MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.score.__path__))
 WITH_EXAMPLES = {
     "functional",
     "published",
@@ -70,7 +70,7 @@ WITH_EXAMPLES = {
 
 @pytest.mark.parametrize("name", MODULES, ids=[f"metrics.{name}" for name in MODULES])
 def test_examples(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"fastvmt.metrics.{name}"), extraglobs={"torch": torch})
+    found = doctest.testmod(importlib.import_module(f"fastvmt.score.{name}"), extraglobs={"torch": torch})
     assert found.failed == 0
     assert found.attempted > 0 or name not in WITH_EXAMPLES
 

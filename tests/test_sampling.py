@@ -10,7 +10,8 @@ from diffusers import WanPipeline
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import add_noise, denoise, guided_velocity, seeded_noise, sigma_schedule
+from fastvmt.sampling import denoise, guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 
 CPU = torch.device("cpu")
 PROMPT, NEGATIVE = "a dog on grass", "a red car"

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from experiments.tiny_wan.dit import build
 from experiments.tiny_wan.text import MAX_TOKENS
-from fastvmt.metrics.encoder import ClipEncoder
+from fastvmt.score.encoder import ClipEncoder
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 Clips = NDArray[np.uint8]

@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
 from fastvmt.engine.run import quiet_libraries
+from fastvmt.methods.transfer import transfer_case
 from fastvmt.types import TransferResult
 
 
@@ -30,5 +30,5 @@ def transfer_clip(video: str | Path, prompt: str, overrides: Sequence[str]) -> T
     scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     backbone = construct(cfg.backbone, "backbone")
     cache = TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
-    result = run_case(backbone, plan.method, plan.sampler, plan.cases[0], cache)
+    result = transfer_case(backbone, plan.method, plan.sampler, plan.cases[0], cache)
     return replace(result, scores=scores(result))

@@ -16,7 +16,7 @@ from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.motion_plot import plot_motion
-from fastvmt.engine.record import cost_summaries, mean_scores, mean_seconds, provenance, write_json
+from fastvmt.results.record import cost_summaries, mean_scores, mean_seconds, provenance, write_json
 from fastvmt.types import TransferResult, Video
 
 TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")

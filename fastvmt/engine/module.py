@@ -14,13 +14,13 @@ import torch
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.cost.account import CostAccount, peak
 from fastvmt.cost.flops import read_block, transformer_flops
 from fastvmt.cost.nvml import device_uuid, installed_library, open_nvml
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, case_key, finished, frames_sha256, slug
-from fastvmt.scores import Scores
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.results.record import Record, case_key, finished, frames_sha256, slug
+from fastvmt.score.scores import Scores
 from fastvmt.types import PassCounter, TransferCase, TransferResult
 
 
@@ -60,7 +60,7 @@ class TransferModule(lightning.LightningModule):
     def run_transfer(self, case: TransferCase) -> tuple[TransferResult, Record]:
         """Generate the case's video; also what that cost."""
         with CostAccount(self.backbone.device, self.nvml, self.no_energy) as account:
-            result = run_case(
+            result = transfer_case(
                 self.backbone,
                 self.plan.method,
                 self.plan.sampler,

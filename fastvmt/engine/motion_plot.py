@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.methods.reading import read_motion
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Window
 from fastvmt.types import MotionField, TransferResult, Video
 

@@ -28,10 +28,10 @@ from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, UserError, construct, make_plan, make_tracker
 from fastvmt.engine.progress import CaseProgress
-from fastvmt.engine.record import config_hash, mean_scores, slug
-from fastvmt.engine.tables import lost_table, mean_table, plan_table, score_table
 from fastvmt.engine.wandb_run import WandbRun
-from fastvmt.scores import Scores
+from fastvmt.results.record import config_hash, mean_scores, slug
+from fastvmt.results.tables import lost_table, mean_table, plan_table, score_table
+from fastvmt.score.scores import Scores
 
 __all__ = ["UserError", "run"]
 

@@ -22,10 +22,10 @@ from fastvmt.data.resample import cover, shrunk
 from fastvmt.data.triples import VIDEOS, Triple
 from fastvmt.data.video import ENLARGED, read_metadata
 from fastvmt.engine.plan import UserError, construct, make_tracker
-from fastvmt.engine.record import Record, score_summaries, slug
-from fastvmt.engine.tables import HEADLINE, SHOWN, show, summary_table
-from fastvmt.metrics.scorers import Sample
-from fastvmt.scores import Scores
+from fastvmt.results.record import Record, score_summaries, slug
+from fastvmt.results.tables import HEADLINE, SHOWN, show, summary_table
+from fastvmt.score.scorers import Sample
+from fastvmt.score.scores import Scores
 from fastvmt.types import Video
 
 EMOJI_CLIP, EMOJI_MODEL = "tiny-clip", "tiny-wan"

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.config import in_sweep
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.record import mean_scores, mean_seconds
+from fastvmt.results.record import mean_scores, mean_seconds
 
 FOLDERS = ("WANDB_DATA_DIR", "WANDB_CACHE_DIR")
 """In the home directory, unless set: where files of tables are staged. Settings, which name the host, stay there."""

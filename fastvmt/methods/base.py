@@ -12,7 +12,8 @@ from torch import Tensor
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.layout import Layout
 from fastvmt.cache import TensorCache, content_key
-from fastvmt.sampling import add_noise, guided_velocity, seeded_noise
+from fastvmt.sampling import guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase

@@ -17,7 +17,7 @@ from fastvmt.methods.base import Job
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.motion.dense import all_pairs, expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
-from fastvmt.sampling import add_noise
+from fastvmt.schedule import add_noise
 from fastvmt.settings import HeadReduce, check
 from fastvmt.types import MotionField
 

@@ -23,7 +23,7 @@ from fastvmt.motion.released import (
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
-from fastvmt.sampling import add_noise
+from fastvmt.schedule import add_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField
 

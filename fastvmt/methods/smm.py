@@ -13,7 +13,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job, sampling_passes
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.motion.features import marginal_mean, smm_loss
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.settings import check
 from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter

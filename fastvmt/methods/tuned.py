@@ -15,7 +15,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.cache import content_key
 from fastvmt.methods.base import Job, Method
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.sampling import sigma_schedule
+from fastvmt.schedule import sigma_schedule
 from fastvmt.settings import check
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import PARTS, Layout, read_layout
 from fastvmt.backbones.probe import stop_at
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.types import Video
 
 SIGMA = 0.7

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 
 SIGMA = 0.7
 

@@ -23,10 +23,10 @@ from fastvmt.cost.flops import Block
 from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import UserError, make_plan
-from fastvmt.engine.record import case_key
 from fastvmt.engine.run import run
-from fastvmt.metrics.__main__ import main as score_files
-from fastvmt.metrics.provenance import DEFINITIONS
+from fastvmt.results.record import case_key
+from fastvmt.score.__main__ import main as score_files
+from fastvmt.score.definitions import DEFINITIONS
 from helpers.wandb_log import contents
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("the case ran again")
 
-    monkeypatch.setattr("fastvmt.engine.module.run_case", fail)
+    monkeypatch.setattr("fastvmt.engine.module.transfer_case", fail)
     assert run(composed(*job, "logger=none")) == pytest.approx(first, nan_ok=True)
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none", "seed=7"))

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 import fastvmt
 from experiments.rows import composed
 from fastvmt.engine.plan import UserError, construct, make_plan, mistyped
-from fastvmt.engine.record import commit
 from fastvmt.engine.run import check_resources, transfer_all
+from fastvmt.results.record import commit
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from experiments.score_check import CHANGES, band_lines, band_of, changed, markd
 from experiments.score_speed import panning_clip
 from experiments.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from fastvmt.backbones.layout import read_layout
-from fastvmt.engine.record import finite
-from fastvmt.scores import Scores
+from fastvmt.results.record import finite
+from fastvmt.score.scores import Scores
 from fastvmt.trackers.dis import DisTracker
 
 

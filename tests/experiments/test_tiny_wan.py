@@ -15,7 +15,7 @@ from experiments.tiny_wan.captions import sample_caption
 from experiments.tiny_wan.wording import FORMS, prompts
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
-from fastvmt.case import warn_unknown
+from fastvmt.methods.transfer import warn_unknown
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS
 
 MODELS = Path(fastvmt.__file__).parent / "models"

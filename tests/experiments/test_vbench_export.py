@@ -12,7 +12,7 @@ import torch
 
 from experiments.vbench_export import main, official, read, run_cases, write
 from fastvmt.data.video import read_video, write_video
-from fastvmt.engine.record import write_json
+from fastvmt.results.record import write_json
 from fastvmt.types import Video
 
 

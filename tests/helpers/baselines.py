@@ -9,11 +9,11 @@ from hydra import compose, initialize_config_dir
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import construct
 from fastvmt.methods.base import Job, Method
-from fastvmt.sampling import seeded_noise, sigma_schedule
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase, TransferResult
@@ -43,7 +43,7 @@ def method_of(option: str, *changes: str) -> Method:
 
 
 def transfer(backbone: WanBackbone, method: Method, case: TransferCase, **sampler: float) -> TransferResult:
-    return run_case(backbone, method, replace(SAMPLER, **sampler), case, TensorCache(None))
+    return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, TensorCache(None))
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:

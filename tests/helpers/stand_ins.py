@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
-from fastvmt.metrics.aesthetic import AestheticQuality
-from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
-from fastvmt.metrics.dynamic import DynamicDegree, DynamicDegreeFlow
-from fastvmt.metrics.flicker import TemporalFlickering
-from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.motion_fidelity import PUBLISHED, MotionFidelity
-from fastvmt.metrics.per_video import PerVideoMetric
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.smoothness import MotionSmoothness, MotionSmoothnessFlow
-from fastvmt.scores import Scores
+from fastvmt.score.aesthetic import AestheticQuality
+from fastvmt.score.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
+from fastvmt.score.dynamic import DynamicDegree, DynamicDegreeFlow
+from fastvmt.score.flicker import TemporalFlickering
+from fastvmt.score.judges import Judges
+from fastvmt.score.motion_fidelity import PUBLISHED, MotionFidelity
+from fastvmt.score.per_video import PerVideoMetric
+from fastvmt.score.scores import Scores
+from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.smoothness import MotionSmoothness, MotionSmoothnessFlow
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.types import Video
 

@@ -9,13 +9,13 @@ import torch
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.methods.base import Job, Method
 from fastvmt.methods.det import DeT
 from fastvmt.methods.motion_director import MotionDirector
 from fastvmt.methods.motion_inversion import MotionInversion
+from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
-from fastvmt.sampling import sigma_schedule
+from fastvmt.schedule import sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.trackers.dis import DisTracker
@@ -54,7 +54,7 @@ def make(name: str, tuning: Tuning = TUNING, **settings: object) -> Tuned:
 def transfer(
     backbone: WanBackbone, method: Method, case: TransferCase, cache: TensorCache | None = None, **sampler: float
 ) -> TransferResult:
-    return run_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
+    return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:

@@ -15,7 +15,7 @@ from fastvmt.config import config_folder
 from fastvmt.engine.plan import construct
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import OPTIMISED, job_for, method_of, same, transfer
 

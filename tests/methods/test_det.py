@@ -9,7 +9,7 @@ import torch
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.det import grid_queries, mask_queries
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.tuning.draw import Draw
 from fastvmt.types import TransferCase
 from helpers.tuned_methods import captioned_case, det, job_for

@@ -15,7 +15,8 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.config import config_folder
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import add_noise, guided_velocity, seeded_noise, sigma_schedule
+from fastvmt.sampling import guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.baselines import distinct_job, method_of, same, transfer
 

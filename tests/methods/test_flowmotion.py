@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import add_noise, guided_velocity, seeded_noise
+from fastvmt.sampling import guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import distinct_job, job_for, method_of
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.base import Job
 from fastvmt.methods.guided import BlockGuided
-from fastvmt.sampling import add_noise, seeded_noise
+from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import distinct_job, method_of
 

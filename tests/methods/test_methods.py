@@ -13,12 +13,12 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache, content_key
-from fastvmt.case import run_case
 from fastvmt.methods.base import Job, Method
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.sdedit import SDEdit
-from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase, TransferResult, Video
@@ -35,7 +35,7 @@ def fastvmt(window: Window = WINDOW, delta: int = 2, **guidance: object) -> Fast
 def transfer(
     backbone: WanBackbone, method: Method, case: TransferCase, cache: TensorCache | None = None, **sampler: float
 ) -> TransferResult:
-    return run_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
+    return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:
@@ -174,7 +174,7 @@ def test_each_setting_reaches_the_result(backbone: WanBackbone, case: TransferCa
 def test_result_says_how_it_was_made(backbone: WanBackbone, case: TransferCase) -> None:
     rows: list[dict[str, float]] = []
     steps: list[int] = []
-    result = run_case(
+    result = transfer_case(
         backbone, fastvmt(), SAMPLER, case, TensorCache(None), on_step=steps.append, on_iteration=rows.append
     )
     assert rows == result.trace

@@ -15,10 +15,10 @@ from torch import nn
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.methods.base import Method
+from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
 from fastvmt.types import TransferResult
 
@@ -86,7 +86,7 @@ def plan_of(random_wan: Path) -> Callable[..., Plan]:
 
 
 def transfer(backbone: WanBackbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
-    return run_case(backbone, plan.method, plan.sampler, plan.cases[0], TensorCache(folder), **hooks)
+    return transfer_case(backbone, plan.method, plan.sampler, plan.cases[0], TensorCache(folder), **hooks)
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:
@@ -169,7 +169,7 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     assert replace(spent, reference_forwards=0) == declared
 
     other = replace(plan.cases[0], seed=plan.cases[0].seed + 1)
-    assert not same(run_case(backbone, plan.method, plan.sampler, other, TensorCache(tmp_path)), first)
+    assert not same(transfer_case(backbone, plan.method, plan.sampler, other, TensorCache(tmp_path)), first)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -251,5 +251,5 @@ def test_the_reference_matters(backbone: WanBackbone, plan_of: Callable[..., Pla
     case = plan.cases[0]
     mirrored = replace(case, reference=replace(case.reference, frames_THWC=case.reference.frames_THWC.flip(0, 2)))
     assert not same(
-        transfer(backbone, plan), run_case(backbone, plan.method, plan.sampler, mirrored, TensorCache(None))
+        transfer(backbone, plan), transfer_case(backbone, plan.method, plan.sampler, mirrored, TensorCache(None))
     )

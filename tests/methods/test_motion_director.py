@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.motion_director import SPATIAL, TEMPORAL
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.tuning.adapter import blocks_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import tune

@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import Plan, UserError, make_plan
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level
+from fastvmt.methods.transfer import transfer_case
 from fastvmt.motion.switches import Switches
-from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.types import TransferCase, TransferResult
 from helpers.released_loops import CODE, loop_flow, softmax
@@ -39,7 +39,7 @@ def released(switches: Switches, window: Window = WINDOW, **guidance: object) ->
 def transfer(
     backbone: WanBackbone, method: FastVMT, case: TransferCase, cache: TensorCache | None = None
 ) -> TransferResult:
-    return run_case(backbone, method, SAMPLER, case, cache or TensorCache(None))
+    return transfer_case(backbone, method, SAMPLER, case, cache or TensorCache(None))
 
 
 @pytest.mark.parametrize("window", [WINDOW, Window(l=5, sf=1, centre_gradient=True), Window(l=0, sf=2)])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastvmt.guidance.optimize import optimise
 from fastvmt.methods.released import nearest_level, rounded_level
-from fastvmt.sampling import sigma_schedule
+from fastvmt.schedule import sigma_schedule
 
 
 def test_in_bfloat16_latents_of_magnitude_one_and_more_never_move() -> None:

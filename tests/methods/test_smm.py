@@ -8,7 +8,8 @@ from torch.nn.functional import interpolate
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.smm import low_frequencies, noised_again
-from fastvmt.sampling import add_noise, guided_velocity, seeded_noise, sigma_schedule
+from fastvmt.sampling import guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.baselines import job_for, method_of, transfer
 

@@ -11,7 +11,7 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
 from fastvmt.methods.smm import low_frequencies
 from fastvmt.motion.features import marginal_mean, smm_loss
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import job_for, method_of
 

@@ -14,9 +14,9 @@ import torch
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.case import run_case
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import add_noise, seeded_noise, sigma_schedule
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, Video
@@ -199,7 +199,7 @@ def test_a_stopped_case_goes_on_and_leaves_nothing(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_case(backbone, make(name), SAMPLER, case, TensorCache(tmp_path), on_iteration=stop)
+        transfer_case(backbone, make(name), SAMPLER, case, TensorCache(tmp_path), on_iteration=stop)
     assert remains(backbone) == before
     assert [file.name.endswith(".checkpoint.safetensors") for file in tmp_path.glob("*.safetensors")] == [True]
     resumed = transfer(backbone, make(name), case, TensorCache(tmp_path))
@@ -234,7 +234,7 @@ def test_an_error_while_denoising_leaves_nothing(backbone: WanBackbone, case: Tr
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        run_case(backbone, method, SAMPLER, case, TensorCache(None), on_step=fail)
+        transfer_case(backbone, method, SAMPLER, case, TensorCache(None), on_step=fail)
     assert remains(backbone) == before
 
 

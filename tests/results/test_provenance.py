@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fastvmt.metrics.provenance import DEFINITIONS
-from fastvmt.metrics.scorers import BUILDERS, COLUMNS
+from fastvmt.score.definitions import DEFINITIONS
+from fastvmt.score.scorers import BUILDERS, COLUMNS
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastvmt.statistics import (
+from fastvmt.results.statistics import (
     Speedup,
     bootstrap,
     compare,

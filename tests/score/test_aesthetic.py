@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fastvmt.metrics.aesthetic import AestheticQuality, aesthetic_quality, read_head
+from fastvmt.score.aesthetic import AestheticQuality, aesthetic_quality, read_head
 from helpers.clips import pan
 
 

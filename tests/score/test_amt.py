@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastvmt.metrics.amt import AmtInterpolator
-from fastvmt.metrics.smoothness import MotionSmoothness
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.amt import AmtInterpolator
+from fastvmt.score.smoothness import MotionSmoothness
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.types import Video
 
 AMT = """

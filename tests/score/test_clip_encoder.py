@@ -14,9 +14,9 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 # isort: split
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-from fastvmt.metrics import encoder as encoder_module
-from fastvmt.metrics.encoder import ClipEncoder, RememberingEncoder
-from fastvmt.metrics.functional import temporal_consistency
+from fastvmt.score import encoder as encoder_module
+from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
+from fastvmt.score.functional import temporal_consistency
 from helpers.clip_forms import as_folder, clip, random_clip
 
 

@@ -17,8 +17,8 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 # isort: split
 import open_clip
 
-from fastvmt.metrics.encoder import ClipEncoder
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.encoder import ClipEncoder
+from fastvmt.score.weights import MissingWeightsError
 from helpers.clip_forms import (
     FORMS,
     LONG,

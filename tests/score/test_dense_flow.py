@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
-from fastvmt.metrics.dense_flow import RaftFlow, dis_flow, padded
-from fastvmt.metrics.dynamic import DynamicDegree
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.dense_flow import RaftFlow, dis_flow, padded
+from fastvmt.score.dynamic import DynamicDegree
+from fastvmt.score.weights import MissingWeightsError
 from helpers.clips import pan
 
 

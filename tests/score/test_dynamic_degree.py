@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fastvmt.metrics.dense_flow import DisFlow
-from fastvmt.metrics.dynamic import DynamicDegreeFlow, dynamic_degree, fastest, video_dynamics
+from fastvmt.score.dense_flow import DisFlow
+from fastvmt.score.dynamic import DynamicDegreeFlow, dynamic_degree, fastest, video_dynamics
 from helpers.clips import pan
 
 

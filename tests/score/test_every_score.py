@@ -15,19 +15,19 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing
 
-from fastvmt.metrics.aesthetic import aesthetic_quality
-from fastvmt.metrics.consistency import BackgroundConsistency, consistency, det_consistency
-from fastvmt.metrics.dense_flow import DisFlow
-from fastvmt.metrics.dynamic import dynamic_degree, fastest
-from fastvmt.metrics.flicker import temporal_flickering
-from fastvmt.metrics.frechet import hybrid
-from fastvmt.metrics.functional import MotionScores, motion_fidelity, temporal_consistency, text_similarity
-from fastvmt.metrics.motion_fidelity import JITTER, MotionFidelity, grid_tracks, score_motion, tracklets
-from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
-from fastvmt.metrics.provenance import DEFINITIONS
-from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample
-from fastvmt.metrics.smoothness import DisInterpolator, motion_smoothness
+from fastvmt.score.aesthetic import aesthetic_quality
+from fastvmt.score.consistency import BackgroundConsistency, consistency, det_consistency
+from fastvmt.score.definitions import DEFINITIONS
+from fastvmt.score.dense_flow import DisFlow
+from fastvmt.score.dynamic import dynamic_degree, fastest
+from fastvmt.score.flicker import temporal_flickering
+from fastvmt.score.frechet import hybrid
+from fastvmt.score.functional import MotionScores, motion_fidelity, temporal_consistency, text_similarity
+from fastvmt.score.motion_fidelity import JITTER, MotionFidelity, grid_tracks, score_motion, tracklets
+from fastvmt.score.per_video import PerVideoMetric, VideoMetric
+from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.scorers import BUILDERS, COLUMNS, Sample
+from fastvmt.score.smoothness import DisInterpolator, motion_smoothness
 from fastvmt.types import Truth, Video
 from helpers.stand_ins import (
     HEAD,
@@ -100,7 +100,7 @@ FUNCTIONS: dict[str, Callable[[Video], float | Tensor]] = {
 def test_scores_metrics_and_functions_agree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The columns of a run are the metrics' values, which are the functions'."""
     assert set(METRICS) == set(FUNCTIONS) == set(BUILDERS) - {"trajectory"}
-    monkeypatch.setattr("fastvmt.metrics.frechet.TRACKS", 30)  # quick
+    monkeypatch.setattr("fastvmt.score.frechet.TRACKS", 30)  # quick
     scores = judged(
         monkeypatch, tmp_path, ["motion_fidelity"], also=[name for name in METRICS if name != "motion_fidelity"]
     )

@@ -14,8 +14,8 @@ from experiments.fidelity_oracle import COMPARED, Steps, fidelity, rows_of, shar
 from experiments.score_check import BANDS, changed
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
-from fastvmt.metrics.functional import MotionScores
-from fastvmt.metrics.motion_fidelity import MODES, MotionFidelity, score_motion
+from fastvmt.score.functional import MotionScores
+from fastvmt.score.motion_fidelity import MODES, MotionFidelity, score_motion
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 from fastvmt.world.scene import render, sample_scene

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.metrics.flicker import TemporalFlickering, temporal_flickering
+from fastvmt.score.flicker import TemporalFlickering, temporal_flickering
 from fastvmt.types import Video
 
 

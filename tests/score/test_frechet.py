@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fastvmt.metrics.frechet import (
+from fastvmt.score.frechet import (
     discrete_frechet,
     farthest_points,
     frechet_similarity,
@@ -20,7 +20,7 @@ from fastvmt.metrics.frechet import (
     sparse,
     trajectory_recall,
 )
-from fastvmt.metrics.functional import motion_fidelity
+from fastvmt.score.functional import motion_fidelity
 
 DIAGONAL = 100.0
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fastvmt.metrics.functional import MotionScores, motion_fidelity, support
-from fastvmt.metrics.motion_fidelity import JITTER, scores_of_tracks, seed_grid, seeds, tracklets
-from fastvmt.metrics.scorers import motion_source
+from fastvmt.score.functional import MotionScores, motion_fidelity, support
+from fastvmt.score.motion_fidelity import JITTER, scores_of_tracks, seed_grid, seeds, tracklets
+from fastvmt.score.scorers import motion_source
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 
@@ -205,7 +205,7 @@ def test_lost_positions_carry_no_information() -> None:
 def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = walks(5, 50, 12), walks(6, 40, 12)
     whole = score(a, b)
-    monkeypatch.setattr("fastvmt.metrics.functional.CHUNK", 7)
+    monkeypatch.setattr("fastvmt.score.functional.CHUNK", 7)
     assert score(a, b).fidelity == pytest.approx(whole.fidelity, abs=1e-6)
 
 

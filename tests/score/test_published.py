@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
 
 HEIGHT, WIDTH = 60, 100
 
@@ -146,7 +146,7 @@ def test_unequal_grids() -> None:
 def test_chunks_are_seams_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = walks(0, 20, 6), walks(1, 20, 6)
     whole = paper(a, b), compat_smm(a, b), compat_det(a, b, HEIGHT, WIDTH)
-    monkeypatch.setattr("fastvmt.metrics.published.CHUNK", 3)
+    monkeypatch.setattr("fastvmt.score.published.CHUNK", 3)
     assert (paper(a, b), compat_smm(a, b), compat_det(a, b, HEIGHT, WIDTH)) == pytest.approx(whole, abs=1e-6)
 
 

@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-import fastvmt.metrics
-from fastvmt.metrics.aesthetic import AestheticQuality
-from fastvmt.metrics.consistency import BackgroundConsistency, SubjectConsistency
-from fastvmt.metrics.dynamic import DynamicDegree, video_dynamics
-from fastvmt.metrics.functional import motion_fidelity
-from fastvmt.metrics.motion_fidelity import MotionFidelity
-from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric
-from fastvmt.metrics.preprocess import check_frames
-from fastvmt.metrics.scorers import COLUMNS, Sample
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.smoothness import MotionSmoothness
-from fastvmt.metrics.weights import SOURCES, MissingWeightsError, locate
-from fastvmt.scores import Scores
+import fastvmt.score
+from fastvmt.score.aesthetic import AestheticQuality
+from fastvmt.score.consistency import BackgroundConsistency, SubjectConsistency
+from fastvmt.score.dynamic import DynamicDegree, video_dynamics
+from fastvmt.score.functional import motion_fidelity
+from fastvmt.score.motion_fidelity import MotionFidelity
+from fastvmt.score.per_video import PerVideoMetric, VideoMetric
+from fastvmt.score.preprocess import check_frames
+from fastvmt.score.scorers import COLUMNS, Sample
+from fastvmt.score.scores import Scores
+from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.smoothness import MotionSmoothness
+from fastvmt.score.weights import SOURCES, MissingWeightsError, locate
 from fastvmt.types import Video
 from helpers.stand_ins import (
     HEAD,
@@ -64,7 +64,7 @@ def tensor(video: Video) -> Tensor:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_tensors_are_scored_as_videos(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastvmt.metrics.frechet.TRACKS", 30)  # quick
+    monkeypatch.setattr("fastvmt.score.frechet.TRACKS", 30)  # quick
     expected = scored(METRICS[name](), [VIDEOS[0]], [0]).per_sample()[1].tolist()
     for given in ([tensor(VIDEOS[0])], tensor(VIDEOS[0]), tensor(VIDEOS[0])[None]):
         metric: Any = METRICS[name]()
@@ -107,9 +107,9 @@ def test_a_score_that_needs_the_rate_asks_for_it() -> None:
 
 
 def test_the_package_offers_metrics_and_functions() -> None:
-    assert {type(make()).__name__ for make in METRICS.values()} <= set(fastvmt.metrics.__all__)
-    assert all(callable(getattr(fastvmt.metrics, name)) for name in fastvmt.metrics.__all__)
-    assert fastvmt.metrics.robust is motion_fidelity
+    assert {type(make()).__name__ for make in METRICS.values()} <= set(fastvmt.score.__all__)
+    assert all(callable(getattr(fastvmt.score, name)) for name in fastvmt.score.__all__)
+    assert fastvmt.score.robust is motion_fidelity
 
 
 @pytest.mark.parametrize("name", METRICS)

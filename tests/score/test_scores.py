@@ -18,14 +18,14 @@ from hydra import compose, initialize_config_dir
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import UserError, construct
-from fastvmt.engine.record import processor, score_summaries, write_json
-from fastvmt.metrics.consistency import consistency
-from fastvmt.metrics.encoder import ClipEncoder
-from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.motion_fidelity import MotionFidelity, score_motion
-from fastvmt.metrics.scorers import BUILDERS, COLUMNS, SURE_OBJECT, Sample
-from fastvmt.metrics.weights import MissingWeightsError
-from fastvmt.scores import Scores
+from fastvmt.results.record import processor, score_summaries, write_json
+from fastvmt.score.consistency import consistency
+from fastvmt.score.encoder import ClipEncoder
+from fastvmt.score.functional import temporal_consistency, text_similarity
+from fastvmt.score.motion_fidelity import MotionFidelity, score_motion
+from fastvmt.score.scorers import BUILDERS, COLUMNS, SURE_OBJECT, Sample
+from fastvmt.score.scores import Scores
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
@@ -245,7 +245,7 @@ def test_scores_of_dino_share_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
             passes.append(len(frames_TCHW))
             return super().encode_images(frames_TCHW)
 
-    monkeypatch.setattr("fastvmt.metrics.judges.load_dino", lambda *_: Counting())
+    monkeypatch.setattr("fastvmt.score.judges.load_dino", lambda *_: Counting())
     names = ["subject_consistency", "temporal_consistency_dino", "temporal_consistency_dino_self"]
     found = Scores(DisTracker(), names, {}).score(Sample(sample(scene_of("camera", 9))[0], None, ""))
     assert passes == [9] and set(found) == set(names)

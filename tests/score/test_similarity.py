@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
-from fastvmt.metrics.consistency import BackgroundConsistency
-from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.motion_fidelity import MotionFidelity
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.consistency import BackgroundConsistency
+from fastvmt.score.functional import temporal_consistency, text_similarity
+from fastvmt.score.motion_fidelity import MotionFidelity
+from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
 from fastvmt.types import Video
 
 LONG = "red as a rose"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
+from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
 from fastvmt.types import Video
 from helpers.clips import pan
 

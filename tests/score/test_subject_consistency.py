@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  timm imports torchvision
-from fastvmt.metrics.consistency import SubjectConsistency, consistency, det_consistency
-from fastvmt.metrics.preprocess import IMAGENET
-from fastvmt.metrics.subject import DinoEncoder, load_dino, stretched_positions
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.consistency import SubjectConsistency, consistency, det_consistency
+from fastvmt.score.preprocess import IMAGENET
+from fastvmt.score.subject import DinoEncoder, load_dino, stretched_positions
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.types import Video
 from helpers.clips import pan
 

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
-from fastvmt.metrics.aesthetic import read_head
-from fastvmt.metrics.dense_flow import RaftFlow
-from fastvmt.metrics.encoder import ClipEncoder
-from fastvmt.metrics.subject import load_dino
+from fastvmt.score.aesthetic import read_head
+from fastvmt.score.dense_flow import RaftFlow
+from fastvmt.score.encoder import ClipEncoder
+from fastvmt.score.subject import load_dino
 from fastvmt.trackers.raft import RaftTracker
 from fastvmt.weight_file import WeightFile
 

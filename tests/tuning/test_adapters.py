@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import seeded_noise
+from fastvmt.schedule import seeded_noise
 from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
 from fastvmt.tuning.lora import ATTENTION, DOWN, FEED_FORWARD, PREFIX, UP, LoraSet
 from fastvmt.tuning.motion_embedding import MotionEmbeddings, temporal_difference

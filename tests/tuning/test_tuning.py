@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import denoise, seeded_noise, sigma_schedule
+from fastvmt.sampling import denoise
+from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw, choose, draw
 from fastvmt.tuning.inversion import Inversion, inverted_path

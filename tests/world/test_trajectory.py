@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.metrics.locate import ObjectPath, object_paths
-from fastvmt.metrics.pose import pose_path
-from fastvmt.metrics.scorers import SURE_CAMERA
-from fastvmt.metrics.trajectory import camera_path, cosine, displacements, trajectory_cosine
+from fastvmt.score.scorers import SURE_CAMERA
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Truth, Video
+from fastvmt.world.locate import ObjectPath, object_paths
+from fastvmt.world.pose import pose_path
 from fastvmt.world.scene import WorldClip, render, sample_scene, sprite
+from fastvmt.world.trajectory import camera_path, cosine, displacements, trajectory_cosine
 
 
 def clip_of(category: str, seed: int, motion: str = "") -> WorldClip:

@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.cache import content_key
 from fastvmt.cost.account import loop_seconds, peak
 from fastvmt.cost.nvml import Nvml
-from fastvmt.scores import installed
-from fastvmt.statistics import Summary, summarise
+from fastvmt.results.statistics import Summary, summarise
+from fastvmt.score.scores import installed
 from fastvmt.types import TransferCase, Video
 
 PACKAGES = (

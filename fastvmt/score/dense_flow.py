@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fastvmt.metrics.weights import locate
+from fastvmt.score.weights import locate
 from fastvmt.trackers.dis import flows, one_thread
 
 Float = NDArray[np.float32]

@@ -17,7 +17,7 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.weight_file import WeightFile
 
 ARCHITECTURE = "ViT-B-32-quickgelu"

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.dense_flow import padded
-from fastvmt.metrics.weights import SOURCES, locate
+from fastvmt.score.dense_flow import padded
+from fastvmt.score.weights import SOURCES, locate
 
 MODULE, CLASS = "networks.AMT-S", "Model"
 CONFIG = {"corr_radius": 3, "corr_lvls": 4, "num_flows": 3}

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastvmt.metrics.locate import ObjectPath, background_colours, working_frames
 from fastvmt.trackers.dis import one_thread
+from fastvmt.world.locate import ObjectPath, background_colours, working_frames
 from fastvmt.world.motion import Pose
 
 Float = NDArray[np.float32]
@@ -38,7 +38,7 @@ def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose
     Args:
         frames_THWC: the video.
         sprite_rgba: premultiplied RGBA in [0, 1], square.
-        path: where the sprite is, from :func:`fastvmt.metrics.locate.object_paths`; starts the search.
+        path: where the sprite is, from :func:`fastvmt.world.locate.object_paths`; starts the search.
     """
     height, width = frames_THWC.shape[1:3]
     with one_thread():

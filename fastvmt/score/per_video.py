@@ -13,7 +13,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from fastvmt.metrics.preprocess import check_frames
+from fastvmt.score.preprocess import check_frames
 from fastvmt.types import Video
 
 NAN_POLICIES = ("skip", "raise")

@@ -11,7 +11,8 @@ import torch
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.methods.base import Job, Method
-from fastvmt.sampling import denoise, seeded_noise, sigma_schedule
+from fastvmt.sampling import denoise
+from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
@@ -28,7 +29,7 @@ def warn_unknown(backbone: Backbone, prompt: str) -> None:
 
 
 @torch.no_grad()
-def run_case(
+def transfer_case(
     backbone: Backbone,
     method: Method,
     sampler: Sampler,

@@ -13,10 +13,10 @@ from torch.nn.functional import max_pool2d
 from torchmetrics.utilities import dim_zero_cat
 
 from fastvmt.data.alignment import align, evenly, spread
-from fastvmt.metrics.frechet import hybrid
-from fastvmt.metrics.functional import MotionScores, motion_fidelity
-from fastvmt.metrics.per_video import PerVideoMetric, Videos, as_videos
-from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.frechet import hybrid
+from fastvmt.score.functional import MotionScores, motion_fidelity
+from fastvmt.score.per_video import PerVideoMetric, Videos, as_videos
+from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import textured
 from fastvmt.types import Truth, Video
@@ -91,14 +91,14 @@ def diagonal_of(generated: Video, reference: Video) -> float:
 
 
 def scores_of_tracks(generated: Tracks, reference: Tracks, diagonal: float) -> MotionScores:
-    """:func:`fastvmt.metrics.functional.motion_fidelity` of tracks in pixels, with the tracker's noise."""
+    """:func:`fastvmt.score.functional.motion_fidelity` of tracks in pixels, with the tracker's noise."""
     return motion_fidelity(
         generated.points_NT2, reference.points_NT2, generated.visible_NT, reference.visible_NT, diagonal, JITTER
     )
 
 
 def hybrid_of_tracks(generated: Tracks, reference: Tracks, diagonal: float) -> float:
-    """:func:`fastvmt.metrics.frechet.hybrid` of tracks in pixels, with the tracker's noise."""
+    """:func:`fastvmt.score.frechet.hybrid` of tracks in pixels, with the tracker's noise."""
     return hybrid(
         generated.points_NT2, reference.points_NT2, generated.visible_NT, reference.visible_NT, diagonal, JITTER
     )
@@ -178,7 +178,7 @@ def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> Motio
 
 
 def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:
-    """A score of :mod:`fastvmt.metrics.published` (Yatim et al., 2024, and others) and the robust ones of its tracks.
+    """A score of :mod:`fastvmt.score.published` (Yatim et al., 2024, and others) and the robust ones of its tracks.
 
     Ranges are those of the functions there, and of :class:`MotionScores`.
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from fastvmt.metrics.encoder import ImageEncoder
-from fastvmt.metrics.per_video import VideoMetric
-from fastvmt.metrics.similarity import embed_frames
+from fastvmt.score.encoder import ImageEncoder
+from fastvmt.score.per_video import VideoMetric
+from fastvmt.score.similarity import embed_frames
 from fastvmt.types import Video
 
 
@@ -78,7 +78,7 @@ class BackgroundConsistency(VideoMetric):
 
 
 class SubjectConsistency(BackgroundConsistency):
-    """:func:`consistency` of DINO ViT-B/16 features (:class:`fastvmt.metrics.subject.DinoEncoder`).
+    """:func:`consistency` of DINO ViT-B/16 features (:class:`fastvmt.score.subject.DinoEncoder`).
 
     Example:
         >>> metric = SubjectConsistency(encoder=None)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvmt.metrics.dense_flow import DisFlow, FlowModel
-from fastvmt.metrics.per_video import VideoMetric, need_frames
+from fastvmt.score.dense_flow import DisFlow, FlowModel
+from fastvmt.score.per_video import VideoMetric, need_frames
 from fastvmt.types import Video
 
 LEAST_FRAMES = 4
@@ -75,7 +75,7 @@ def video_dynamics(video: Video, flow: FlowModel) -> Dynamics:
 
 
 class DynamicDegree(VideoMetric):
-    """Share of videos that move; needs :class:`fastvmt.metrics.dense_flow.RaftFlow`.
+    """Share of videos that move; needs :class:`fastvmt.score.dense_flow.RaftFlow`.
 
     Example:
         >>> metric = DynamicDegree(flow=None)

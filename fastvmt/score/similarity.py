@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.encoder import FrameEncoder, ImageEncoder
-from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.per_video import PerVideoMetric, VideoMetric, Videos, as_videos, need_frames
+from fastvmt.score.encoder import FrameEncoder, ImageEncoder
+from fastvmt.score.functional import temporal_consistency, text_similarity
+from fastvmt.score.per_video import PerVideoMetric, VideoMetric, Videos, as_videos, need_frames
 from fastvmt.types import Video
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from fastvmt.metrics.preprocess import IMAGENET, check_frames, normalized, shorter_side
-from fastvmt.metrics.weights import locate
+from fastvmt.score.preprocess import IMAGENET, check_frames, normalized, shorter_side
+from fastvmt.score.weights import locate
 
 MODEL = "vit_base_patch16_224.dino"
 SIDE = 224

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fastvmt.metrics.encoder import ImageEncoder
-from fastvmt.metrics.per_video import VideoMetric
-from fastvmt.metrics.similarity import embed_frames
-from fastvmt.metrics.weights import locate
+from fastvmt.score.encoder import ImageEncoder
+from fastvmt.score.per_video import VideoMetric
+from fastvmt.score.similarity import embed_frames
+from fastvmt.score.weights import locate
 from fastvmt.types import Video
 
 

@@ -1,4 +1,4 @@
-"""Score generated clips against their references: ``python -m fastvmt.metrics generated.mp4 reference.mp4``."""
+"""Score generated clips against their references: ``python -m fastvmt.score generated.mp4 reference.mp4``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from fastvmt.data.alignment import Alignment
 from fastvmt.data.triples import LISTS, Triple, listed, matched, read_prompts
 from fastvmt.engine import scoring
 from fastvmt.engine.plan import UserError, construct
-from fastvmt.engine.record import Record, mean_scores, provenance, write_json
+from fastvmt.results.record import Record, mean_scores, provenance, write_json
 
 EXAMPLES = """
 examples:
-  python -m fastvmt.metrics generated.mp4 reference.mp4 --prompt "a dog on grass" --clip ViT-B-32.pt
-  python -m fastvmt.metrics generated/ references/ --prompts prompts.csv --output scores.json
-  python -m fastvmt.metrics generated/ --manifest bench.jsonl
-  python -m fastvmt.metrics triples.jsonl --frames 24 --on-error skip
-  python -m fastvmt.metrics a.mp4 b.mp4 --set "metrics.also=[motion_fidelity_compat_smm,motion_fidelity_hybrid]"
+  python -m fastvmt.score generated.mp4 reference.mp4 --prompt "a dog on grass" --clip ViT-B-32.pt
+  python -m fastvmt.score generated/ references/ --prompts prompts.csv --output scores.json
+  python -m fastvmt.score generated/ --manifest bench.jsonl
+  python -m fastvmt.score triples.jsonl --frames 24 --on-error skip
+  python -m fastvmt.score a.mp4 b.mp4 --set "metrics.also=[motion_fidelity_compat_smm,motion_fidelity_hybrid]"
 
 A clip is a video file or a folder of pictures. Two folders are matched by file name without suffix. A list (.csv
 with a header, or .jsonl) has the columns generated, reference, prompt and, optionally, id; its paths are relative
@@ -40,7 +40,7 @@ seen nothing but its world of emoji. metrics.also: see conf/metrics/default.yaml
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m fastvmt.metrics",
+        prog="python -m fastvmt.score",
         description="Score generated clips against their references.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         score_all(arguments, Console())
     except (UserError, ValueError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"fastvmt.metrics: {error}", markup=False, highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"fastvmt.score: {error}", markup=False, highlight=False)
         return 2
     return 0
 

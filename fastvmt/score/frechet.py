@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.functional import motion_fidelity, support
-from fastvmt.metrics.published import EXACT
+from fastvmt.score.functional import motion_fidelity, support
+from fastvmt.score.published import EXACT
 
 FRAMES = 32
 """Trajectories are thinned to at most so many frames."""
@@ -145,7 +145,7 @@ def hybrid(
 
     What DeT (Shi et al., 2025) intends with its mixture of local velocities and global shapes, with a
     true Frechet distance: 0.5 MF + 0.5 mean_b max_a exp(-dF(a, b) / 0.1), dF in diagonals. Arguments and
-    errors are those of :func:`fastvmt.metrics.functional.motion_fidelity`.
+    errors are those of :func:`fastvmt.score.functional.motion_fidelity`.
 
     Example:
         >>> right = torch.arange(9.0)[None, :, None] * torch.tensor([1.0, 0.0])

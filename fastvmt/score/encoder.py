@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fastvmt.cache import content_key
-from fastvmt.metrics.clip_weights import ARCHITECTURE, load_clip
-from fastvmt.metrics.preprocess import check_frames, vbench_clip
-from fastvmt.metrics.weights import locate
+from fastvmt.score.clip_weights import ARCHITECTURE, load_clip
+from fastvmt.score.preprocess import check_frames, vbench_clip
+from fastvmt.score.weights import locate
 
 BATCH = 64
 """Frames encoded at a time."""

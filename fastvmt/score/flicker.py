@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastvmt.metrics.per_video import VideoMetric, need_frames
-from fastvmt.metrics.preprocess import check_frames
+from fastvmt.score.per_video import VideoMetric, need_frames
+from fastvmt.score.preprocess import check_frames
 from fastvmt.types import Video
 
 

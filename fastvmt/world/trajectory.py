@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastvmt.metrics.locate import ObjectPath, object_paths
-from fastvmt.metrics.motion_fidelity import tracklets
-from fastvmt.metrics.pose import pose_path
+from fastvmt.score.motion_fidelity import tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Truth, Video
+from fastvmt.world.locate import ObjectPath, object_paths
+from fastvmt.world.pose import pose_path
 
 Float = NDArray[np.float64]
 

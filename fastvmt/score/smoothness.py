@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastvmt.metrics.dense_flow import dis_flow
-from fastvmt.metrics.per_video import VideoMetric, need_frames
-from fastvmt.metrics.preprocess import check_frames
+from fastvmt.score.dense_flow import dis_flow
+from fastvmt.score.per_video import VideoMetric, need_frames
+from fastvmt.score.preprocess import check_frames
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Video
 
@@ -85,7 +85,7 @@ def warped(frame_HWC: NDArray[np.uint8], flow_HW2: NDArray[np.float32]) -> NDArr
 
 
 class MotionSmoothness(VideoMetric):
-    """:func:`motion_smoothness` with AMT-S (:class:`fastvmt.metrics.amt.AmtInterpolator`).
+    """:func:`motion_smoothness` with AMT-S (:class:`fastvmt.score.amt.AmtInterpolator`).
 
     Example:
         >>> class Mean:

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from fastvmt.benchmarks import Lost
 from fastvmt.engine.plan import Plan
-from fastvmt.engine.record import Record, cost_summaries, score_summaries
-from fastvmt.statistics import Summary
+from fastvmt.results.record import Record, cost_summaries, score_summaries
+from fastvmt.results.statistics import Summary
 
 HEADLINE = {
     "motion_fidelity": "motion",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.functional import CHUNK
+from fastvmt.score.functional import CHUNK
 
 EXACT = "donot_use_mm_for_euclid_dist"
 """The other way of torch loses small distances to rounding."""

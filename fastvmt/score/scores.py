@@ -10,10 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastvmt.data.alignment import evenly, picked, spread
-from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.provenance import DEFINITIONS
-from fastvmt.metrics.scorers import BUILDERS, COLUMNS, Sample, Scorer
-from fastvmt.metrics.weights import MissingWeightsError
+from fastvmt.score.definitions import DEFINITIONS
+from fastvmt.score.judges import Judges
+from fastvmt.score.scorers import BUILDERS, COLUMNS, Sample, Scorer
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from torch import Tensor
 
-from fastvmt.metrics.aesthetic import AestheticQuality
-from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
-from fastvmt.metrics.dense_flow import DisFlow, FlowModel
-from fastvmt.metrics.dynamic import video_dynamics
-from fastvmt.metrics.encoder import RememberingEncoder
-from fastvmt.metrics.flicker import TemporalFlickering
-from fastvmt.metrics.functional import STATIC
-from fastvmt.metrics.judges import Judges
-from fastvmt.metrics.motion_fidelity import (
+from fastvmt.score.aesthetic import AestheticQuality
+from fastvmt.score.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
+from fastvmt.score.dense_flow import DisFlow, FlowModel
+from fastvmt.score.dynamic import video_dynamics
+from fastvmt.score.encoder import RememberingEncoder
+from fastvmt.score.flicker import TemporalFlickering
+from fastvmt.score.functional import STATIC
+from fastvmt.score.judges import Judges
+from fastvmt.score.motion_fidelity import (
     GRID,
     JITTER,
     MODES,
@@ -27,14 +27,14 @@ from fastvmt.metrics.motion_fidelity import (
     score_motion,
     score_true_motion,
 )
-from fastvmt.metrics.per_video import VideoMetric
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.smoothness import DisInterpolator, MotionSmoothness
-from fastvmt.metrics.trajectory import trajectory_cosine
-from fastvmt.metrics.weights import locate
+from fastvmt.score.per_video import VideoMetric
+from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness
+from fastvmt.score.weights import locate
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.scene import sprite
+from fastvmt.world.trajectory import trajectory_cosine
 from fastvmt.world.vocabulary import OBJECTS, named
 
 SURE_OBJECT, SURE_CAMERA = 0.7, 0.6

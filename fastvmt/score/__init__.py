@@ -6,18 +6,18 @@
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics and open_clip import torchvision
 
 # isort: split
-from fastvmt.metrics.aesthetic import AestheticQuality, aesthetic_quality
-from fastvmt.metrics.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency, det_consistency
-from fastvmt.metrics.consistency import consistency as vbench_consistency
-from fastvmt.metrics.dynamic import DynamicDegree, DynamicDegreeFlow, dynamic_degree
-from fastvmt.metrics.flicker import TemporalFlickering, temporal_flickering
-from fastvmt.metrics.frechet import hybrid
-from fastvmt.metrics.functional import motion_fidelity as robust
-from fastvmt.metrics.functional import temporal_consistency, text_similarity
-from fastvmt.metrics.motion_fidelity import MotionFidelity, score_motion
-from fastvmt.metrics.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.metrics.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.metrics.smoothness import MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
+from fastvmt.score.aesthetic import AestheticQuality, aesthetic_quality
+from fastvmt.score.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency, det_consistency
+from fastvmt.score.consistency import consistency as vbench_consistency
+from fastvmt.score.dynamic import DynamicDegree, DynamicDegreeFlow, dynamic_degree
+from fastvmt.score.flicker import TemporalFlickering, temporal_flickering
+from fastvmt.score.frechet import hybrid
+from fastvmt.score.functional import motion_fidelity as robust
+from fastvmt.score.functional import temporal_consistency, text_similarity
+from fastvmt.score.motion_fidelity import MotionFidelity, score_motion
+from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.smoothness import MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
 
 __all__ = [
     "AestheticQuality",

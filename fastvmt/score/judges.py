@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastvmt.metrics.aesthetic import read_head
-from fastvmt.metrics.amt import AmtInterpolator
-from fastvmt.metrics.clip_weights import ARCHITECTURE
-from fastvmt.metrics.dense_flow import RaftFlow
-from fastvmt.metrics.encoder import ClipEncoder, RememberingEncoder
-from fastvmt.metrics.subject import load_dino
+from fastvmt.score.aesthetic import read_head
+from fastvmt.score.amt import AmtInterpolator
+from fastvmt.score.clip_weights import ARCHITECTURE
+from fastvmt.score.dense_flow import RaftFlow
+from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
+from fastvmt.score.subject import load_dino
 
 CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
 WEIGHT_KEYS = ("clip_l14", "dino", "aesthetic", "amt", "amt_checkout", "raft")

@@ -1,0 +1,101 @@
+"""Short transfers of every method, held against the numbers of an earlier version of the code.
+
+``PYTHONPATH=tests python -m helpers.golden`` says which transfers are bit-equal to ``tests/golden/transfers.json``;
+with ``--write`` it writes that file anew: only for a change that is meant to move numbers, with the reason in its
+message. The first file was written at commit d503799.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from fastvmt.cache import TensorCache
+from fastvmt.config import config_folder
+from fastvmt.engine.plan import construct, make_plan, make_tracker
+from fastvmt.methods.transfer import transfer_case
+from helpers.random_models import save_random_wan
+
+FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
+SAMPLES = 16
+"""Values of the latents that the file holds, evenly spread."""
+
+
+def golden() -> dict[str, dict[str, Any]]:
+    """By ``method/setting``: overrides, latents, pixels, scores and passes of the version that wrote the file."""
+    return json.loads(FILE.read_text())
+
+
+def composed(overrides: Sequence[str], random_wan: Path) -> DictConfig:
+    """The configuration of a golden transfer; ``{random_wan}`` stands for the random model's folder."""
+    words = [word.replace("{random_wan}", str(random_wan)) for word in overrides]
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+        return compose("config", overrides=["output_dir=unused", "cache_dir=null", *words])
+
+
+@cache
+def part(group: str, settings: str) -> Any:
+    """A backbone, or the scores, loaded once for all transfers that agree in ``settings``."""
+    cfg = loaded[settings]
+    return construct(cfg[group], group, **({"tracker": make_tracker(cfg)} if group == "metrics" else {}))
+
+
+loaded: dict[str, DictConfig] = {}
+
+
+def measure(overrides: Sequence[str], random_wan: Path) -> dict[str, Any]:
+    """One transfer of the last case that the overrides name, in the form of the file."""
+    cfg = composed(overrides, random_wan)
+    plan = make_plan(cfg)
+    for group in ("backbone", "metrics"):
+        loaded[str(cfg[group])] = cfg
+    backbone, scores = part("backbone", str(cfg.backbone)), part("metrics", str(cfg.metrics))
+    case = plan.cases[len(plan.cases) - 1]
+    result = transfer_case(backbone, plan.method, plan.sampler, case, TensorCache(None))
+    latents = result.latents_BCFHW.contiguous()
+    flat = latents.flatten().double()
+    return {
+        "latents_sha256": hashlib.sha256(latents.numpy().tobytes()).hexdigest(),
+        "latents": flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES].tolist(),
+        "norm": float(flat.norm()),
+        "frames_sha256": hashlib.sha256(result.video.frames_THWC.contiguous().numpy().tobytes()).hexdigest(),
+        "case": case.id,
+        "scores": {name: None if math.isnan(value) else value for name, value in scores(result).items()},
+        "passes": vars(result.passes),
+        "overrides": list(overrides),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace the golden file")
+    parser.add_argument("--only", default="", help="names that contain this")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        random_wan = save_random_wan(Path(folder))
+        found = {
+            name: measure(row["overrides"], random_wan) for name, row in golden().items() if arguments.only in name
+        }
+    for name, row in found.items():
+        equal = row["latents_sha256"] == golden()[name]["latents_sha256"]
+        sys.stdout.write(f"{name}: {'bit-equal' if equal else 'DIFFERS'}\n")
+    if arguments.write:
+        rows = golden() | found
+        FILE.write_text("{\n" + ",\n".join(f'"{n}": {json.dumps(rows[n])}' for n in sorted(rows)) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()
