@@ -23,19 +23,15 @@ from helpers.transfers import distinct_job, same, transfer
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
     job, method = distinct_job(backbone, case), method_of("ditflow", "inject=true")
     x = seeded_noise(job.reference.shape, 2, backbone.device)
-    sigma, sigma_next = job.sigmas[1], job.sigmas[2]
-    with backbone.keys_and_values_of(add_noise(job.reference, job.noise, sigma), sigma, job.text):
-        expected = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
-    plain = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
+    sigma, following = job.sigmas[1:3]
     guided = method.guide(distinct_job(backbone, case), 1, x, sigma)
     with backbone.keys_and_values_of(add_noise(job.reference, job.noise, sigma), sigma, job.text):
-        denoised = guided_velocity(backbone, guided, sigma, job.text, job.negative, 3.0)
-    torch.testing.assert_close(
-        method.step(job, 1, x, sigma, sigma_next), euler_step(guided, denoised, sigma, sigma_next)
-    )
-    unguided = method.step(job, 2, x, sigma, sigma_next)
-    torch.testing.assert_close(unguided, euler_step(x, plain, sigma, sigma_next))
+        expected = guided_velocity(backbone, guided, sigma, job.text, job.negative, 3.0)
+    torch.testing.assert_close(method.step(job, 1, x, sigma, following), euler_step(guided, expected, sigma, following))
+    plain = guided_velocity(backbone, guided, sigma, job.text, job.negative, 3.0)
     assert (expected - plain).abs().max() > 1e-4
+    unguided = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
+    torch.testing.assert_close(method.step(job, 2, x, sigma, following), euler_step(x, unguided, sigma, following))
     moved, without = (one.guide(distinct_job(backbone, case), 0, x, 1.0) for one in (method, method_of("ditflow")))
     assert not torch.equal(moved, without)  # in the optimisation, too
 
