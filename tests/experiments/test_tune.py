@@ -42,9 +42,9 @@ def reference_blocks(plan: Plan) -> int:
     """Block forwards over the reference: one reading, or one at every guided step."""
     method, steps = plan.method, plan.sampler.steps
     if isinstance(method, FlowMotion):
-        return method.guided(steps) * plan.layout.depth
+        return method.optimisation.guided(steps) * plan.layout.depth
     once = plan.guidance.block + getattr(method, "stops_after", 0)
-    return once * (method.guided(steps) if isinstance(method, SMM) and method.ref == "matched" else 1)
+    return once * (method.optimisation.guided(steps) if isinstance(method, SMM) and method.ref == "matched" else 1)
 
 
 def test_as_many_candidates_for_every_method_or_more() -> None:
