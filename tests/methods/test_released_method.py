@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import Plan, UserError, make_plan
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.errors import UserError
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level
 from fastvmt.methods.transfer import transfer_case

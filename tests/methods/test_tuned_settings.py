@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
+from fastvmt.errors import UserError
 from fastvmt.methods.tuned import Tuned
 from helpers.tuned_methods import METHODS, det, director, inversion_method, job_for, make
 
