@@ -35,7 +35,6 @@ from experiments.rows import DIGITS, RESULTS, composed, settings_hash
 from fastvmt.cache import TensorCache
 from fastvmt.cost.cost import loop_seconds, peak
 from fastvmt.engine.plan import make_plan
-from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session, open_session
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
@@ -300,7 +299,6 @@ def told(line: Mapping[str, Any]) -> str:
     return f"{what}{scores}, {line['seconds']['total']:.1f} s"
 
 
-@quiet_libraries()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", choices=ROWS, default=list(METHODS), help="default: all but variants")

@@ -19,7 +19,6 @@ from rich.progress import track
 from experiments.comparison import PROMPTS, REFERENCES, Bench
 from experiments.readme_pictures import Frames
 from experiments.rows import RESULTS
-from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare, summarise
@@ -46,7 +45,6 @@ def sheet(rows: Sequence[Sequence[Frames]]) -> Frames:
     return np.concatenate([part for line in lines for part in (line, gap)][:-1], 0)
 
 
-@quiet_libraries()
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--references", type=int, default=REFERENCES, help=f"each with {PROMPTS} prompts")

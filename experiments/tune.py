@@ -34,7 +34,6 @@ from experiments.json_lines import Line, append_line, locked, read_lines
 from experiments.rows import DIGITS, RESULTS, composed, settings_hash
 from experiments.tune_report import Candidates, differing, told, write_report
 from fastvmt.cost.cost import loop_seconds
-from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session, open_session
 from fastvmt.errors import UserError
 from fastvmt.results.case_record import VERSION, CaseRecord
@@ -258,7 +257,6 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-@quiet_libraries()
 def main(argv: Sequence[str] | None = None) -> None:
     parser, console = options(), Console()
     arguments = parser.parse_intermixed_args(argv)

@@ -1,4 +1,10 @@
-"""Joules per stage of one GPU, or of the processors."""
+"""Joules per stage of one GPU, or of the processors.
+
+zeus and codecarbon read the same counters (NVML, RAPL). They stay out: zeus 0.16 brings pandas, scikit-learn, httpx
+and amdsmi, codecarbon 3.3 pandas, requests, prometheus_client and ten more, where this module, ``nvml`` and ``rapl``
+are 250 lines and one optional dependency; and what these do beside reading (a counter that wraps or restarts, a MIG
+slice, stages within stages, a missing value with its reason) would have to stay.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Silence between the progress bars of the command line, and everything as it was afterwards."""
+"""Silence of libraries while they load and run, and everything as it was afterwards."""
 
 from __future__ import annotations
 
@@ -27,9 +27,12 @@ def quiet_libraries() -> Iterator[None]:
             logger.setLevel(logging.ERROR)
         for library in (diffusers.utils.logging, transformers.utils.logging):
             silence(library, undo)
-        for handler in logging.getLogger().handlers:  # open_clip logs to the root logger
+        root = logging.getLogger()
+        before = list(root.handlers)
+        for handler in before:  # open_clip logs to the root logger
             undo.callback(handler.removeFilter, worth_telling)
             handler.addFilter(worth_telling)
+        undo.callback(remove_handlers, root, before)
         yield
 
 
@@ -40,6 +43,13 @@ def silence(library: ModuleType, undo: ExitStack) -> None:
     if library.is_progress_bar_enabled():
         undo.callback(library.enable_progress_bar)
         library.disable_progress_bar()
+
+
+def remove_handlers(logger: logging.Logger, but: list[logging.Handler]) -> None:
+    """Remove the handlers that a logger got since, as ``logging.info`` gives one to a root logger without any."""
+    for handler in logger.handlers[:]:
+        if handler not in but:
+            logger.removeHandler(handler)
 
 
 def worth_telling(record: logging.LogRecord) -> bool:

@@ -22,6 +22,7 @@ from fastvmt.cost.flops import Block, read_block, transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import CLIP, Plan, construct, make_plan, make_tracker
+from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices, check_folder
 from fastvmt.errors import UserError
 from fastvmt.methods.transfer import transfer_case
@@ -217,9 +218,10 @@ def load(plan: Plan) -> Session:
     cfg = plan.cfg
     check_devices(cfg)
     check_folder(cfg, "cache_dir")
-    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
-    start = time.perf_counter()
-    backbone: Backbone = construct(cfg.backbone, "backbone")
-    seconds = time.perf_counter() - start
+    with quiet_libraries():
+        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+        start = time.perf_counter()
+        backbone: Backbone = construct(cfg.backbone, "backbone")
+        seconds = time.perf_counter() - start
     block = read_block(cfg.backbone.path, cfg.backbone.max_tokens)
     return Session(plan, backbone, scores, cache_of(cfg), open_meters(backbone.device), block, seconds)
