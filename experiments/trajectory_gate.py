@@ -25,7 +25,8 @@ from torch import Tensor
 from experiments.rows import RESULTS
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.results.record import provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.sampling import denoise, euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.trackers.dis import DisTracker

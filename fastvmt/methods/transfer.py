@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -78,4 +79,5 @@ def transfer_case(
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
-    return TransferResult(case, video, watch.totals(), job.trace, backbone.passes, latents.cpu(), learned=job.learned)
+    passes = replace(backbone.passes)  # later readings of the result count on the backbone's
+    return TransferResult(case, video, watch.totals(), job.trace, passes, latents.cpu(), learned=job.learned)

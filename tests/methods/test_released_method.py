@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.engine.plan import Plan, UserError, make_plan
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.errors import UserError
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.job import Job
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level

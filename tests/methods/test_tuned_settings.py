@@ -9,8 +9,9 @@ import pytest
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
+from fastvmt.errors import UserError
 from fastvmt.methods.tuned import Tuned
 from helpers.methods import TUNED, composed, det, director, inversion_method, make
 
