@@ -23,7 +23,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.record import provenance, write_json
 from fastvmt.results.statistics import compare, summarise
-from fastvmt.score.scorers import Sample
+from fastvmt.score.sample import Sample
 from fastvmt.types import TransferCase, Video
 
 METHODS, COLUMNS = ("none", "fastvmt"), 8
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench(arguments.references, Path("outputs/first_frame"), arguments.overrides)
     cases = bench.cases(arguments.seed)
     frames = {m: [first_frame(bench, m, case) for case in track(cases, f"method={m}")] for m in METHODS}
-    judge = bench.scores.scorers[SCORE]
+    judge = bench.scores.metrics[SCORE]
     scores = {
         method: {c.id: judge.score(Sample(v, None, c.prompt))[SCORE] for c, v in zip(cases, mine, strict=True)}
         for method, mine in frames.items()

@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,21 @@ from fastvmt.cache import content_key
 from fastvmt.cost.account import loop_seconds, peak
 from fastvmt.cost.nvml import Nvml
 from fastvmt.results.statistics import Summary, summarise
-from fastvmt.score.scores import installed
 from fastvmt.types import TransferCase, Video
 
 PACKAGES = (
     "fastvmt",
     "torch",
+    "torchvision",
     "diffusers",
     "transformers",
     "peft",
     "lightning",
     "torchmetrics",
     "open_clip_torch",
+    "timm",
     "numpy",
+    "opencv-python-headless",
     "decord",
     "av",  # videos are decoded by the former where it is installed
 )
@@ -181,6 +184,14 @@ def commit(package: Path = Path(__file__).parents[1]) -> str | None:
         return git("rev-parse", "HEAD").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def installed(package: str) -> str:
+    """The version of a package, if it is installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def provenance(nvml: Nvml | None = None) -> Record:

@@ -1,0 +1,131 @@
+"""What every score is, in one entry above the function that makes it.
+
+A score is one file of this package with ``@score`` in it (those of the emoji world: ``fastvmt.world.scores``);
+configurations, records, tables and docs/scores.md follow from the entry.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastvmt.score.metric import ScoreMetric
+    from fastvmt.score.networks import Networks
+
+PACKAGE, ELSEWHERE = "fastvmt.score", ("fastvmt.world.scores",)
+"""Whose modules are looked through for entries, and modules of other packages, by name: this one knows no world."""
+COMMAND = ("__main__", "command")
+"""Modules of the command line, which hold none."""
+INPUTS = ("reference", "prompt", "truth", "mask")
+DIRECTIONS = ("higher", "lower", "none")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score, in words and as a constructor."""
+
+    name: str
+    """In ``metrics.names``."""
+    build: Callable[[Networks], ScoreMetric]
+    """Raises ``MissingWeightsError`` for files that are not there."""
+    definition: str
+    """One sentence."""
+    source: str
+    """The paper or released code that defines it."""
+    range: str
+    limits: str
+    """When not to trust it."""
+    version: int
+    """Rises with every change of what the score says about a video."""
+    direction: str
+    """Which values of its first column are better, one of ``DIRECTIONS``."""
+    needs: tuple[str, ...]
+    """What it reads beside the video, of ``INPUTS``; n/a without the first."""
+    weights: tuple[str, ...]
+    """Files that it needs, of ``weights.SOURCES``."""
+    columns: tuple[str, ...]
+    """What it writes, the score itself first."""
+    pooled: bool
+    """Whether VBench's tables average its first column over the frames of all videos."""
+    head: str
+    """Its short head in the table of cases; empty: not a headline."""
+
+    def described(self) -> dict[str, Any]:
+        """What records say of it, plain values."""
+        keys = ("definition", "source", "range", "limits", "version", "direction")
+        return {key: getattr(self, key) for key in keys}
+
+
+REGISTRY: dict[str, Entry] = {}
+"""By name, filled by the decorators alone; read it through :func:`entries`."""
+
+
+def score(
+    name: str,
+    *,
+    definition: str,
+    source: str,
+    range: str,
+    limits: str,
+    version: int = 1,
+    direction: str = "higher",
+    needs: tuple[str, ...] = (),
+    weights: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    pooled: bool = False,
+    head: str = "",
+) -> Callable[[Callable[[Networks], ScoreMetric]], Callable[[Networks], ScoreMetric]]:
+    """Register a function from :class:`Networks` to the metric of a score; see :class:`Entry`.
+
+    ``columns`` defaults to the name alone. Raises ``ValueError`` for a name that another score has.
+    """
+
+    def register(build: Callable[[Networks], ScoreMetric]) -> Callable[[Networks], ScoreMetric]:
+        if name in REGISTRY:
+            raise ValueError(f"two scores are called {name!r}: rename one")
+        REGISTRY[name] = Entry(
+            name,
+            build,
+            definition,
+            source,
+            range,
+            limits,
+            version,
+            direction,
+            needs,
+            weights,
+            columns or (name,),
+            pooled,
+            head,
+        )
+        return build
+
+    return register
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every score by name: those of the headline first, then by the alphabet."""
+    modules = [module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__)]
+    for place in (*(f"{PACKAGE}.{name}" for name in modules if name not in COMMAND), *ELSEWHERE):
+        import_module(place)
+    return {each.name: each for each in sorted(REGISTRY.values(), key=lambda each: (not each.head, each.name))}
+
+
+def table() -> str:
+    """All scores as a table in Markdown, as docs/scores.md has it."""
+    lines = ["| score | is | range | needs | do not trust it when | from |", "|---|---|---|---|---|---|"]
+    for each in entries().values():
+        columns = ", ".join(f"`{column}`" for column in each.columns if column != each.name)
+        name = f"`{each.name}`" + (f"; writes {columns}" if columns else "")
+        better = "" if each.direction == "none" else f", {each.direction} is better"
+        pooled = "; VBench's means weigh videos by their frames" if each.pooled else ""
+        needs = ", ".join((*each.needs, *each.weights)) or "-"
+        cells = (name, each.definition + pooled, each.range + better, needs, each.limits, each.source)
+        lines.append(f"| {' | '.join(cells)} | ")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
