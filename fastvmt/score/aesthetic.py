@@ -82,5 +82,6 @@ class AestheticQuality(FeatureMetric):
     weights=("clip_l14", "aesthetic"),
 )
 def laion(networks: Networks) -> AestheticQuality:
+    clip = networks.as_vbench(networks.clip_l14)
     file = networks.file("aesthetic")
-    return AestheticQuality(networks.as_vbench(networks.clip_l14), read_head(file), file.sha256)
+    return AestheticQuality(clip, read_head(file), file.sha256)

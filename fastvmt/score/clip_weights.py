@@ -72,7 +72,8 @@ def load_clip(
         return tensors_clip(file, device, architecture, quick_gelu)
     sha256 = file.sha256
     if zipfile.is_zipfile(file.path) and not is_archive(file.path):
-        raise ValueError(file.message(f"is a file of tensors that is neither .safetensors nor OpenAI's: {CONVERT}"))
+        file.state()  # says what is wrong with a file of anything but tensors
+        raise ValueError(file.message(f"holds tensors in a form that only the converter reads: {CONVERT}"))
     with file.blamed("is damaged or not an archive of OpenAI's CLIP"):
         model = open_clip.load_openai_model(str(file.path), precision="fp32", device=device)
     return LoadedClip(model.eval(), open_clip.SimpleTokenizer(), "OpenAI archive", sha256)

@@ -26,7 +26,7 @@ from fastvmt.engine.plan import UserError, make_plan
 from fastvmt.engine.run import run
 from fastvmt.results.record import case_key
 from fastvmt.score.__main__ import main as score_files
-from fastvmt.score.definitions import DEFINITIONS
+from fastvmt.score.registry import entries
 from helpers.wandb_log import contents
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none", "seed=7"))
     with monkeypatch.context() as other:
-        other.setitem(DEFINITIONS, "motion_fidelity", replace(DEFINITIONS["motion_fidelity"], version=99))
+        other.setitem(entries(), "motion_fidelity", replace(entries()["motion_fidelity"], version=99))
         with pytest.raises(AssertionError, match="ran again"):
             run(composed(*job, "logger=none"))
     monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.fingerprint", "0" * 64)
