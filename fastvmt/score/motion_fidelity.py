@@ -251,11 +251,12 @@ class MotionFidelity(ScoreMetric):
         return {"mode": self.mode, "tracker": self.tracker.id, "points": points, **rule}
 
     def measure(self, sample: Sample) -> dict[str, float]:
-        video, reference = sample.video, sample.reference
+        video = sample.video
+        reference = sample.reference
         if reference is None:
             return dict.fromkeys(self.columns, math.nan)
         if self.mode == "robust":
-            return self.headline(video, reference, sample)
+            return self.headline(video, reference, sample.truth, sample.foreground_THW)
         if self.mode in PUBLISHED:
             value = score_published(video, reference, self.tracker, self.mode)
         elif self.mode == "hybrid":
@@ -266,12 +267,13 @@ class MotionFidelity(ScoreMetric):
             value = getattr(score_motion(video, reference, self.tracker), self.mode)
         return {self.columns[0]: value}
 
-    def headline(self, video: Video, reference: Video, sample: Sample) -> dict[str, float]:
-        """``COLUMNS``; those of a mask or of true tracks are NaN where the sample has none."""
-        mask, truth, tracker = sample.foreground_THW, sample.truth, self.tracker
-        found = score_motion(video, reference, tracker)
-        masked = None if mask is None else score_motion(video, reference, tracker, mask)
-        known = None if truth is None else score_true_motion(video, truth, tracker)
+    def headline(
+        self, video: Video, reference: Video, truth: Truth | None, foreground_THW: Tensor | None
+    ) -> dict[str, float]:
+        """``COLUMNS``; those of a mask or of true tracks are NaN where there is none."""
+        found = score_motion(video, reference, self.tracker)
+        masked = None if foreground_THW is None else score_motion(video, reference, self.tracker, foreground_THW)
+        known = None if truth is None else score_true_motion(video, truth, self.tracker)
         return {
             "motion_fidelity": found.fidelity,
             "motion_fidelity_dynamic": found.dynamic,

@@ -57,7 +57,8 @@ def paper(generated_NT2: Tensor, reference_MT2: Tensor) -> float:
     if len(generated_NT2) == 0 or len(reference_MT2) == 0:
         return math.nan
     a, b = (unit(velocity(points.float()), zero=1.0) for points in (generated_NT2, reference_MT2))
-    rows, columns = [], a.new_full((len(b),), -torch.inf)
+    rows = []
+    columns = a.new_full((len(b),), -torch.inf)
     for _, corr in correlations(a, b):
         rows.append(corr.amax(1))
         columns = torch.maximum(columns, corr.amax(0))

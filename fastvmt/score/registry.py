@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from fastvmt.score.metric import ScoreMetric
     from fastvmt.score.networks import Networks
 
-PACKAGE, ELSEWHERE = "fastvmt.score", ("fastvmt.world.scores",)
-"""Whose modules are looked through for entries, and modules of other packages, by name: this one knows no world."""
+PACKAGE = "fastvmt.score"
+"""Whose modules are looked through for entries, but for those of the command line."""
 COMMAND = ("__main__", "command")
-"""Modules of the command line, which hold none."""
+ELSEWHERE = ("fastvmt.world.scores",)
+"""Modules of other packages that hold entries, by name: this package knows no world."""
 INPUTS = ("reference", "prompt", "truth", "mask")
 DIRECTIONS = ("higher", "lower", "none")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One score, in words and as a constructor."""
 
@@ -40,19 +41,19 @@ class Entry:
     range: str
     limits: str
     """When not to trust it."""
-    version: int
+    version: int = 1
     """Rises with every change of what the score says about a video."""
-    direction: str
+    direction: str = "higher"
     """Which values of its first column are better, one of ``DIRECTIONS``."""
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     """What it reads beside the video, of ``INPUTS``; n/a without the first."""
-    weights: tuple[str, ...]
+    weights: tuple[str, ...] = ()
     """Files that it needs, of ``weights.SOURCES``."""
     columns: tuple[str, ...]
     """What it writes, the score itself first."""
-    pooled: bool
+    pooled: bool = False
     """Whether VBench's tables average its first column over the frames of all videos."""
-    head: str
+    head: str = ""
     """Its short head in the table of cases; empty: not a headline."""
 
     def described(self) -> dict[str, Any]:
@@ -66,43 +67,18 @@ REGISTRY: dict[str, Entry] = {}
 
 
 def score(
-    name: str,
-    *,
-    definition: str,
-    source: str,
-    range: str,
-    limits: str,
-    version: int = 1,
-    direction: str = "higher",
-    needs: tuple[str, ...] = (),
-    weights: tuple[str, ...] = (),
-    columns: tuple[str, ...] = (),
-    pooled: bool = False,
-    head: str = "",
+    name: str, *, columns: tuple[str, ...] = (), **facts: Any
 ) -> Callable[[Callable[[Networks], ScoreMetric]], Callable[[Networks], ScoreMetric]]:
-    """Register a function from :class:`Networks` to the metric of a score; see :class:`Entry`.
+    """Register a function from :class:`Networks` to the metric of a score; ``facts`` are the fields of :class:`Entry`.
 
-    ``columns`` defaults to the name alone. Raises ``ValueError`` for a name that another score has.
+    ``columns`` defaults to the name alone. Raises ``ValueError`` for a name that another score has, ``TypeError``
+    for a field that is missing or unknown.
     """
 
     def register(build: Callable[[Networks], ScoreMetric]) -> Callable[[Networks], ScoreMetric]:
         if name in REGISTRY:
             raise ValueError(f"two scores are called {name!r}: rename one")
-        REGISTRY[name] = Entry(
-            name,
-            build,
-            definition,
-            source,
-            range,
-            limits,
-            version,
-            direction,
-            needs,
-            weights,
-            columns or (name,),
-            pooled,
-            head,
-        )
+        REGISTRY[name] = Entry(name=name, build=build, columns=columns or (name,), **facts)
         return build
 
     return register
