@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from fastvmt.score.metric import ScoreMetric
@@ -62,20 +62,19 @@ class Entry:
         return {key: getattr(self, key) for key in keys}
 
 
+Build = TypeVar("Build", bound="Callable[[Networks], ScoreMetric]")
 REGISTRY: dict[str, Entry] = {}
 """By name, filled by the decorators alone; read it through :func:`entries`."""
 
 
-def score(
-    name: str, *, columns: tuple[str, ...] = (), **facts: Any
-) -> Callable[[Callable[[Networks], ScoreMetric]], Callable[[Networks], ScoreMetric]]:
+def score(name: str, *, columns: tuple[str, ...] = (), **facts: Any) -> Callable[[Build], Build]:
     """Register a function from :class:`Networks` to the metric of a score; ``facts`` are the fields of :class:`Entry`.
 
     ``columns`` defaults to the name alone. Raises ``ValueError`` for a name that another score has, ``TypeError``
     for a field that is missing or unknown.
     """
 
-    def register(build: Callable[[Networks], ScoreMetric]) -> Callable[[Networks], ScoreMetric]:
+    def register(build: Build) -> Build:
         if name in REGISTRY:
             raise ValueError(f"two scores are called {name!r}: rename one")
         REGISTRY[name] = Entry(name=name, build=build, columns=columns or (name,), **facts)
