@@ -37,7 +37,7 @@ from fastvmt.score.motion_fidelity import (
     tracklets,
 )
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.score.scorers import Sample
+from fastvmt.score.sample import Sample
 from fastvmt.score.scores import Scores
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import Video

@@ -25,7 +25,8 @@ LEAVES: dict[str, set[str]] = {
     "results": {"types", "cache", "cost", "files"},
     "schedule": set(),
     "cache": {"files"},
-    "world": set(),
+    "score": {"types", "cache", "data", "trackers", "torchvision_ops", "weight_file"},
+    "world": {"types", "trackers", "score"},
     "weight_file": set(),
     "motion": {"types", "settings"},
     "guidance": {"types", "settings"},
@@ -37,8 +38,8 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "main"),
-    "omegaconf": ("engine", "compose", "config", "main"),
+    "hydra": ("engine", "compose", "config", "main", "score/command"),
+    "omegaconf": ("engine", "compose", "config", "main", "score/command"),
     "lightning": ("engine",),
     "wandb": ("engine",),
     "decord": ("data/video",),
@@ -51,8 +52,8 @@ FILE_LINES, FUNCTION_LINES = 300, 50
 
 
 def unit(file: Path) -> str:
-    """The file's package or module directly under fastvmt; a package's ``__main__`` is a command line like ``main``."""
-    if file.stem == "__main__":
+    """The file's package or module directly under fastvmt; a package's command line is like ``main``."""
+    if file.stem in ("__main__", "command"):
         return "main"
     return file.relative_to(PACKAGE).with_suffix("").parts[0]
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import fastvmt.score
+import fastvmt.world
 from fastvmt.score import (
     aesthetic,
     consistency,
@@ -21,15 +22,16 @@ from fastvmt.score import (
     functional,
     motion_fidelity,
     published,
+    similarity,
     smoothness,
-    trajectory,
 )
+from fastvmt.world import trajectory
 
 SCORES = [
     functional.motion_fidelity,
     functional.dynamic_fidelity,
-    functional.text_similarity,
-    functional.temporal_consistency,
+    similarity.text_similarity,
+    consistency.temporal_consistency,
     motion_fidelity.score_motion,
     motion_fidelity.score_true_motion,
     motion_fidelity.score_published,
@@ -37,7 +39,6 @@ SCORES = [
     published.compat_smm,
     published.compat_ditflow,
     published.compat_det,
-    published.trajectory_nearness,
     frechet.frechet_similarity,
     frechet.trajectory_recall,
     frechet.hybrid,
@@ -52,7 +53,10 @@ SCORES = [
     smoothness.motion_smoothness,
 ]
 """Every public function that computes a score."""
-MODULES = sorted(module.name for module in pkgutil.iter_modules(fastvmt.score.__path__))
+PLACES = (fastvmt.score, fastvmt.world)
+MODULES = sorted(
+    f"{place.__name__}.{module.name}" for place in PLACES for module in pkgutil.iter_modules(place.__path__)
+)
 WITH_EXAMPLES = {
     "functional",
     "published",
@@ -61,6 +65,7 @@ WITH_EXAMPLES = {
     "consistency",
     "dynamic",
     "flicker",
+    "metric",
     "motion_fidelity",
     "similarity",
     "smoothness",
@@ -68,11 +73,11 @@ WITH_EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("name", MODULES, ids=[f"metrics.{name}" for name in MODULES])
+@pytest.mark.parametrize("name", MODULES, ids=MODULES)
 def test_examples(name: str) -> None:
-    found = doctest.testmod(importlib.import_module(f"fastvmt.score.{name}"), extraglobs={"torch": torch})
+    found = doctest.testmod(importlib.import_module(name), extraglobs={"torch": torch})
     assert found.failed == 0
-    assert found.attempted > 0 or name not in WITH_EXAMPLES
+    assert found.attempted > 0 or name.split(".")[-1] not in WITH_EXAMPLES
 
 
 @pytest.mark.parametrize("score", SCORES, ids=[f"{score.__module__}.{score.__name__}" for score in SCORES])

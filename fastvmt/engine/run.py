@@ -108,7 +108,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
         module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
         transfer_all(trainer_of(session, progress), module, plan)
     records = module.records
-    console.print(score_table(records))
+    console.print(score_table(records, session.scores.headline))
     console.print(mean_table(records))
     print_lost(plan, console)
     first = folder.case(records[0].id).side_by_side

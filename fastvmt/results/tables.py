@@ -10,28 +10,21 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import cost_summaries, score_summaries
 from fastvmt.results.statistics import Summary
 
-HEADLINE = {
-    "motion_fidelity": "motion",
-    "trajectory_cosine": "trajectory",
-    "text_similarity": "text",
-    "temporal_consistency": "temporal",
-}
-"""The scores of the table of cases and their short heads; the table of means has the full names."""
 SHOWN = 24
 """Cases in the table; the files have all."""
 
 
-def score_table(records: Sequence[CaseRecord]) -> Table:
-    """Headline scores and seconds per case."""
+def score_table(records: Sequence[CaseRecord], headline: Mapping[str, str]) -> Table:
+    """Show seconds and scores per case: ``headline`` has their columns and short heads."""
     table = Table(title="scores (higher is better) and seconds")
     table.add_column("case and prompt", overflow="fold")
-    for column in (*HEADLINE.values(), "seconds"):
+    for column in (*headline.values(), "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for record in records[:SHOWN]:
-        values = [show(record.scores.get(name)) for name in HEADLINE]
+        values = [show(record.scores.get(name)) for name in headline]
         table.add_row(f"{record.id}\n{record.prompt}", *values, f"{record.seconds['total']:.1f}")
     if len(records) > SHOWN:
-        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(HEADLINE) + 1))
+        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(headline) + 1))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Scores of motion transfer: pure functions, and torchmetrics classes that only hold state.
+"""Scores of motion transfer: pure functions, torchmetrics classes that compute them, and a registry of all.
 
 ``robust`` is motion fidelity, ``vbench_consistency`` subject and background consistency: modules have those names.
 """
@@ -7,27 +7,31 @@ import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics and open_clip 
 
 # isort: split
 from fastvmt.score.aesthetic import AestheticQuality, aesthetic_quality
-from fastvmt.score.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency, det_consistency
+from fastvmt.score.consistency import (
+    BackgroundConsistency,
+    DinoConsistency,
+    SubjectConsistency,
+    TemporalConsistency,
+    det_consistency,
+    temporal_consistency,
+)
 from fastvmt.score.consistency import consistency as vbench_consistency
-from fastvmt.score.dynamic import DynamicDegree, DynamicDegreeFlow, dynamic_degree
+from fastvmt.score.dynamic import DynamicDegree, dynamic_degree
 from fastvmt.score.flicker import TemporalFlickering, temporal_flickering
 from fastvmt.score.frechet import hybrid
 from fastvmt.score.functional import motion_fidelity as robust
-from fastvmt.score.functional import temporal_consistency, text_similarity
 from fastvmt.score.motion_fidelity import MotionFidelity, score_motion
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.score.smoothness import MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
+from fastvmt.score.similarity import TextSimilarity, text_similarity
+from fastvmt.score.smoothness import MotionSmoothness, motion_smoothness
 
 __all__ = [
     "AestheticQuality",
     "BackgroundConsistency",
     "DinoConsistency",
     "DynamicDegree",
-    "DynamicDegreeFlow",
     "MotionFidelity",
     "MotionSmoothness",
-    "MotionSmoothnessFlow",
     "SubjectConsistency",
     "TemporalConsistency",
     "TemporalFlickering",

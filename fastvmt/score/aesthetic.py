@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from fastvmt.score.encoder import ImageEncoder
-from fastvmt.score.per_video import VideoMetric
-from fastvmt.score.similarity import embed_frames
-from fastvmt.score.weights import locate
-from fastvmt.types import Video
+from fastvmt.score.features import FeatureMetric
+from fastvmt.score.networks import Networks
+from fastvmt.score.registry import score
+from fastvmt.weight_file import WeightFile
 
 
 def aesthetic_quality(features_TD: Tensor, weight_D: Tensor, bias: float) -> Tensor:
@@ -28,9 +27,8 @@ def aesthetic_quality(features_TD: Tensor, weight_D: Tensor, bias: float) -> Ten
     return ((normalize(features_TD.double(), dim=-1) @ weight_D.double() + bias) / 10).mean()
 
 
-def read_head(path: str | Path | None) -> tuple[Tensor, float]:
+def read_head(file: WeightFile) -> tuple[Tensor, float]:
     """Weight (D,) and bias of ``sa_0_4_vit_l_14_linear.pth``; ``ValueError`` if the file holds something else."""
-    file = locate("aesthetic", path)
     state = file.state()
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     if set(shapes) != {"weight", "bias"} or not shapes["weight"][:-1] == shapes["bias"] == (1,):
@@ -38,7 +36,7 @@ def read_head(path: str | Path | None) -> tuple[Tensor, float]:
     return state["weight"][0].float(), float(state["bias"])
 
 
-class AestheticQuality(VideoMetric):
+class AestheticQuality(FeatureMetric):
     """:func:`aesthetic_quality` with CLIP ViT-L/14 and a head from :func:`read_head`.
 
     Example:
@@ -46,20 +44,44 @@ class AestheticQuality(VideoMetric):
         >>> class Colour:
         ...     def encode_images(self, frames_TCHW):
         ...         return frames_TCHW.float().mean((2, 3))
-        >>> red = Video(torch.tensor([255, 0, 0], dtype=torch.uint8).expand(2, 4, 4, 3), fps=8)
-        >>> AestheticQuality(Colour(), (torch.tensor([4.0, 1.0, 1.0]), 1.0)).score(red)
+        >>> red = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+        >>> red[:, 0, 4:] = 200
+        >>> metric = AestheticQuality(Colour(), (torch.tensor([4.0, 1.0, 1.0]), 1.0))
+        >>> metric.update(red, index=[0])
+        >>> metric.compute().item()
         0.5
     """
 
-    def __init__(self, encoder: ImageEncoder, head: tuple[Tensor, float], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.encoder, self.head = encoder, head
+    columns = ("aesthetic_quality",)
 
-    def score(self, video: Video) -> float:
-        features = embed_frames(video, self.encoder)
-        if features.shape[-1] != len(self.head[0]):
+    def __init__(self, encoder: ImageEncoder, head: tuple[Tensor, float], head_sha256: str = "", **kwargs: Any) -> None:
+        super().__init__(encoder, **kwargs)
+        self.head = head
+        self.head_sha256 = head_sha256
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {**super().source, "head": "LAION linear, ViT-L/14", "head_sha256": self.head_sha256}
+
+    def of_features(self, features_TD: Tensor) -> Tensor:
+        weight_D, bias = self.head
+        if features_TD.shape[-1] != len(weight_D):
             raise ValueError(
-                f"the aesthetic head reads {len(self.head[0])} channels, the encoder gives {features.shape[-1]}: "
+                f"the aesthetic head reads {len(weight_D)} channels, the encoder gives {features_TD.shape[-1]}: "
                 "set metrics.weights.clip_l14 to CLIP ViT-L/14"
             )
-        return float(aesthetic_quality(features, *self.head))
+        return aesthetic_quality(features_TD, weight_D, bias)
+
+
+@score(
+    "aesthetic_quality",
+    definition="mean of LAION's linear head on CLIP ViT-L/14 features / 10",
+    source="VBench (Huang et al., 2024)",
+    range="about 0.4..0.7, not clamped",
+    limits="motion or prompt are asked for: it says nothing of them",
+    weights=("clip_l14", "aesthetic"),
+)
+def laion(networks: Networks) -> AestheticQuality:
+    clip = networks.as_vbench(networks.clip_l14)
+    file = networks.file("aesthetic")
+    return AestheticQuality(clip, read_head(file), file.sha256)

@@ -1,7 +1,7 @@
-"""CLIP from local files, in every form that it is published in. Nothing is downloaded.
+"""CLIP from local files, through open_clip. Nothing is downloaded.
 
 OpenAI's CLIP uses quick-GELU. Built with plain GELU the same weights load without an error and give
-wrong embeddings, so a state dict is only read when its architecture says which of the two it needs.
+wrong embeddings, so bare tensors are only read when their architecture says which of the two it needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
@@ -22,28 +21,37 @@ from fastvmt.weight_file import WeightFile
 
 ARCHITECTURE = "ViT-B-32-quickgelu"
 FOLDER = ("open_clip_config.json", "open_clip_model.safetensors")
-VOCABULARY = 49_408
-"""Tokens of OpenAI's byte-pair encoding, which ships with open_clip."""
+CONVERT = "convert it with python -m experiments.tools.convert_clip"
 
 
 @dataclass(frozen=True)
 class LoadedClip:
-    """A CLIP model and how to feed it; the towers' outputs are not normalised."""
+    """A CLIP model of open_clip's in float32, its tokenizer, and how to prepare images."""
 
-    encode_image: Callable[[Tensor], Tensor]
-    encode_text: Callable[[Tensor], Tensor]
+    model: Any
+    """``encode_image`` and ``encode_text`` are not normalised."""
     tokenizer: Callable[..., Tensor]
     """(prompts, context_length) to tokens; cuts what is too long and keeps the end token."""
-    context: int
-    """Tokens of a prompt, start and end included."""
-    size: int
-    """Side of the images, pixels."""
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: dict[str, Any]
-    """``interpolation`` and ``resize_mode`` of open_clip's image transform."""
     form: str
     sha256: str
+
+    @property
+    def context(self) -> int:
+        """Tokens of a prompt, start and end included."""
+        return int(self.model.context_length)
+
+    @property
+    def size(self) -> int:
+        """Side of the images, pixels."""
+        size = self.model.visual.image_size
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def prepare(self) -> dict[str, Any]:
+        """``mean``, ``std`` and, where stated, ``interpolation`` and ``resize_mode`` of open_clip's image transform."""
+        stated = dict(getattr(self.model.visual, "preprocess_cfg", {}))
+        known = {key: stated[key] for key in ("mean", "std", "interpolation", "resize_mode") if stated.get(key)}
+        return {"mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD} | known
 
 
 def load_clip(
@@ -52,30 +60,27 @@ def load_clip(
     """Load CLIP in float32; the weights' SHA-256 and tensors are checked before the model is built.
 
     Args:
-        file: an open_clip folder, a transformers ``CLIPModel`` folder, OpenAI's TorchScript archive, or a
-            state dict (``.safetensors``, ``.bin``, ``.pt``).
-        architecture: open_clip's name, for a state dict only; the other forms say it themselves.
-        quick_gelu: which GELU a state dict needs; None takes it from a name that ends in ``-quickgelu``.
+        file: an open_clip folder, OpenAI's archive (``.pt``), or tensors alone (``.safetensors``).
+        architecture: open_clip's name, for tensors alone; the other forms say it themselves.
+        quick_gelu: which GELU tensors alone need; None takes it from a name that ends in ``-quickgelu``.
 
     Raises ``MissingWeightsError`` for an incomplete folder, ``ValueError`` for damaged files and those that do not fit.
     """
-    path = file.path
-    if path.is_dir():
-        if (path / "config.json").is_file() and not (path / FOLDER[0]).is_file():
-            return transformers_clip(file, device)
+    if file.path.is_dir():
         return folder_clip(file, device)
+    if file.path.suffix == ".safetensors":
+        return tensors_clip(file, device, architecture, quick_gelu)
     sha256 = file.sha256
-    if is_torchscript(path):
-        with file.blamed("is damaged or not an archive of OpenAI's CLIP"):
-            model = open_clip.load_openai_model(str(path), precision="fp32", device=device)
-        return _from_open_clip(model, open_clip.SimpleTokenizer(), "OpenAI TorchScript", sha256)
-    return state_dict_clip(file, device, architecture, quick_gelu)
+    if zipfile.is_zipfile(file.path) and not is_archive(file.path):
+        file.state()  # says what is wrong with a file of anything but tensors
+        raise ValueError(file.message(f"holds tensors in a form that only the converter reads: {CONVERT}"))
+    with file.blamed("is damaged or not an archive of OpenAI's CLIP"):
+        model = open_clip.load_openai_model(str(file.path), precision="fp32", device=device)
+    return LoadedClip(model.eval(), open_clip.SimpleTokenizer(), "OpenAI archive", sha256)
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive: a zip that carries code beside the tensors."""
-    if not zipfile.is_zipfile(path):
-        return False
+def is_archive(path: Path) -> bool:
+    """Whether a zip file is a TorchScript archive, as OpenAI's: code lies beside the tensors, nothing is pickled."""
     with zipfile.ZipFile(path) as archive:
         return any("/code/" in name for name in archive.namelist())
 
@@ -84,15 +89,18 @@ def folder_clip(file: WeightFile, device: str) -> LoadedClip:
     """open_clip's own layout, which carries architecture, preprocessing and sometimes a tokenizer."""
     missing = [name for name in FOLDER if not (file.path / name).is_file()]
     if missing:  # open_clip would go on with random weights
-        raise MissingWeightsError(file.message(f"lacks {', '.join(missing)}"))
-    weights, name = replace(file, path=file.path / FOLDER[1]), f"local-dir:{file.path}"
+        hint = f" (a folder of transformers': {CONVERT})" if (file.path / "config.json").is_file() else ""
+        raise MissingWeightsError(file.message(f"lacks {', '.join(missing)}{hint}"))
+    weights = replace(file, path=file.path / FOLDER[1])
     weights.state()
+    name = f"local-dir:{file.path}"
     with file.blamed(f"is no CLIP folder of open_clip's: {' and '.join(FOLDER)} do not fit together"):
-        model, tokenizer = open_clip.create_model(name, device=device, precision="fp32"), open_clip.get_tokenizer(name)
-    return _from_open_clip(model, tokenizer, "open_clip folder", weights.sha256)
+        model = open_clip.create_model(name, device=device, precision="fp32")
+        tokenizer = open_clip.get_tokenizer(name)
+    return LoadedClip(model.eval(), tokenizer, "open_clip folder", weights.sha256)
 
 
-def state_dict_clip(file: WeightFile, device: str, architecture: str, quick_gelu: bool | None) -> LoadedClip:
+def tensors_clip(file: WeightFile, device: str, architecture: str, quick_gelu: bool | None) -> LoadedClip:
     """Tensors alone: the architecture is named by the caller."""
     if architecture not in open_clip.list_models():
         raise ValueError(
@@ -115,60 +123,4 @@ def state_dict_clip(file: WeightFile, device: str, architecture: str, quick_gelu
         model = open_clip.create_model(
             architecture, pretrained=str(file.path), device=device, precision="fp32", force_quick_gelu=bool(quick_gelu)
         )
-    return _from_open_clip(model, open_clip.get_tokenizer(architecture), architecture, file.sha256)
-
-
-def _from_open_clip(model: Any, tokenizer: Any, form: str, sha256: str) -> LoadedClip:
-    model.eval()
-    prepare = dict(getattr(model.visual, "preprocess_cfg", {}))
-    size = model.visual.image_size
-    return LoadedClip(
-        model.encode_image,
-        model.encode_text,
-        tokenizer,
-        int(model.context_length),
-        int(size if isinstance(size, int) else size[0]),
-        tuple(prepare.get("mean") or OPENAI_DATASET_MEAN),
-        tuple(prepare.get("std") or OPENAI_DATASET_STD),
-        {key: prepare[key] for key in ("interpolation", "resize_mode") if prepare.get(key)},
-        form,
-        sha256,
-    )
-
-
-def transformers_clip(file: WeightFile, device: str) -> LoadedClip:
-    """A folder that ``CLIPModel.save_pretrained`` wrote; tokens and preprocessing are OpenAI's."""
-    from transformers import CLIPModel
-
-    folder = file.path
-    found = [folder / name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()]
-    if not found:
-        raise MissingWeightsError(file.message("lacks model.safetensors"))
-    weights = replace(file, path=found[0])
-    weights.state()
-    with file.blamed("is no CLIPModel folder of transformers'"):
-        loaded: Any = CLIPModel.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    model, info = loaded
-    if info["missing_keys"]:  # they would be random
-        raise ValueError(file.message(f"lacks tensors, the first is {min(info['missing_keys'])}"))
-    model.eval().to(device)
-    text, vision = model.config.text_config, model.config.vision_config
-    if text.vocab_size != VOCABULARY:
-        raise ValueError(
-            f"{str(folder)!r} has {text.vocab_size} tokens, OpenAI's CLIP {VOCABULARY}: use an open_clip folder, "
-            "which carries its own tokenizer"
-        )
-    return LoadedClip(
-        lambda images: model.visual_projection(model.vision_model(pixel_values=images).pooler_output),
-        lambda tokens: model.text_projection(model.text_model(input_ids=tokens).pooler_output),
-        open_clip.SimpleTokenizer(context_length=text.max_position_embeddings),
-        text.max_position_embeddings,
-        vision.image_size,
-        OPENAI_DATASET_MEAN,
-        OPENAI_DATASET_STD,
-        {},
-        "transformers CLIPModel",
-        weights.sha256,
-    )
+    return LoadedClip(model.eval(), open_clip.get_tokenizer(architecture), architecture, file.sha256)

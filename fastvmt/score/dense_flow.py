@@ -62,7 +62,8 @@ class RaftFlow:
         from torchvision.models.optical_flow import raft_large
 
         found = locate("raft", path)
-        self.device, self.model = device, raft_large(weights=None)
+        self.device = device
+        self.model = raft_large(weights=None)
         self.provenance = {
             "id": f"torchvision raft_large ({found.path.name})",
             "weights_sha256": found.sha256,

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvmt.score.dense_flow import DisFlow, FlowModel
-from fastvmt.score.per_video import VideoMetric, need_frames
+from fastvmt.score.metric import ScoreMetric, need_frames
+from fastvmt.score.networks import Networks
+from fastvmt.score.registry import score
+from fastvmt.score.sample import Sample
 from fastvmt.types import Video
 
 LEAST_FRAMES = 4
@@ -74,34 +77,64 @@ def video_dynamics(video: Video, flow: FlowModel) -> Dynamics:
     return dynamic_degree([fastest(field) for field in fields or []], min(video.size[1:]))
 
 
-class DynamicDegree(VideoMetric):
-    """Share of videos that move; needs :class:`fastvmt.score.dense_flow.RaftFlow`.
+class DynamicDegree(ScoreMetric):
+    """:func:`video_dynamics`; the mean is the share of videos that move. Needs :class:`RaftFlow` of ``dense_flow``.
+
+    With :class:`DisFlow`, for machines without RAFT, the same rule does not compare with published numbers.
+    ``suffix`` ends the columns' names.
 
     Example:
-        >>> metric = DynamicDegree(flow=None)
-        >>> metric.record([1.0, 0.0, 1.0, 1.0], index=[0, 1, 2, 3])
+        >>> still = torch.arange(192, dtype=torch.uint8).view(1, 3, 8, 8).expand(9, -1, -1, -1)
+        >>> metric = DynamicDegree(DisFlow())
+        >>> metric.update(still, index=[0], fps=8)
         >>> metric.compute().item()
-        0.75
-    """
-
-    def __init__(self, flow: FlowModel | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.flow = flow
-
-    def score(self, video: Video) -> float:
-        if self.flow is None:
-            raise ValueError("this DynamicDegree only records scores: give it a flow model to score videos")
-        return video_dynamics(video, self.flow).moves
-
-
-class DynamicDegreeFlow(DynamicDegree):
-    """The same rule with DIS flow, for machines without RAFT: not comparable with published numbers.
-
-    Example:
-        >>> import torch
-        >>> DynamicDegreeFlow().score(Video(torch.zeros(9, 96, 96, 3, dtype=torch.uint8), fps=8))
         0.0
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(DisFlow(), **kwargs)
+    higher_is_better = None
+
+    def __init__(self, flow: FlowModel, suffix: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flow = flow
+        self.columns = columns_of(suffix)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return dict(self.flow.provenance)
+
+    def measure(self, sample: Sample) -> dict[str, float]:
+        found = video_dynamics(sample.video, self.flow)
+        return dict(zip(self.columns, (found.moves, found.speed), strict=True))
+
+
+def columns_of(suffix: str = "") -> tuple[str, ...]:
+    """Whether the video moves, and the speed of its fastest pixels."""
+    return f"dynamic_degree{suffix}", f"dynamic_degree{suffix}_speed"
+
+
+@score(
+    "dynamic_degree",
+    definition="1 if round(n / 4) pairs of n sampled frames move by 6 side / 256 pixels in their fastest 5 %; "
+    "_speed: the mean of that",
+    source="VBench (Huang et al., 2024)",
+    range="0 or 1; speed >= 0",
+    limits="the stated frame rate is wrong; n/a below 4 sampled frames or 128 pixels",
+    direction="none",
+    weights=("raft",),
+    columns=columns_of(),
+)
+def raft(networks: Networks) -> DynamicDegree:
+    return DynamicDegree(networks.raft)
+
+
+@score(
+    "dynamic_degree_flow",
+    definition="dynamic_degree with DIS flow",
+    source="VBench (Huang et al., 2024)",
+    range="0 or 1; speed >= 0",
+    limits="not comparable with VBench's column",
+    direction="none",
+    columns=columns_of("_flow"),
+)
+def dis(networks: Networks) -> DynamicDegree:
+    return DynamicDegree(DisFlow(), "_flow")

@@ -64,10 +64,9 @@ class ClipEncoder:
         if preprocess not in PREPROCESSING:
             raise ValueError(f"metrics.clip.preprocess={preprocess!r} must be one of {', '.join(PREPROCESSING)}")
         self.clip = load_clip(locate(source, path), device, architecture, quick_gelu)
-        self.device, self.preprocess = device, preprocess
-        self.transform = open_clip.image_transform(
-            self.clip.size, is_train=False, mean=self.clip.mean, std=self.clip.std, **self.clip.resize
-        )
+        self.device = device
+        self.preprocess = preprocess
+        self.transform = open_clip.image_transform(self.clip.size, is_train=False, **self.clip.prepare)
         self.provenance = {
             "id": f"{Path(str(path)).name} ({self.clip.form})",
             "weights_sha256": self.clip.sha256,
@@ -79,13 +78,13 @@ class ClipEncoder:
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
         """See :class:`ImageEncoder`."""
         check_frames(frames_TCHW)
-        rows = [self.clip.encode_image(self.prepared(part).to(self.device)) for part in frames_TCHW.split(BATCH)]
+        rows = [self.clip.model.encode_image(self.prepared(part).to(self.device)) for part in frames_TCHW.split(BATCH)]
         return normalize(torch.cat(rows).float(), dim=-1).cpu()
 
     def prepared(self, frames_TCHW: Tensor) -> Tensor:
         """Frames as the image tower expects them, float32."""
         if self.preprocess == "vbench":
-            return vbench_clip(frames_TCHW, self.clip.size, self.clip.mean, self.clip.std)
+            return vbench_clip(frames_TCHW, self.clip.size, self.clip.prepare["mean"], self.clip.prepare["std"])
         images = frames_TCHW.permute(0, 2, 3, 1).cpu().numpy()
         return torch.stack([self.transform(Image.fromarray(image)) for image in images])
 
@@ -93,7 +92,7 @@ class ClipEncoder:
     def encode_text(self, prompts: list[str]) -> Tensor:
         """See :class:`FrameEncoder`; prompts longer than the context are cut and keep their end token."""
         tokens = self.clip.tokenizer(prompts, context_length=self.clip.context)
-        return normalize(self.clip.encode_text(tokens.to(self.device)).float(), dim=-1).cpu()
+        return normalize(self.clip.model.encode_text(tokens.to(self.device)).float(), dim=-1).cpu()
 
     def truncates(self, prompt: str) -> bool:
         """See :class:`FrameEncoder`: with twice the room, the tokens within the context would differ."""
@@ -112,7 +111,8 @@ class RememberingEncoder:
         if videos < 1:
             raise ValueError(f"videos={videos} must be at least 1")
         self.encoder: Any = encoder
-        self.videos, self.provenance = videos, encoder.provenance
+        self.videos = videos
+        self.provenance = encoder.provenance
         self.rows: OrderedDict[str, Tensor] = OrderedDict()
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from fastvmt.score.per_video import VideoMetric, need_frames
+from fastvmt.score.metric import VideoMetric, need_frames
+from fastvmt.score.networks import Networks
 from fastvmt.score.preprocess import check_frames
+from fastvmt.score.registry import score
 from fastvmt.types import Video
 
 
@@ -28,16 +32,34 @@ def temporal_flickering(frames_TCHW: Tensor) -> float:
 
 
 class TemporalFlickering(VideoMetric):
-    """:func:`temporal_flickering` of videos of at least two frames.
+    """:func:`temporal_flickering` of videos of at least two frames, in [0, 1].
 
     Example:
         >>> import torch
+        >>> still = torch.arange(48, dtype=torch.uint8).view(1, 3, 4, 4).expand(2, -1, -1, -1)
         >>> metric = TemporalFlickering()
-        >>> metric.update([Video(torch.zeros(2, 4, 4, 3, dtype=torch.uint8), fps=8)], index=[0])
+        >>> metric.update(still, index=[0])
         >>> metric.compute().item()
         1.0
     """
 
-    def score(self, video: Video) -> float:
+    columns = ("temporal_flickering",)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"precision": "float32"}
+
+    def value(self, video: Video) -> float:
         need_frames(video, 2, "temporal flickering")
         return temporal_flickering(video.frames_THWC.permute(0, 3, 1, 2))
+
+
+@score(
+    "temporal_flickering",
+    definition="1 - mean change of a pixel / 255",
+    source="VBench (Huang et al., 2024)",
+    range="0..1",
+    limits="anything moves: motion lowers it as flicker does",
+)
+def flicker(networks: Networks) -> TemporalFlickering:
+    return TemporalFlickering()

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from fastvmt.score.functional import motion_fidelity, support
-from fastvmt.score.published import EXACT
 
+EXACT = "donot_use_mm_for_euclid_dist"
+"""The other way of torch loses small distances to rounding."""
 FRAMES = 32
 """Trajectories are thinned to at most so many frames."""
 TRACKS = 256
@@ -71,9 +72,9 @@ def sparse(points_NT2: Tensor, visible_NT: Tensor) -> tuple[Tensor, Tensor]:
     """At most 32 frames of at most 256 tracks that are long enough to compare and lie all over the frame."""
     frames = points_NT2.shape[1]
     index = torch.linspace(0, frames - 1, min(frames, FRAMES), device=points_NT2.device).round().long()
-    points, visible = points_NT2[:, index].float(), visible_NT[:, index]
-    usable = visible.sum(1) > support(len(index))
-    points, visible = points[usable], visible[usable]
+    usable = visible_NT[:, index].sum(1) > support(len(index))
+    points = points_NT2[usable][:, index].float()
+    visible = visible_NT[usable][:, index]
     seen = visible[..., None].float()
     centre = torch.where(visible[..., None], points, 0).sum(1) / seen.sum(1).clamp_min(1)
     chosen = farthest_points(centre, TRACKS)

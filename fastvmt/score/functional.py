@@ -1,6 +1,6 @@
-"""The arithmetic of the scores: tensors in, numbers out.
+"""The arithmetic of motion fidelity: tracks in, numbers out.
 
-N are the generated video's tracks (or the reference's M), T frames, D embedding channels.
+N are the generated video's tracks (or the reference's M), T frames.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 STATIC = 3e-4
 """A step shorter than this fraction of the frame's diagonal counts as no motion."""
@@ -223,31 +222,3 @@ def dynamic_fidelity(rows_N: Tensor, columns_M: Tensor, speed_N: Tensor, speed_M
 def _share(part: Tensor, whole: Tensor) -> float:
     total = float(whole.sum())
     return float((part * (whole > 0)).sum()) / total if total > 0 else math.nan
-
-
-def text_similarity(frame_embeddings_TD: Tensor, text_D: Tensor) -> Tensor:
-    """Mean over frames of the cosine between a frame's and the prompt's embedding; a scalar in [-1, 1].
-
-    Of CLIP's embeddings (Radford et al., 2021), as the evaluation of DiTFlow (Pondaven et al., 2025) has it.
-
-    Example:
-        >>> text_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([3.0, 0.0])).item()
-        0.5
-    """
-    return cosine_similarity(frame_embeddings_TD.double(), text_D.double()[None], dim=-1).mean()
-
-
-def temporal_consistency(frame_embeddings_TD: Tensor) -> Tensor:
-    """Mean cosine between the embeddings of neighbouring frames; a scalar in [-1, 1].
-
-    Of CLIP's embeddings: frame consistency (Esser et al., 2023). A frozen video scores 1: read it beside a
-    speed. Raises ``ValueError`` for fewer than two frames.
-
-    Example:
-        >>> temporal_consistency(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).item()
-        0.5
-    """
-    if len(frame_embeddings_TD) < 2:
-        raise ValueError(f"temporal consistency needs at least 2 frames, got {len(frame_embeddings_TD)}")
-    frames = frame_embeddings_TD.double()
-    return cosine_similarity(frames[1:], frames[:-1], dim=-1).mean()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
-from torchmetrics.utilities import dim_zero_cat
 
-from fastvmt.data.alignment import align, evenly, spread
+from fastvmt.data.alignment import align
 from fastvmt.score.frechet import hybrid
-from fastvmt.score.functional import MotionScores, motion_fidelity
-from fastvmt.score.per_video import PerVideoMetric, Videos, as_videos
+from fastvmt.score.functional import STATIC, MotionScores, motion_fidelity
+from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
+from fastvmt.score.sample import Sample
 from fastvmt.trackers.base import Tracker, Tracks
-from fastvmt.trackers.texture import textured
+from fastvmt.trackers.texture import LEAST, corner_response, textured
 from fastvmt.types import Truth, Video
 
 GRID = 20
@@ -29,13 +28,26 @@ at 832 x 480 and 0.17 at 480 x 320, but 0.04 in a 96-pixel clip, where the track
 of resting points' steps there 0.89 count as static without this floor, 0.95 with it. It acts on smaller clips only."""
 DILATION = 5
 """Pixels by which a foreground mask is widened: seeds on an object's border count as on it."""
-OURS = ("robust", "dynamic", "precision", "recall", "hybrid")
-"""Modes on tracks of textured points from three frames."""
 PUBLISHED = {"paper": 55, "compat_smm": 55, "compat_ditflow": 55, "compat_det": 50}
 """Modes on a full grid of the first frame, and the grid's side."""
-MODES = (*OURS, *PUBLISHED)
-BESIDE = tuple(f.name for f in fields(MotionScores))
-"""What the metric reports beside its value."""
+MODES = ("robust", "precision", "recall", "hybrid", *PUBLISHED)
+"""The others are on tracks of textured points from three frames."""
+COLUMNS = (
+    "motion_fidelity",
+    "motion_fidelity_dynamic",
+    "motion_fidelity_foreground",
+    "motion_fidelity_true",
+    "motion_fidelity_dynamic_true",
+    "static_fraction",
+    "static_fraction_reference",
+    "speed",
+    "speed_reference",
+    "coverage",
+    "coverage_reference",
+    "low_coverage",
+    "low_texture",
+)
+"""Of mode robust: the score, its other weightings and references, and what it is to be read with."""
 
 
 def seed_grid(height: int, width: int, side: int = GRID) -> Tensor:
@@ -46,18 +58,32 @@ def seed_grid(height: int, width: int, side: int = GRID) -> Tensor:
     return torch.cartesian_prod(y, x).flip(-1)
 
 
+def query_frames(video: Video) -> list[int]:
+    """The first, the middle and the last frame."""
+    frames = video.size[0]
+    return sorted({0, frames // 2, frames - 1})
+
+
+def featureless(video: Video) -> bool:
+    """Whether no point of the seeds' grid has texture to follow: a flat or blank video, whose motion is unknown."""
+    grid = seed_grid(*video.size[1:])
+    return all(corner_response(video.frames_THWC[t], grid).max() <= LEAST for t in query_frames(video))
+
+
 def seeds(video: Video, foreground_THW: Tensor | None = None) -> tuple[Tensor, bool]:
     """Queries (t, x, y) on texture in the first, the middle and the last frame, and whether texture is low.
 
-    ``foreground_THW`` (bool) keeps those on the foreground, widened by 5 pixels. Raises ``ValueError``
-    for a mask of another size.
+    ``foreground_THW`` (bool) keeps those on the foreground, widened by 5 pixels. A featureless video has none.
+    Raises ``ValueError`` for a mask of another size.
     """
-    frames, height, width = video.size
     if foreground_THW is not None and tuple(foreground_THW.shape) != video.size:
         raise ValueError(f"a foreground mask has the video's size {video.size}, got {tuple(foreground_THW.shape)}")
-    grid = seed_grid(height, width)
-    queries, any_low = [], False
-    for t in sorted({0, frames // 2, frames - 1}):
+    if featureless(video):
+        return torch.empty(0, 3), True
+    grid = seed_grid(*video.size[1:])
+    queries = []
+    any_low = False
+    for t in query_frames(video):
         keep, low = textured(video.frames_THWC[t], grid)
         points = grid[torch.from_numpy(keep)]
         if foreground_THW is not None:
@@ -69,15 +95,27 @@ def seeds(video: Video, foreground_THW: Tensor | None = None) -> tuple[Tensor, b
     return torch.cat(queries), any_low
 
 
+def followed(video: Video, tracker: Tracker, queries_N3: Tensor) -> Tracks:
+    """Tracks of queries, of which there may be none."""
+    if len(queries_N3) == 0:
+        frames = video.size[0]
+        return Tracks(torch.empty(0, frames, 2), torch.empty(0, frames, dtype=torch.bool))
+    return tracker.track(video.frames_THWC, queries_N3)
+
+
 def tracklets(video: Video, tracker: Tracker, foreground_THW: Tensor | None = None) -> Tracks:
     """Tracks of :func:`seeds`, followed both ways in time."""
-    return tracker.track(video.frames_THWC, seeds(video, foreground_THW)[0])
+    return followed(video, tracker, seeds(video, foreground_THW)[0])
 
 
 def grid_tracks(video: Video, tracker: Tracker, side: int) -> Tracks:
-    """Tracks of a full grid of ``side`` x ``side`` points of the first frame, as in published code."""
+    """Tracks of a full grid of ``side`` x ``side`` points of the first frame, as in published code.
+
+    A featureless video has none.
+    """
     grid = seed_grid(*video.size[1:], side)
-    return tracker.track(video.frames_THWC, torch.cat([torch.zeros(len(grid), 1), grid], 1))
+    queries = torch.cat([torch.zeros(len(grid), 1), grid], 1)
+    return followed(video, tracker, queries[:0] if featureless(video) else queries)
 
 
 def diagonal_of(generated: Video, reference: Video) -> float:
@@ -105,56 +143,38 @@ def hybrid_of_tracks(generated: Tracks, reference: Tracks, diagonal: float) -> f
 
 
 def track_pair(
-    generated: Video,
-    reference: Video,
-    tracker: Tracker,
-    *,
-    frames: int | None = None,
-    alignment: str = "truncate",
-    foreground_THW: Tensor | None = None,
+    generated: Video, reference: Video, tracker: Tracker, foreground_THW: Tensor | None = None
 ) -> tuple[Tracks, Tracks, bool]:
-    """Tracks of two videos aligned in time, and whether one has little texture; see :func:`score_motion`."""
-    mine, theirs, _ = align(generated, reference, alignment, match_rate=False)
-    if frames is not None and frames < mine.size[0]:
-        picked = None if foreground_THW is None else foreground_THW[spread(mine.size[0], frames)]
-        mine, theirs, foreground_THW = evenly(mine, frames), evenly(theirs, frames), picked
-    (own, low), (other, also_low) = seeds(mine), seeds(theirs, foreground_THW)
-    a, b = tracker.track(mine.frames_THWC, own), tracker.track(theirs.frames_THWC, other)
-    return a, b, low or also_low
+    """Tracks of the frames that two videos share, and whether one has little texture; see :func:`score_motion`."""
+    mine, theirs, _ = align(generated, reference, "truncate", match_rate=False)
+    own, low = seeds(mine)
+    other, also_low = seeds(theirs, foreground_THW)
+    return followed(mine, tracker, own), followed(theirs, tracker, other), low or also_low
 
 
 def score_motion(
-    generated: Video,
-    reference: Video,
-    tracker: Tracker,
-    *,
-    frames: int | None = None,
-    alignment: str = "truncate",
-    foreground_THW: Tensor | None = None,
+    generated: Video, reference: Video, tracker: Tracker, foreground_THW: Tensor | None = None
 ) -> MotionScores:
-    """Robust motion fidelity of one pair (after Yatim et al., 2024) in [-1, 1], by default over the shorter length.
+    """Robust motion fidelity of one pair (after Yatim et al., 2024) in [-1, 1], over the shorter length.
 
     Args:
-        generated, reference: the reference must be the clip that the generator saw.
+        generated, reference: the reference must be the clip that the generator saw; frame i is compared with frame i.
         tracker: follows the points.
-        frames: score at most so many evenly spread frames, as ``metrics.frames``: the chance level depends on it.
-        alignment: of unequal lengths, see :func:`fastvmt.data.alignment.align`; frame i is compared with frame i.
         foreground_THW: bool mask of the reference as it is scored; keeps its tracks from foreground points.
 
-    Raises ``ValueError`` for unequal sizes, one frame, or an unknown alignment.
+    NaN where either video is featureless. Raises ``ValueError`` for unequal sizes or one frame.
 
     Example:
         >>> from fastvmt.trackers.dis import DisTracker
         >>> wave = (127 + 120 * torch.sin(torch.arange(80.0) / 3) * torch.sin(torch.arange(64.0) / 4)[:, None]).byte()
         >>> pan = Video(torch.stack([wave[:, t : t + 64, None].expand(-1, -1, 3) for t in range(9)]), fps=8)
         >>> back = Video(pan.frames_THWC.flip(0), fps=8)
-        >>> [round(score_motion(clip, pan, DisTracker()).fidelity, 1) for clip in (pan, back)]
-        [1.0, -1.0]
+        >>> black = Video(torch.zeros_like(pan.frames_THWC), fps=8)
+        >>> [round(score_motion(clip, pan, DisTracker()).fidelity, 1) for clip in (pan, back, black)]
+        [1.0, -1.0, nan]
     """
     diagonal = diagonal_of(generated, reference)
-    a, b, low = track_pair(
-        generated, reference, tracker, frames=frames, alignment=alignment, foreground_THW=foreground_THW
-    )
+    a, b, low = track_pair(generated, reference, tracker, foreground_THW)
     return replace(scores_of_tracks(a, b, diagonal), low_texture=low)
 
 
@@ -168,7 +188,8 @@ def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> Motio
 
     Example:
         >>> from fastvmt.trackers.dis import DisTracker
-        >>> still, seen = Video(torch.zeros(9, 64, 64, 3, dtype=torch.uint8), fps=8), torch.ones(1, 9).bool()
+        >>> noise = torch.randint(0, 255, (1, 64, 64, 3), generator=torch.Generator().manual_seed(0)).byte()
+        >>> still, seen = Video(noise.expand(9, -1, -1, -1), fps=8), torch.ones(1, 9).bool()
         >>> rest = Truth(torch.zeros(1, 9, 2), torch.zeros(1, 9, 2), seen, torch.zeros(1).long())
         >>> score_true_motion(still, rest, DisTracker()).fidelity
         1.0
@@ -177,90 +198,94 @@ def score_true_motion(generated: Video, truth: Truth, tracker: Tracker) -> Motio
     return scores_of_tracks(tracklets(generated, tracker), known, math.hypot(*generated.size[1:]))
 
 
-def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> tuple[float, MotionScores]:
-    """A score of :mod:`fastvmt.score.published` (Yatim et al., 2024, and others) and the robust ones of its tracks.
+def score_published(generated: Video, reference: Video, tracker: Tracker, mode: str) -> float:
+    """A score of :mod:`fastvmt.score.published` (Yatim et al., 2024, and others); the ranges are those there.
 
-    Ranges are those of the functions there, and of :class:`MotionScores`.
+    NaN where either video is featureless. Raises ``ValueError`` for unequal sizes.
 
     Example:
         >>> from fastvmt.trackers.dis import DisTracker
-        >>> still = Video(torch.zeros(3, 64, 64, 3, dtype=torch.uint8), fps=8)  # rests: 0 as written, 1 if robust
-        >>> value, robust = score_published(still, still, DisTracker(), "paper")
-        >>> value, robust.fidelity
-        (0.0, 1.0)
+        >>> noise = torch.randint(0, 255, (1, 64, 64, 3), generator=torch.Generator().manual_seed(0)).byte()
+        >>> still = Video(noise.expand(3, -1, -1, -1), fps=8)  # rests: 0 as written, 1 if robust
+        >>> score_published(still, still, DisTracker(), "paper")
+        0.0
     """
-    diagonal = diagonal_of(generated, reference)
-    a, b = (grid_tracks(video, tracker, PUBLISHED[mode]) for video in (generated, reference))
+    diagonal_of(generated, reference)
+    a, b = (grid_tracks(video, tracker, PUBLISHED[mode]).points_NT2 for video in (generated, reference))
     if mode == "compat_det":
-        value = compat_det(a.points_NT2, b.points_NT2, *reference.size[1:])
-    else:
-        formula = {"paper": paper, "compat_smm": compat_smm, "compat_ditflow": compat_ditflow}[mode]
-        value = formula(a.points_NT2, b.points_NT2)
-    count = min(a.points_NT2.shape[1], b.points_NT2.shape[1])
-    first = [Tracks(tracks.points_NT2[:, :count], tracks.visible_NT[:, :count]) for tracks in (a, b)]
-    return value, scores_of_tracks(first[0], first[1], diagonal)
+        return compat_det(a, b, *reference.size[1:])
+    return {"paper": paper, "compat_smm": compat_smm, "compat_ditflow": compat_ditflow}[mode](a, b)
 
 
-class MotionFidelity(PerVideoMetric):
-    """Mean over videos of one mode of motion fidelity.
+class MotionFidelity(ScoreMetric):
+    """One mode of motion fidelity.
 
-    Modes: ``robust`` (the headline, with its ``precision`` and ``recall``), ``dynamic`` (weighted by
-    speed), ``hybrid`` (mixed with trajectory shapes), ``paper`` (as written) and ``compat_smm``,
-    ``compat_ditflow``, ``compat_det`` (as released). At most 1, higher is better. Never compare modes,
-    trackers or numbers of frames with each other.
+    Modes: ``robust`` (the headline, with what it is to be read with beside it), ``precision`` and ``recall`` (its
+    directions), ``hybrid`` (mixed with trajectory shapes), ``paper`` (as written) and ``compat_smm``,
+    ``compat_ditflow``, ``compat_det`` (as released). At most 1, higher is better. Never compare modes, trackers or
+    numbers of frames with each other. Raises ``ValueError`` for another mode.
 
     Example:
-        >>> metric = MotionFidelity(tracker=None)
-        >>> metric.record([0.5, 0.7, 0.7], index=[0, 1, 1])  # scores of video 0, 1, and 1 again
-        >>> round(metric.compute().item(), 3)
-        0.6
+        >>> from fastvmt.trackers.dis import DisTracker
+        >>> wave = (127 + 120 * torch.sin(torch.arange(80.0) / 3) * torch.sin(torch.arange(64.0) / 4)[:, None]).byte()
+        >>> pan = torch.stack([wave[:, t : t + 64].expand(3, -1, -1) for t in range(9)])
+        >>> metric = MotionFidelity(DisTracker())
+        >>> metric.update([pan, pan.flip(0)], index=[0, 1], references=[pan, pan])
+        >>> round(metric.compute().item(), 1)
+        0.0
     """
 
-    beside: list[Tensor]
-    """Rows (index, fields of :class:`MotionScores`) of the videos scored by ``update``."""
-    nothing = PerVideoMetric.nothing | {"beside": torch.empty(0, 1 + len(BESIDE), dtype=torch.float64)}
-
-    def __init__(
-        self,
-        tracker: Tracker | None,
-        mode: str = "robust",
-        frames: int | None = None,
-        alignment: str = "truncate",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, tracker: Tracker, mode: str = "robust", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if mode not in MODES:
             raise ValueError(f"mode={mode!r} of motion fidelity must be one of {', '.join(MODES)}")
-        if frames is not None and frames < 2:
-            raise ValueError(f"frames={frames} must be at least 2, or null for all frames")
-        self.tracker, self.mode, self.frames, self.alignment = tracker, mode, frames, alignment
+        self.tracker = tracker
+        self.mode = mode
+        self.columns = COLUMNS if mode == "robust" else (f"motion_fidelity_{mode}",)
 
-    def update(self, generated: Videos, references: Videos, index: Sequence[int]) -> None:
-        """Track and score pairs of videos."""
-        pairs = zip(as_videos(generated), as_videos(references), strict=True)
-        results = [self.score(mine, theirs) for mine, theirs in pairs]
-        self.record([value for value, _ in results], index)
-        rows = [[i, *(getattr(s, name) for name in BESIDE)] for i, (_, s) in zip(index, results, strict=True)]
-        self.beside.append(torch.tensor(rows, dtype=torch.float64, device=self.device).view(-1, 1 + len(BESIDE)))
+    @property
+    def source(self) -> dict[str, Any]:
+        side = PUBLISHED.get(self.mode)
+        points = f"{side} x {side} of frame 0" if side else f"textured ones of {GRID} x {GRID}, of three frames"
+        rule = {} if side else {"static_step": f"below {STATIC:g} diagonals or {JITTER:g} pixels"}
+        return {"mode": self.mode, "tracker": self.tracker.id, "points": points, **rule}
 
-    def score(self, generated: Video, reference: Video) -> tuple[float, MotionScores]:
-        """The value of one pair, and coverage, static fraction and speed beside it."""
-        if self.tracker is None:
-            raise ValueError("this MotionFidelity only records scores: give it a tracker to score videos")
+    def measure(self, sample: Sample) -> dict[str, float]:
+        video = sample.video
+        reference = sample.reference
+        if reference is None:
+            return dict.fromkeys(self.columns, math.nan)
+        if self.mode == "robust":
+            return self.headline(video, reference, sample.truth, sample.foreground_THW)
         if self.mode in PUBLISHED:
-            return score_published(generated, reference, self.tracker, self.mode)
-        diagonal = diagonal_of(generated, reference)
-        a, b, low = track_pair(generated, reference, self.tracker, frames=self.frames, alignment=self.alignment)
-        scores = replace(scores_of_tracks(a, b, diagonal), low_texture=low)
-        if self.mode == "hybrid":
-            return hybrid_of_tracks(a, b, diagonal), scores
-        return getattr(scores, "fidelity" if self.mode == "robust" else self.mode), scores
+            value = score_published(video, reference, self.tracker, self.mode)
+        elif self.mode == "hybrid":
+            diagonal = diagonal_of(video, reference)
+            a, b, _ = track_pair(video, reference, self.tracker)
+            value = hybrid_of_tracks(a, b, diagonal)
+        else:
+            value = getattr(score_motion(video, reference, self.tracker), self.mode)
+        return {self.columns[0]: value}
 
-    def report(self) -> dict[str, float]:
-        """Means over distinct videos of all processes of what :class:`MotionScores` has; empty before ``update``."""
-        with self.sync_context():
-            rows = dim_zero_cat(self.beside)
-        distinct = {int(row[0]): row[1:] for row in rows.flip(0)}
-        if not distinct:
-            return {}
-        return dict(zip(BESIDE, torch.stack(list(distinct.values())).nanmean(0).tolist(), strict=True))
+    def headline(
+        self, video: Video, reference: Video, truth: Truth | None, foreground_THW: Tensor | None
+    ) -> dict[str, float]:
+        """``COLUMNS``; those of a mask or of true tracks are NaN where there is none."""
+        found = score_motion(video, reference, self.tracker)
+        masked = None if foreground_THW is None else score_motion(video, reference, self.tracker, foreground_THW)
+        known = None if truth is None else score_true_motion(video, truth, self.tracker)
+        return {
+            "motion_fidelity": found.fidelity,
+            "motion_fidelity_dynamic": found.dynamic,
+            "motion_fidelity_foreground": math.nan if masked is None else masked.fidelity,
+            "motion_fidelity_true": math.nan if known is None else known.fidelity,
+            "motion_fidelity_dynamic_true": math.nan if known is None else known.dynamic,
+            "static_fraction": found.static_generated,
+            "static_fraction_reference": found.static_reference,
+            "speed": found.speed_generated,
+            "speed_reference": found.speed_reference,
+            "coverage": found.coverage_generated,
+            "coverage_reference": found.coverage_reference,
+            "low_coverage": float(found.low_coverage),
+            "low_texture": float(found.low_texture),
+        }

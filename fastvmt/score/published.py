@@ -14,11 +14,6 @@ from torch import Tensor
 
 from fastvmt.score.functional import CHUNK
 
-EXACT = "donot_use_mm_for_euclid_dist"
-"""The other way of torch loses small distances to rounding."""
-DRAWS = 50
-"""Random tracks that DeT's trajectory part looks at."""
-
 
 def correlations(a_NTd: Tensor, b_MTd: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Mean over T of the products of two sets of vectors: (first row, (<= CHUNK, M)) piece by piece."""
@@ -62,7 +57,8 @@ def paper(generated_NT2: Tensor, reference_MT2: Tensor) -> float:
     if len(generated_NT2) == 0 or len(reference_MT2) == 0:
         return math.nan
     a, b = (unit(velocity(points.float()), zero=1.0) for points in (generated_NT2, reference_MT2))
-    rows, columns = [], a.new_full((len(b),), -torch.inf)
+    rows = []
+    columns = a.new_full((len(b),), -torch.inf)
     for _, corr in correlations(a, b):
         rows.append(corr.amax(1))
         columns = torch.maximum(columns, corr.amax(0))
@@ -87,12 +83,12 @@ def compat_smm(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
         nan
     """
     check_frames(generated_NT2, reference_NT2, equal=True)
+    if len(generated_NT2) == 0 or len(reference_NT2) == 0:
+        return math.nan
     if len(generated_NT2) != len(reference_NT2):
         raise ValueError(
             f"this score pairs grid points, got {len(generated_NT2)} generated and {len(reference_NT2)} reference ones"
         )
-    if len(generated_NT2) == 0:
-        return math.nan
     best = []
     for first, corr in correlations(unit(velocity(generated_NT2.float())), unit(velocity(reference_NT2.float()))):
         row = torch.arange(len(corr), device=corr.device)
@@ -116,25 +112,19 @@ def compat_ditflow(generated_NT2: Tensor, reference_NT2: Tensor) -> float:
     return compat_smm(generated_NT2[:, :frames], reference_NT2[:, :frames])
 
 
-def compat_det(
-    generated_NT2: Tensor, reference_MT2: Tensor, height: int, width: int, *, trajectories: bool = False, seed: int = 0
-) -> float:
+def compat_det(generated_NT2: Tensor, reference_MT2: Tensor, height: int, width: int) -> float:
     """The score of the code released with DeT (Shi et al., 2025), in [-1, 1]; positions in pixels.
 
     One-sided and without the identity matrix. Positions are divided by ``width`` and ``height``, which
     turns directions in frames that are not square, and each track's first position counts as a
-    velocity. The longer video is thinned to the length of the shorter. ``trajectories`` averages this,
-    half and half, with the part that the released code leaves off by default: 1 / (1 + d) with d the
-    mean distance between all positions of two tracks (called Frechet there), best of 50 tracks drawn
-    with ``seed`` (unseeded there). NaN where a step has no motion. Raises ``ValueError`` for fewer than
-    two frames, or when a drawn generated track has no reference track of its index.
+    velocity. The longer video is thinned to the length of the shorter. The part on whole trajectories, which the
+    released code leaves off by default, is left out. NaN where a step has no motion, and without tracks. Raises
+    ``ValueError`` for fewer than two frames.
 
     Example:
         >>> right = 4 + torch.arange(5.0)[None, :, None] * torch.tensor([1.0, 0.0])
         >>> compat_det(right, right, 9, 16)
         1.0
-        >>> compat_det(right, right, 9, 16, trajectories=True) < 1  # a moving track is far from itself
-        True
     """
     check_frames(generated_NT2, reference_MT2, equal=False)
     if len(generated_NT2) == 0 or len(reference_MT2) == 0:
@@ -143,26 +133,7 @@ def compat_det(
     size = torch.tensor([width, height], dtype=torch.float32, device=generated_NT2.device)
     a, b = (thinned(points.float() / size, frames) for points in (generated_NT2, reference_MT2))
     first = [unit(torch.cat([points[:, :1], velocity(points)], 1)) for points in (a, b)]
-    score = float(torch.cat([corr.amax(1) for _, corr in correlations(*first)]).mean())
-    return (score + trajectory_nearness(a, b, seed)) / 2 if trajectories else score
-
-
-def trajectory_nearness(a_NT2: Tensor, b_MT2: Tensor, seed: int) -> float:
-    """Mean over 50 drawn tracks of the best 1 / (1 + mean distance of all pairs of positions); in (0, 1].
-
-    Part of :func:`compat_det` (Shi et al., 2025).
-
-    Example:
-        >>> trajectory_nearness(torch.zeros(1, 2, 2), torch.ones(1, 2, 2) * torch.tensor([3.0, 0.0]), seed=0)
-        0.25
-    """
-    draws = torch.randint(0, len(a_NT2), (DRAWS,), generator=torch.Generator().manual_seed(seed))
-    if int(draws.max()) >= len(b_MT2):
-        raise ValueError(f"track {int(draws.max())} was drawn, and the reference has only {len(b_MT2)} tracks")
-    a, b = a_NT2[draws.to(a_NT2.device)], b_MT2[draws.to(b_MT2.device)]
-    distance = torch.cdist(a.flatten(0, 1), b.flatten(0, 1), compute_mode=EXACT)
-    distance = distance.view(len(a), a.shape[1], len(b), b.shape[1])
-    return float((1 / (1 + distance.mean((1, 3)))).amax(1).mean())
+    return float(torch.cat([corr.amax(1) for _, corr in correlations(*first)]).mean())
 
 
 def thinned(points_NT2: Tensor, frames: int) -> Tensor:

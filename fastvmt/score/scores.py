@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
-from fastvmt.data.alignment import evenly, picked, spread
-from fastvmt.results.provenance import installed
-from fastvmt.score.definitions import DEFINITIONS
-from fastvmt.score.judges import Judges
-from fastvmt.score.scorers import BUILDERS, COLUMNS, Sample, Scorer
+from fastvmt.score.metric import ScoreMetric
+from fastvmt.score.motion_fidelity import featureless
+from fastvmt.score.networks import Networks
+from fastvmt.score.registry import entries
+from fastvmt.score.sample import Sample, blank, thinned
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
 
 ON_MISSING = ("error", "skip")
-POOLED = ("subject_consistency", "background_consistency")
-PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
 
 
 class Scores:
@@ -46,42 +43,45 @@ class Scores:
         weights unless ``on_missing`` is ``skip``, which warns and leaves their columns NaN.
         """
         for key, listed in (("names", names), ("also", also)):
-            if unknown := [name for name in listed if name not in BUILDERS]:
-                raise ValueError(f"metrics.{key} has {unknown[0]!r}, which is none of {', '.join(BUILDERS)}")
+            if unknown := [name for name in listed if name not in entries()]:
+                raise ValueError(f"metrics.{key} has {unknown[0]!r}, which is none of {', '.join(entries())}")
         if on_missing not in ON_MISSING:
             raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
         if frames is not None and frames < 2:
             raise ValueError(f"metrics.frames={frames} must be at least 2, or null for all frames")
-        self.tracker, self.on_missing = tracker, on_missing
-        self.vbench_compat, self.frames = vbench_compat, frames
-        judges = Judges(clip, weights or {}, vbench_compat, device)
-        self.scorers: dict[str, Scorer] = {}
-        missing: dict[str, MissingWeightsError] = {}
-        for name in dict.fromkeys([*names, *also]):
+        self.entries = {name: entries()[name] for name in (*names, *also)}
+        self.vbench_compat = vbench_compat
+        self.frames = frames
+        self.metrics: dict[str, ScoreMetric] = {}
+        """By name, without those whose weights are missing."""
+        self.missing: dict[str, str] = {}
+        """By name, which file is missing."""
+        networks = Networks(tracker, clip, weights or {}, vbench_compat, device)
+        for name, entry in self.entries.items():
             try:
-                self.scorers[name] = BUILDERS[name](judges, tracker)
+                self.metrics[name] = entry.build(networks)
             except MissingWeightsError as error:
-                missing[name] = error
-                self.scorers[name] = left_out(name, error)
-        self._report(missing)
+                self.missing[name] = str(error)
+        self._report(on_missing)
 
-    def _report(self, missing: Mapping[str, MissingWeightsError]) -> None:
+    def _report(self, on_missing: str) -> None:
         """Everything that is missing at once, as an error or as a warning."""
         by_cause: dict[str, list[str]] = {}
-        for name, error in missing.items():
-            by_cause.setdefault(str(error), []).append(name)
+        for name, cause in self.missing.items():
+            by_cause.setdefault(cause, []).append(name)
         message = "\n".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
-        if missing and self.on_missing == "error":
+        if message and on_missing == "error":
             raise MissingWeightsError(f"weights are missing for\n{message}")
-        if missing:
+        if message:
             warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
 
     def __call__(self, result: TransferResult) -> dict[str, float]:
-        """Score columns to values."""
+        """Score columns to values; warns of what makes some n/a."""
         case = result.case
-        return self.score(
-            Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
-        )
+        sample = Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
+        for note in notes(sample):
+            warnings.warn(f"{case.id}: {note}", stacklevel=2)
+        return self.score(sample)
 
     def score(self, sample: Sample, without: Container[str] = ()) -> dict[str, float]:
         """Score columns to values, for a video from anywhere; scores named in ``without`` are NaN.
@@ -89,50 +89,50 @@ class Scores:
         Raises ``ValueError`` for videos that a score cannot take (sizes that differ, too few frames).
         """
         sample = sample if self.frames is None else thinned(sample, self.frames)
-        columns: dict[str, float] = {}
-        for name, scorer in self.scorers.items():
-            columns |= dict.fromkeys(COLUMNS[name], math.nan) if name in without else scorer.score(sample)
-        return columns
-
-    @property
-    def pooled(self) -> tuple[str, ...]:
-        """Columns whose means over videos weigh every frame after the first alike: VBench's, if it is followed."""
-        return tuple(name for name in POOLED if name in self.scorers) if self.vbench_compat else ()
+        found: dict[str, float] = {}
+        for name, entry in self.entries.items():
+            here = name in self.metrics and name not in without
+            found |= self.metrics[name].score(sample) if here else dict.fromkeys(entry.columns, math.nan)
+        return found
 
     @property
     def versions(self) -> dict[str, int]:
         """The version of every score's definition: values of different ones do not compare."""
-        return {name: DEFINITIONS[name].version for name in self.scorers}
+        return {name: entry.version for name, entry in self.entries.items()}
+
+    @property
+    def headline(self) -> dict[str, str]:
+        """The columns of the table of cases and their short heads."""
+        return {entry.columns[0]: entry.head for entry in self.entries.values() if entry.head}
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """Columns whose means weigh videos by their frames: as VBench's tables, with ``vbench_compat`` only."""
+        return tuple(entry.columns[0] for entry in self.entries.values() if entry.pooled and self.vbench_compat)
 
     def provenance(self) -> dict[str, Any]:
         """Per score what it is and what computed it, and what all share; plain values, for ``result.json``."""
         return {
-            "scores": {name: asdict(DEFINITIONS[name]) | scorer.source for name, scorer in self.scorers.items()},
+            "scores": {
+                name: entry.described()
+                | (self.metrics[name].source if name in self.metrics else {"missing": self.missing[name]})
+                for name, entry in self.entries.items()
+            },
             "scored_from": "memory",
             "vbench_compat": self.vbench_compat,
             "frames": self.frames or "all",
-            "versions": {package: installed(package) for package in PACKAGES},
         }
 
 
-def thinned(sample: Sample, frames: int) -> Sample:
-    """A sample at ``frames`` evenly spread ones of the frames that video and reference share, if they are as many."""
-    clips = [clip for clip in (sample.video, sample.reference) if clip is not None]
-    count = min(clip.size[0] for clip in clips)
-    video, *rest = (evenly(picked(clip, list(range(count)), clip.fps), frames) for clip in clips)
-    reference = rest[0] if rest else None
-    index, mask, truth = spread(count, frames), sample.foreground_THW, sample.truth
-    if truth is not None:
-        truth = replace(
-            truth,
-            centres_KT2=truth.centres_KT2[:, index],
-            tracks_NT2=truth.tracks_NT2[:, index],
-            visible_NT=truth.visible_NT[:, index],
-        )
-    mask = None if mask is None else mask[index]
-    return replace(sample, video=video, reference=reference, truth=truth, foreground_THW=mask)
-
-
-def left_out(name: str, error: MissingWeightsError) -> Scorer:
-    """A score whose weights are missing: its columns are NaN."""
-    return Scorer(lambda _: dict.fromkeys(COLUMNS[name], math.nan), {"missing": str(error)})
+def notes(sample: Sample) -> list[str]:
+    """Why scores of a sample are n/a, whatever the scores."""
+    found = []
+    if blank(sample.video):
+        found.append("the video is of one colour: its scores are n/a")
+    elif featureless(sample.video):
+        found.append("the video has no texture to follow: motion fidelity is n/a")
+    if sample.reference is not None and featureless(sample.reference):
+        found.append("the reference has no texture to follow: motion fidelity is n/a")
+    if not sample.prompt.strip():
+        found.append("no prompt: text similarity is n/a")
+    return found

@@ -1,94 +1,111 @@
-"""CLIP scores over a benchmark: fit to the prompt, and steadiness over time."""
+"""Text similarity: how well a video fits its prompt."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
-from fastvmt.score.encoder import FrameEncoder, ImageEncoder
-from fastvmt.score.functional import temporal_consistency, text_similarity
-from fastvmt.score.per_video import PerVideoMetric, VideoMetric, Videos, as_videos, need_frames
-from fastvmt.types import Video
+from fastvmt.score.encoder import FrameEncoder
+from fastvmt.score.features import embed_frames
+from fastvmt.score.metric import ScoreMetric
+from fastvmt.score.networks import Networks
+from fastvmt.score.registry import score
+from fastvmt.score.sample import Sample
+
+RANGE = "-1..1 times scale"
 
 
-def embed_frames(video: Video, encoder: ImageEncoder) -> Tensor:
-    """(T, D) embeddings of all frames, of which there must be two."""
-    need_frames(video, 2, "a score of embeddings")
-    return encoder.encode_images(video.frames_THWC.permute(0, 3, 1, 2))
+def columns_of(suffix: str = "") -> tuple[str, ...]:
+    """The score, and 1 where the encoder did not read the prompt to its end."""
+    return f"text_similarity{suffix}", f"prompt_truncated{suffix}"
 
 
-class TextSimilarity(PerVideoMetric):
-    """Mean cosine between frames and prompt; an empty prompt has no score.
+def text_similarity(features_TD: Tensor, text_D: Tensor) -> Tensor:
+    """Mean over frames of the cosine <f_t, p> of unit embeddings of frame and prompt; a scalar in [-1, 1].
 
-    ``scale`` multiplies it: 1 is the raw cosine (about 0.2 to 0.35 with OpenAI's CLIP), 100 that of
-    CLIPScore-like tables. Cosines of different encoders are not comparable.
+    Of CLIP's embeddings (Radford et al., 2021), as the evaluation of DiTFlow (Pondaven et al., 2025) has it.
 
     Example:
-        >>> metric = TextSimilarity(encoder=None, scale=100)
-        >>> metric.record([31.0, 29.0], index=[0, 1])  # scores of two videos
-        >>> metric.compute().item()
-        30.0
+        >>> text_similarity(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([3.0, 0.0])).item()
+        0.5
     """
-
-    n_truncated: Tensor
-    """Prompts that the encoder could not read to their end, repeats included."""
-
-    def __init__(self, encoder: FrameEncoder | None, scale: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not scale > 0:
-            raise ValueError(f"metrics.clip.scale={scale} must be above 0: 1 for cosines, 100 for percent")
-        self.encoder, self.scale = encoder, scale
-        self.add_state("n_truncated", default=torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, videos: Videos, prompts: Sequence[str], index: Sequence[int]) -> None:
-        """Score videos against the prompts that they were generated from."""
-        pairs = list(zip(as_videos(videos), prompts, strict=True))
-        self.record([self.score(video, prompt) for video, prompt in pairs], index)
-        self.n_truncated += sum(self.truncated(prompt) for prompt in prompts)
-
-    def truncated(self, prompt: str) -> bool:
-        """Whether the prompt is longer than the encoder reads; warns if so."""
-        cut = self._encoder().truncates(prompt)
-        if cut:
-            warnings.warn(f"the text score reads only the start of a long prompt: {prompt[:60]!r}...", stacklevel=2)
-        return cut
-
-    def score(self, video: Video, prompt: str) -> float:
-        """The score of one video; NaN for an empty prompt."""
-        if not prompt.strip():
-            return math.nan
-        if not video.frames_THWC.any():
-            warnings.warn(f"{video.name or 'a video'} is all black: its text score means little", stacklevel=2)
-        encoder = self._encoder()
-        return self.scale * float(text_similarity(embed_frames(video, encoder), encoder.encode_text([prompt])[0]))
-
-    def _encoder(self) -> FrameEncoder:
-        if self.encoder is None:
-            raise ValueError("this TextSimilarity only records scores: give it an encoder to score videos")
-        return self.encoder
+    return cosine_similarity(features_TD.double(), text_D.double()[None], dim=-1).mean()
 
 
-class TemporalConsistency(VideoMetric):
-    """Mean cosine between neighbouring frames, in [-1, 1]; a frozen video scores 1, so read it beside a speed.
+class TextSimilarity(ScoreMetric):
+    """:func:`text_similarity` times ``scale``; an empty prompt has no score.
+
+    ``scale`` 1 is the raw cosine (about 0.2 to 0.35 with OpenAI's CLIP), 100 that of CLIPScore-like tables. Cosines of
+    different encoders are not comparable. ``suffix`` ends the columns' names. Raises ``ValueError`` for a scale
+    that is not above 0.
 
     Example:
         >>> class Colour:
         ...     def encode_images(self, frames_TCHW):
-        ...         return torch.nn.functional.normalize(frames_TCHW.float().mean((2, 3)), dim=-1)
-        >>> frames = torch.zeros(3, 8, 8, 3, dtype=torch.uint8)
-        >>> frames[:2, ..., 0] = frames[2, ..., 1] = 255  # red, red, green
-        >>> round(TemporalConsistency(Colour()).score(Video(frames, fps=8)), 6)
-        0.5
+        ...         return frames_TCHW.float().mean((2, 3))
+        ...     def encode_text(self, prompts):
+        ...         return torch.eye(3)[:1].expand(len(prompts), 3)
+        ...     def truncates(self, prompt):
+        ...         return False
+        >>> red = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+        >>> red[:, 0, 4:] = 200
+        >>> metric = TextSimilarity(Colour(), scale=100)
+        >>> metric.update(red, index=[0], prompts=["red"])
+        >>> metric.compute().item()
+        100.0
     """
 
-    def __init__(self, encoder: ImageEncoder, **kwargs: Any) -> None:
+    def __init__(self, encoder: FrameEncoder, scale: float = 1.0, suffix: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not scale > 0:
+            raise ValueError(f"metrics.clip.scale={scale} must be above 0: 1 for cosines, 100 for percent")
         self.encoder = encoder
+        self.scale = scale
+        self.columns = columns_of(suffix)
 
-    def score(self, video: Video) -> float:
-        return float(temporal_consistency(embed_frames(video, self.encoder)))
+    @property
+    def source(self) -> dict[str, Any]:
+        return {**self.encoder.provenance, "scale": self.scale}
+
+    def measure(self, sample: Sample) -> dict[str, float]:
+        if not sample.prompt.strip():
+            return dict(zip(self.columns, (math.nan, 0.0), strict=True))
+        cut = self.encoder.truncates(sample.prompt)
+        if cut:
+            warnings.warn(f"the text score reads only the start of a long prompt: {sample.prompt[:60]!r}", stacklevel=2)
+        rows = embed_frames(sample.video, self.encoder)
+        value = self.scale * float(text_similarity(rows, self.encoder.encode_text([sample.prompt])[0]))
+        return dict(zip(self.columns, (value, float(cut)), strict=True))
+
+
+@score(
+    "text_similarity",
+    definition="mean cosine of CLIP embeddings of frames and prompt, times scale; prompt_truncated: 1 if cut",
+    source="CLIP (Radford et al., 2021), as DiTFlow",
+    range=RANGE,
+    limits="encoders differ: never across them; prompts are read up to the context (prompt_truncated)",
+    needs=("prompt",),
+    weights=("clip",),
+    columns=columns_of(),
+    head="text",
+)
+def b32(networks: Networks) -> TextSimilarity:
+    return TextSimilarity(networks.clip, networks.scale)
+
+
+@score(
+    "text_similarity_l14",
+    definition="text_similarity with CLIP ViT-L/14",
+    source="CLIP (Radford et al., 2021)",
+    range=RANGE,
+    limits="as text_similarity",
+    needs=("prompt",),
+    weights=("clip_l14",),
+    columns=columns_of("_l14"),
+)
+def l14(networks: Networks) -> TextSimilarity:
+    return TextSimilarity(networks.clip_l14, networks.scale, "_l14")

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastvmt.score.dense_flow import dis_flow
-from fastvmt.score.per_video import VideoMetric, need_frames
+from fastvmt.score.metric import VideoMetric, need_frames
+from fastvmt.score.networks import Networks
 from fastvmt.score.preprocess import check_frames
+from fastvmt.score.registry import score
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Video
 
@@ -85,33 +87,51 @@ def warped(frame_HWC: NDArray[np.uint8], flow_HW2: NDArray[np.float32]) -> NDArr
 
 
 class MotionSmoothness(VideoMetric):
-    """:func:`motion_smoothness` with AMT-S (:class:`fastvmt.score.amt.AmtInterpolator`).
+    """:func:`motion_smoothness` with AMT-S (:class:`fastvmt.score.amt.AmtInterpolator`), in [0, 1].
+
+    With :class:`DisInterpolator`, for machines without AMT, the same formula is not VBench's column. ``suffix``
+    ends the column's name.
 
     Example:
-        >>> class Mean:
-        ...     def between(self, frames_THWC):
-        ...         return ((frames_THWC[:-1].int() + frames_THWC[1:].int()) // 2).to(torch.uint8)
-        >>> ramp = torch.tensor([0, 10, 20], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 4, 4, 3)
-        >>> MotionSmoothness(Mean()).score(Video(ramp, fps=8))
+        >>> still = torch.arange(192, dtype=torch.uint8).view(1, 3, 8, 8).expand(3, -1, -1, -1)
+        >>> metric = MotionSmoothness(DisInterpolator())
+        >>> metric.update(still, index=[0])
+        >>> metric.compute().item()
         1.0
     """
 
-    def __init__(self, interpolator: Interpolator, **kwargs: Any) -> None:
+    def __init__(self, interpolator: Interpolator, suffix: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.interpolator = interpolator
+        self.columns = (f"motion_smoothness{suffix}",)
 
-    def score(self, video: Video) -> float:
+    @property
+    def source(self) -> dict[str, Any]:
+        return dict(self.interpolator.provenance)
+
+    def value(self, video: Video) -> float:
         need_frames(video, 3, "motion smoothness")
         return motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), self.interpolator)
 
 
-class MotionSmoothnessFlow(MotionSmoothness):
-    """The same formula with :class:`DisInterpolator`, for machines without AMT: not VBench's column.
+@score(
+    "motion_smoothness",
+    definition="1 - mean error / 255 of every second frame as AMT-S predicts it",
+    source="VBench (Huang et al., 2024)",
+    range="0..1",
+    limits="the video is frozen, which scores 1",
+    weights=("amt", "amt_checkout"),
+)
+def amt(networks: Networks) -> MotionSmoothness:
+    return MotionSmoothness(networks.amt)
 
-    Example:
-        >>> MotionSmoothnessFlow().score(Video(torch.full((3, 96, 96, 3), 7, dtype=torch.uint8), fps=8))
-        1.0
-    """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(DisInterpolator(), **kwargs)
+@score(
+    "motion_smoothness_flow",
+    definition="motion_smoothness with half-way warps along DIS flow",
+    source="VBench (Huang et al., 2024)",
+    range="0..1",
+    limits="the video is frozen, which scores 1; not comparable with VBench's column",
+)
+def flow(networks: Networks) -> MotionSmoothness:
+    return MotionSmoothness(DisInterpolator(), "_flow")

@@ -54,7 +54,8 @@ class DinoEncoder:
         if not self.vbench_compat:
             plain: Tensor = self.model(images_TCHW)
             return plain
-        model, grid = self.model, (images_TCHW.shape[-2] // PATCH, images_TCHW.shape[-1] // PATCH)
+        model = self.model
+        grid = (images_TCHW.shape[-2] // PATCH, images_TCHW.shape[-1] // PATCH)
         patches = model.patch_embed(images_TCHW).flatten(1, 2)
         tokens = torch.cat([model.cls_token.expand(len(patches), -1, -1), patches], 1)
         tokens = tokens + stretched_positions(model.pos_embed, grid)

@@ -35,7 +35,7 @@ class WeightSource:
 SOURCES = {
     "clip": WeightSource(
         "CLIP ViT-B/32",
-        "ViT-B-32.pt, an open_clip or a transformers CLIP folder",
+        "ViT-B-32.pt or an open_clip folder",
         "OpenAI's CLIP release or the Hugging Face repository timm/vit_base_patch32_clip_224.openai",
         "MIT",
         "350 MB to 600 MB",
@@ -43,7 +43,7 @@ SOURCES = {
     ),
     "clip_l14": WeightSource(
         "CLIP ViT-L/14",
-        "ViT-L-14.pt, an open_clip or a transformers CLIP folder",
+        "ViT-L-14.pt or an open_clip folder",
         "OpenAI's CLIP release or the Hugging Face repository timm/vit_large_patch14_clip_224.openai",
         "MIT",
         "900 MB to 1.7 GB",
@@ -94,7 +94,8 @@ SOURCES = {
 
 def locate(name: str, path: str | Path | None) -> WeightFile:
     """The weights ``name`` of ``SOURCES``; raises :class:`MissingWeightsError` if their path leads nowhere."""
-    found, source = None if path is None else Path(path).expanduser(), SOURCES[name]
+    source = SOURCES[name]
+    found = None if path is None else Path(path).expanduser()
     if found is None or not found.exists():
         raise source.missing(path)
     need = f"{source.file} from {source.origin} ({source.size}, licence {source.licence})"

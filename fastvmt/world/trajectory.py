@@ -130,7 +130,8 @@ def camera_path(tracks: Tracks, side: int) -> tuple[Float, float]:
     """
     points, visible = tracks.points_NT2.numpy(), tracks.visible_NT.numpy()
     whole = np.eye(3)
-    path, shares = [whole[:2]], []
+    path = [whole[:2]]
+    shares = []
     for t in range(points.shape[1] - 1):
         both = visible[:, t] & visible[:, t + 1]
         step, share = similarity(points[both, t], points[both, t + 1], INLIER * side)
@@ -168,7 +169,8 @@ def surface_cosine(
     """
     height, width = generated.size[1:]
     side = min(height, width)
-    true_paths, measured_paths = [], []
+    true_paths = []
+    measured_paths = []
     for k, (sprite, path) in enumerate(zip(sprites, paths, strict=True)):
         mine = (truth.owner_N == k) & truth.visible_NT[:, 0]
         points = truth.tracks_NT2[mine].numpy().astype(np.float64)

@@ -22,7 +22,7 @@ from fastvmt.errors import UserError
 from fastvmt.results.case_record import case_key
 from fastvmt.results.folder import RunFolder
 from fastvmt.score.__main__ import main as score_files
-from fastvmt.score.definitions import DEFINITIONS
+from fastvmt.score.registry import entries
 from helpers.wandb_log import contents
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="ran again"):
         run(composed([*job, "logger=none", "seed=7"]))
     with monkeypatch.context() as other:
-        other.setitem(DEFINITIONS, "motion_fidelity", replace(DEFINITIONS["motion_fidelity"], version=99))
+        other.setitem(entries(), "motion_fidelity", replace(entries()["motion_fidelity"], version=99))
         with pytest.raises(AssertionError, match="ran again"):
             run(composed([*job, "logger=none"]))
     monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.fingerprint", "0" * 64)

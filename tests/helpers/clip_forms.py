@@ -123,7 +123,10 @@ def as_transformers(model: nn.Module, folder: Path) -> Path:
     return folder
 
 
-FORMS = {f.__name__: f for f in (as_folder, as_safetensors, as_bin, as_torchscript, as_transformers)}
+FORMS = {f.__name__: f for f in (as_folder, as_safetensors, as_torchscript)}
+"""What scores read."""
+OTHERS = {f.__name__: f for f in (as_bin, as_safetensors, as_transformers)}
+"""What is converted first."""
 
 
 def clip(numbers: int = 5, height: int = 40, width: int = 60) -> Tensor:

@@ -16,15 +16,21 @@ from torch.nn.functional import interpolate, normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
 from fastvmt.score.aesthetic import AestheticQuality
-from fastvmt.score.consistency import BackgroundConsistency, DinoConsistency, SubjectConsistency
-from fastvmt.score.dynamic import DynamicDegree, DynamicDegreeFlow
+from fastvmt.score.consistency import (
+    BackgroundConsistency,
+    DinoConsistency,
+    SubjectConsistency,
+    TemporalConsistency,
+)
+from fastvmt.score.dense_flow import DisFlow
+from fastvmt.score.dynamic import DynamicDegree
 from fastvmt.score.flicker import TemporalFlickering
-from fastvmt.score.judges import Judges
-from fastvmt.score.motion_fidelity import PUBLISHED, MotionFidelity
-from fastvmt.score.per_video import PerVideoMetric
+from fastvmt.score.metric import ScoreMetric
+from fastvmt.score.motion_fidelity import MODES, MotionFidelity
+from fastvmt.score.networks import Networks
 from fastvmt.score.scores import Scores
-from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
-from fastvmt.score.smoothness import MotionSmoothness, MotionSmoothnessFlow
+from fastvmt.score.similarity import TextSimilarity
+from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.types import Video
 
@@ -99,13 +105,12 @@ VIDEOS = [pan(2), pan(0, 1), pan(5, 2, frames=7), pan(3, 3)]
 LONG = "red " * 76
 """More than ``Colours`` reads."""
 OTHER = pan(2, 7)
-MODES = ("precision", "recall", "hybrid", *PUBLISHED)
 
-METRICS: dict[str, Callable[[], PerVideoMetric]] = {
+METRICS: dict[str, Callable[[], ScoreMetric]] = {
     "motion_fidelity": lambda: MotionFidelity(Drift()),
-    **{f"motion_fidelity_{mode}": lambda mode=mode: MotionFidelity(Drift(), mode) for mode in MODES},
+    **{f"motion_fidelity_{mode}": lambda mode=mode: MotionFidelity(Drift(), mode) for mode in MODES[1:]},
     "text_similarity": lambda: TextSimilarity(Colours()),
-    "text_similarity_l14": lambda: TextSimilarity(Colours(2.0)),
+    "text_similarity_l14": lambda: TextSimilarity(Colours(2.0), suffix="_l14"),
     "temporal_consistency": lambda: TemporalConsistency(Colours()),
     "background_consistency": lambda: BackgroundConsistency(Colours()),
     "subject_consistency": lambda: SubjectConsistency(Colours(3.0)),
@@ -113,24 +118,20 @@ METRICS: dict[str, Callable[[], PerVideoMetric]] = {
     "temporal_consistency_dino_self": lambda: DinoConsistency(Colours(3.0), include_self=True),
     "aesthetic_quality": lambda: AestheticQuality(Colours(2.0), HEAD),
     "motion_smoothness": lambda: MotionSmoothness(Before()),
-    "motion_smoothness_flow": MotionSmoothnessFlow,
+    "motion_smoothness_flow": lambda: MotionSmoothness(DisInterpolator(), "_flow"),
     "dynamic_degree": lambda: DynamicDegree(Rightwards()),
-    "dynamic_degree_flow": DynamicDegreeFlow,
+    "dynamic_degree_flow": lambda: DynamicDegree(DisFlow(), "_flow"),
     "temporal_flickering": TemporalFlickering,
 }
 """A metric per score, on stand-in networks; trajectories are measured, not averaged from a formula."""
 
 
-def scored(metric: PerVideoMetric, videos: list[Video], index: list[int], prompt: str = PROMPT) -> PerVideoMetric:
+def scored(metric: ScoreMetric, videos: list[Video], index: list[int], prompt: str = PROMPT) -> ScoreMetric:
     """The metric after one update."""
-    beside: list[Any] = [videos]
-    if isinstance(metric, TextSimilarity):
-        beside += [[prompt] * len(videos)]
-    if isinstance(metric, MotionFidelity):
-        beside += [[Video(OTHER.frames_THWC[: video.size[0]], 8.0) for video in videos]]
+    references = [Video(OTHER.frames_THWC[: video.size[0]], 8.0) for video in videos]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metric.update(*beside, index)
+        metric.update(videos, index, references=references, prompts=[prompt] * len(videos))
     return metric
 
 
@@ -138,6 +139,6 @@ def judged(monkeypatch: pytest.MonkeyPatch, folder: Path, names: list[str], **mo
     """``Scores`` on the stand-ins of ``METRICS``; the aesthetic head is a file in ``folder``."""
     networks = {"clip": Colours(), "clip_l14": Colours(2.0), "dino": Colours(3.0), "amt": Before()}
     for name, network in (networks | {"raft": Rightwards()}).items():
-        monkeypatch.setattr(Judges, name, network)
+        monkeypatch.setattr(Networks, name, network)
     torch.save({"weight": HEAD[0][None], "bias": torch.tensor([HEAD[1]])}, folder / "head.pth")
     return Scores(Drift(), names, {}, {"aesthetic": str(folder / "head.pth")}, **more)

@@ -45,7 +45,7 @@ def test_amt_is_called_from_the_users_checkout(tmp_path: Path) -> None:
     found = amt.between(frames).double()
     assert found.shape == frames[1:].shape
     assert (found == expected).double().mean() > 0.98 and (found - expected).abs().max() <= 1  # float32 at the edges
-    assert MotionSmoothness(amt).score(Video(frames, 8.0)) < 1
+    assert MotionSmoothness(amt).value(Video(frames, 8.0)) < 1
     assert not [name for name in sys.modules if name.split(".")[0] == "networks"]
     assert str(tmp_path / "checkout") not in sys.path
 

@@ -15,8 +15,8 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 from fastvmt.score import encoder as encoder_module
+from fastvmt.score.consistency import temporal_consistency
 from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
-from fastvmt.score.functional import temporal_consistency
 from helpers.clip_forms import as_folder, clip, random_clip
 
 

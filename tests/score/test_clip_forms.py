@@ -1,4 +1,4 @@
-"""A tiny random CLIP embeds the same from every form that CLIP is published in; other files are refused."""
+"""A tiny random CLIP embeds the same from every form that is read or converted; other files are refused."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 # isort: split
 import open_clip
 
+from experiments.tools.convert_clip import convert, main
 from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.weights import MissingWeightsError
 from helpers.clip_forms import (
     FORMS,
     LONG,
+    OTHERS,
     PROMPTS,
     TINY,
     Holder,
+    as_bin,
     as_folder,
     as_safetensors,
     as_torchscript,
@@ -50,9 +53,14 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, *(f"converted {name}" for name in OTHERS)])
 def test_every_form_gives_the_same_embeddings(original, registered, tmp_path: Path, form: str) -> None:
-    encoder = ClipEncoder(FORMS[form](original, tmp_path), architecture="tiny-quickgelu")
+    if form.startswith("converted"):
+        given = OTHERS[form.split()[1]](original, tmp_path)
+        path = convert(given, tmp_path / "converted", "tiny-quickgelu")
+    else:
+        path = FORMS[form](original, tmp_path)
+    encoder = ClipEncoder(path, architecture="tiny-quickgelu")
     frames = clip()
     images = normalize(original.encode_image(prepared_by_hand(frames)), dim=-1)
     torch.testing.assert_close(encoder.encode_images(frames), images, atol=1e-4, rtol=0)
@@ -101,21 +109,37 @@ def test_incomplete_folders_are_refused(original, tmp_path: Path, missing: str) 
         ClipEncoder(tmp_path)
 
 
-def test_a_transformers_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(MissingWeightsError, match=r"OpenAI.*MB.*MIT.*metrics\.clip\.model=<path>"):
-        ClipEncoder(tmp_path)
+def test_other_forms_are_refused_with_what_converts_them(original, registered, tmp_path: Path) -> None:
+    for given in (as_transformers(original, tmp_path / "clip"), as_bin(original, tmp_path)):
+        with pytest.raises(
+            (MissingWeightsError, ValueError), match=r"python -m experiments\.tools\.convert_clip"
+        ) as said:
+            ClipEncoder(given)
+        assert "metrics.clip.model=<path>" in str(said.value)
 
 
-def test_a_transformers_folder_that_lacks_a_tensor_is_refused(original, tmp_path: Path) -> None:
+def test_the_converter_names_what_does_not_fit(original, registered, tmp_path: Path, capsys) -> None:
     folder = as_transformers(original, tmp_path / "clip")
     state = load_file(folder / "model.safetensors")
     del state["visual_projection.weight"]
     save_file(state, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        ValueError, match=r"lacks tensors, the first is visual_projection\.weight.*metrics\.clip\.model"
-    ):
-        ClipEncoder(folder)
+    with pytest.raises(ValueError, match=r"lacks the tensor 'visual_projection\.weight'"):
+        convert(folder, tmp_path / "out")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"lacks model\.safetensors"):
+        convert(folder, tmp_path / "out")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 1000
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="1000 tokens"):
+        convert(folder, tmp_path / "out")
+    tensors = as_bin(original, tmp_path)
+    with pytest.raises(ValueError, match="does not fit ViT-B-32-quickgelu"):
+        convert(tensors, tmp_path / "out")
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tensors), str(tmp_path / "out"), "--architecture", "tiny-quick"])
+    assert stopped.value.code == 2 and "tiny-quick is unknown to open_clip" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("path", [None, "nowhere/ViT-B-32.pt"])
@@ -160,7 +184,9 @@ def test_nothing_is_unpickled(original, registered, tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
             return ran.append, ("x",)
 
-    torch.save({"visual.proj": Evil()}, tmp_path / "evil.bin")
+    torch.save({"visual.proj": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ValueError, match="nothing else is unpickled"):
-        ClipEncoder(tmp_path / "evil.bin", architecture="tiny-quickgelu")
+        ClipEncoder(tmp_path / "evil.pt", architecture="tiny-quickgelu")
+    with pytest.raises(ValueError, match="nothing else is unpickled"):
+        convert(tmp_path / "evil.pt", tmp_path / "out", "tiny-quickgelu")
     assert ran == []

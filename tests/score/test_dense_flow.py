@@ -11,7 +11,7 @@ import torch
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
 from fastvmt.score.dense_flow import RaftFlow, dis_flow, padded
-from fastvmt.score.dynamic import DynamicDegree
+from fastvmt.score.dynamic import video_dynamics
 from fastvmt.score.weights import MissingWeightsError
 from helpers.clips import pan
 
@@ -47,8 +47,7 @@ def test_raft_is_called_as_published(raft_file: Path) -> None:
     flow = RaftFlow(raft_file).forward_flow(video.frames_THWC)
     assert flow is not None and len(flow) == 1
     torch.testing.assert_close(torch.from_numpy(flow[0]), expected, atol=1e-3, rtol=1e-3)
-    small = DynamicDegree(RaftFlow(raft_file))
-    assert math.isnan(small.score(pan(9, (8, 0))))  # 96 rows are too few
+    assert math.isnan(video_dynamics(pan(9, (8, 0)), RaftFlow(raft_file)).moves)  # 96 rows are too few
 
 
 def test_raft_refuses_other_files(raft_file: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastvmt.score.dense_flow import DisFlow
-from fastvmt.score.dynamic import DynamicDegreeFlow, dynamic_degree, fastest, video_dynamics
+from fastvmt.score.dynamic import DynamicDegree, dynamic_degree, fastest, video_dynamics
 from helpers.clips import pan
 
 
@@ -26,7 +26,7 @@ def test_dynamic_degree_rule() -> None:
 
 
 def test_dynamic_degree_of_pans() -> None:
-    metric = DynamicDegreeFlow()
+    metric = DynamicDegree(DisFlow())
     videos = [pan(9, (8, 0)), pan(9, (1, 0)), pan(17, (4, 0), fps=16.0), pan(5, (8, 0), fps=16.0)]
     with pytest.warns(UserWarning, match=r"undefined for videos \[3\]"):  # 3 frames at 8 per second
         metric.update(videos, [0, 1, 2, 3])

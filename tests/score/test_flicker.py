@@ -15,7 +15,7 @@ def test_flickering_is_the_mean_change_of_a_pixel() -> None:
     change = np.abs(np.diff(frames.numpy().astype(float), axis=0)).mean()
     assert temporal_flickering(frames) == pytest.approx((255 - change) / 255)
     with pytest.raises(ValueError, match="temporal flickering needs at least 2 frames"):
-        TemporalFlickering().score(Video(frames[:1].permute(0, 2, 3, 1), 8.0))
+        TemporalFlickering().value(Video(frames[:1].permute(0, 2, 3, 1), 8.0))
     for wrong, message in (
         (frames[:1], "at least 2"),
         (frames / 255, "uint8"),

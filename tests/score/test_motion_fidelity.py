@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastvmt.score.functional import MotionScores, motion_fidelity, support
-from fastvmt.score.motion_fidelity import JITTER, scores_of_tracks, seed_grid, seeds, tracklets
-from fastvmt.score.scorers import motion_source
+from fastvmt.score.motion_fidelity import JITTER, MotionFidelity, scores_of_tracks, seed_grid, seeds, tracklets
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 
@@ -185,7 +184,7 @@ def test_noise_of_a_small_still_clip_is_no_motion() -> None:
     assert alone.static_generated < 0.5
     assert scores_of_tracks(tracks, tracks, diagonal).static_generated > 0.95
     assert JITTER <= 3e-4 * math.hypot(480, 320)  # no effect from this size on
-    assert motion_source("robust", DisTracker())["static_step"] == f"below 0.0003 diagonals or {JITTER} pixels"
+    assert MotionFidelity(DisTracker()).source["static_step"] == f"below 0.0003 diagonals or {JITTER} pixels"
 
 
 @pytest.mark.parametrize(("generated", "reference", "low"), [(0.2, 1, False), (0.19, 1, True), (1, 0.19, True)])

@@ -82,27 +82,6 @@ def test_compat_det_matches_loops() -> None:
     assert compat_det(a, b, HEIGHT, WIDTH) == pytest.approx(corr.max(1).mean(), abs=1e-5)
 
 
-def test_trajectories_of_compat_det_match_loops() -> None:
-    a, b = walks(0, 60, 5), walks(1, 60, 5)
-    draws = torch.randint(0, 60, (50,), generator=torch.Generator().manual_seed(3)).numpy()
-    size = np.array([WIDTH, HEIGHT])
-    x, y = a.double().numpy()[draws] / size, b.double().numpy()[draws] / size
-    nearness = np.array([[1 / (1 + np.linalg.norm(p[:, None] - q[None], axis=-1).mean()) for q in y] for p in x])
-    mixed = (compat_det(a, b, HEIGHT, WIDTH) + nearness.max(1).mean()) / 2
-    assert compat_det(a, b, HEIGHT, WIDTH, trajectories=True, seed=3) == pytest.approx(mixed, abs=1e-5)
-    assert compat_det(a, b, HEIGHT, WIDTH, trajectories=True, seed=4) != pytest.approx(mixed, abs=1e-6)
-    with pytest.raises(ValueError, match="only 5 tracks"):
-        compat_det(a, b[:5], HEIGHT, WIDTH, trajectories=True)
-
-
-def test_a_track_across_the_frame_is_far_from_itself() -> None:
-    """Known figure: crossing 0.8 of the width, the mean distance to itself is about 0.27-0.28."""
-    across = torch.linspace(0.1, 0.9, 24)[None, :, None] * torch.tensor([WIDTH, 0.0])
-    across = across + torch.tensor([0.0, 30.0])
-    value = compat_det(across, across, HEIGHT, WIDTH, trajectories=True)
-    assert 2 * value - 1 == pytest.approx(1 / (1 + 0.8 / 3), abs=0.01)
-
-
 def test_the_first_position_counts_as_a_velocity() -> None:
     """Two random positions in a frame have an expected cosine of about 0.84."""
     g = torch.Generator().manual_seed(0)
@@ -129,7 +108,8 @@ def test_invariances(formula) -> None:
 @pytest.mark.parametrize("formula", [paper, compat_smm, compat_ditflow, lambda a, b: compat_det(a, b, HEIGHT, WIDTH)])
 def test_undefined_and_illegal(formula) -> None:
     a = walks(0, 4, 6)
-    assert math.isnan(formula(a[:0], a[:0]))
+    for pair in ((a[:0], a[:0]), (a, a[:0]), (a[:0], a)):  # a video without texture has no tracks
+        assert math.isnan(formula(*pair))
     for frames in (0, 1):
         with pytest.raises(ValueError, match="at least 2"):
             formula(a[:, :frames], a[:, :frames])

@@ -13,15 +13,16 @@ from torch import Tensor
 
 import fastvmt.score
 from fastvmt.score.aesthetic import AestheticQuality
-from fastvmt.score.consistency import BackgroundConsistency, SubjectConsistency
+from fastvmt.score.consistency import BackgroundConsistency, SubjectConsistency, TemporalConsistency
 from fastvmt.score.dynamic import DynamicDegree, video_dynamics
 from fastvmt.score.functional import motion_fidelity
-from fastvmt.score.motion_fidelity import MotionFidelity
-from fastvmt.score.per_video import PerVideoMetric, VideoMetric
+from fastvmt.score.metric import ScoreMetric
+from fastvmt.score.motion_fidelity import MODES, MotionFidelity
 from fastvmt.score.preprocess import check_frames
-from fastvmt.score.scorers import COLUMNS, Sample
-from fastvmt.score.scores import Scores
-from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.registry import entries
+from fastvmt.score.sample import Sample, blank
+from fastvmt.score.scores import Scores, notes
+from fastvmt.score.similarity import TextSimilarity
 from fastvmt.score.smoothness import MotionSmoothness
 from fastvmt.score.weights import SOURCES, MissingWeightsError, locate
 from fastvmt.types import Video
@@ -29,7 +30,6 @@ from helpers.stand_ins import (
     HEAD,
     LONG,
     METRICS,
-    MODES,
     OTHER,
     PROMPT,
     VIDEOS,
@@ -67,28 +67,24 @@ def test_tensors_are_scored_as_videos(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("fastvmt.score.frechet.TRACKS", 30)  # quick
     expected = scored(METRICS[name](), [VIDEOS[0]], [0]).per_sample()[1].tolist()
     for given in ([tensor(VIDEOS[0])], tensor(VIDEOS[0]), tensor(VIDEOS[0])[None]):
-        metric: Any = METRICS[name]()
-        beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
-        beside += [[tensor(OTHER)]] if isinstance(metric, MotionFidelity) else []
-        metric.update(given, *beside, [0], **({"fps": 8.0} if isinstance(metric, VideoMetric) else {}))
+        metric = METRICS[name]()
+        metric.update(given, [0], references=[tensor(OTHER)], prompts=[PROMPT], fps=8.0)
         assert metric.per_sample()[1].tolist() == pytest.approx(expected, nan_ok=True)
     for wrong in (tensor(VIDEOS[0]).float(), VIDEOS[0].frames_THWC, tensor(VIDEOS[0])[:, :1], tensor(VIDEOS[0])[0]):
         metric = METRICS[name]()
         with pytest.raises(ValueError, match=r"frames are uint8 \(T, 3, H, W\), got"):
-            metric.update([wrong], *beside, [0])
-        assert len(metric.value) == 0
+            metric.update([wrong], [0])
+        assert len(metric.rows) == 0
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_videos_of_another_type_are_named(name: str) -> None:
     metric: Any = METRICS[name]()
-    beside = [[PROMPT]] if isinstance(metric, TextSimilarity) else []
-    beside += [[OTHER]] if isinstance(metric, MotionFidelity) else []
     pixels = VIDEOS[0].frames_THWC.numpy()
     for wrong, kind in ((VIDEOS[0], "Video"), (pixels, "ndarray"), ([pixels], "ndarray"), ("a.mp4", "str")):
         with pytest.raises(TypeError, match=rf"a list of Video or of uint8 tensors.*\(B, T, 3, H, W\); got {kind}$"):
-            metric.update(wrong, *beside, [0])
-        assert len(metric.value) == 0
+            metric.update(wrong, [0])
+        assert len(metric.rows) == 0
 
 
 def test_a_batch_of_tensors_is_several_videos() -> None:
@@ -119,23 +115,52 @@ def test_one_frame_has_no_score(name: str) -> None:
     for frames in range(1, least):
         with pytest.raises(ValueError, match=f"at least {least}"):
             scored(metric, [Video(VIDEOS[0].frames_THWC[:frames], 8.0)], [0])
-    assert len(metric.value) == 0
+    assert len(metric.rows) == 0
+
+
+BLACK = Video(torch.zeros_like(VIDEOS[0].frames_THWC), 8.0)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_undefined_values_are_counted_and_never_become_numbers(name: str) -> None:
+def test_undefined_values_are_kept_told_of_and_left_out(name: str) -> None:
     metric = METRICS[name]()
-    with pytest.warns(UserWarning, match=r"undefined for videos \[1\]"):
-        metric.record([0.25, math.nan, 0.75], [0, 1, 2])
-    assert float(metric.compute()) == 0.5 and int(metric.n_invalid) == 1
-    assert metric.per_sample()[1].isnan().tolist() == [False, True, False]
+    with pytest.warns(UserWarning, match=r"undefined for videos \[1\]: left out"):
+        metric.update([VIDEOS[0], BLACK], [0, 1], references=[OTHER, OTHER], prompts=[PROMPT, PROMPT])
+    first, second = metric.per_sample()[1].tolist()
+    assert math.isnan(second)
+    assert float(metric.compute()) == pytest.approx(first, nan_ok=True)
     metric.reset()
     with pytest.warns(UserWarning, match="left out"):
-        metric.record([math.nan], [0])
+        metric.update([BLACK], [0], references=[OTHER], prompts=[PROMPT])
     assert metric.compute().isnan()
-    metric.nan_policy = "raise"
-    with pytest.raises(ValueError, match="undefined"):
-        metric.record([math.nan], [0])
+    with pytest.raises(ValueError, match=r"2 videos, 2 references, 1 prompts and 2 indices"):
+        metric.update(VIDEOS[:2], [0, 1], references=[OTHER, OTHER], prompts=[PROMPT])
+
+
+def test_a_degenerate_clip_has_no_score_and_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Black, of one colour but for an encoder's noise, changing colour; and a slope without a corner."""
+    g = torch.Generator().manual_seed(0)
+    flat = torch.full((9, 64, 64, 3), 90, dtype=torch.uint8)
+    noisy = flat + torch.randint(0, 3, flat.shape, generator=g, dtype=torch.uint8)
+    fading = (flat + 10 * torch.arange(9, dtype=torch.uint8)[:, None, None, None]).contiguous()
+    scores = judged(monkeypatch, tmp_path, list(METRICS))
+    for frames in (BLACK.frames_THWC, flat, noisy, fading):
+        video = Video(frames, 8.0)
+        assert blank(video) and "of one colour" in notes(Sample(video, OTHER, PROMPT))[0]
+        assert all(math.isnan(value) for value in scores.score(Sample(video, OTHER, PROMPT)).values())
+        against = scores.score(Sample(VIDEOS[0], video, PROMPT))
+        fidelities = [value for name, value in against.items() if name.startswith("motion_fidelity")]
+        assert all(math.isnan(value) for value in fidelities) and math.isfinite(against["text_similarity"])
+        assert against["low_texture"] == 1
+    slope = torch.arange(64, dtype=torch.uint8)[None, None, :, None].expand(9, 64, 64, 3).contiguous()
+    smooth = Sample(Video(slope, 8.0), Video(slope, 8.0), PROMPT)
+    assert [note.split(" to follow")[0] for note in notes(smooth)] == [
+        "the video has no texture",
+        "the reference has no texture",
+    ]
+    found = scores.score(smooth)
+    assert math.isnan(found["motion_fidelity"]) and found["temporal_flickering"] == 1
+    assert notes(Sample(VIDEOS[0], OTHER, PROMPT)) == []
 
 
 @pytest.mark.parametrize(
@@ -144,13 +169,13 @@ def test_undefined_values_are_counted_and_never_become_numbers(name: str) -> Non
         *(kind(Colours(math.nan)) for kind in (TextSimilarity, TemporalConsistency, SubjectConsistency)),
         BackgroundConsistency(Colours(math.nan)),
         AestheticQuality(Colours(math.nan), HEAD),
-        *(MotionFidelity(Drift(unknown=True), mode) for mode in ("robust", "dynamic", *MODES)),
+        *(MotionFidelity(Drift(unknown=True), mode) for mode in MODES),
     ],
     ids=lambda metric: f"{type(metric).__name__} {getattr(metric, 'mode', '')}",
 )
-def test_a_network_that_gives_nan_gives_no_score(metric: PerVideoMetric) -> None:
+def test_a_network_that_gives_nan_gives_no_score(metric: ScoreMetric) -> None:
     scored(metric, [VIDEOS[0]], [0])
-    assert metric.per_sample()[1].isnan().all() and int(metric.n_invalid) == 1
+    assert metric.per_sample()[1].isnan().all() and metric.compute().isnan()
 
 
 def test_undefined_flow_is_no_rest() -> None:
@@ -161,7 +186,7 @@ def test_undefined_flow_is_no_rest() -> None:
         def forward_flow(self, frames_THWC: Tensor) -> list[np.ndarray]:
             return fields
 
-    assert math.isnan(DynamicDegree(Broken()).score(VIDEOS[0]))
+    assert math.isnan(video_dynamics(VIDEOS[0], Broken()).moves)
 
 
 def test_tracks_that_are_not_numbers_are_lost_tracks() -> None:
@@ -187,8 +212,7 @@ def test_prompts_matter_to_text_scores_alone(name: str, monkeypatch: pytest.Monk
     with pytest.warns(UserWarning, match="reads only the start"):
         found = scores.score(Sample(video, None, LONG))
     assert found[cut] == 1 and found[name] == scores.score(Sample(video, None, PROMPT))[name]
-    metric = scored(METRICS[name](), [video, video], [0, 1], LONG)
-    assert isinstance(metric, TextSimilarity) and int(metric.n_truncated) == 2
+    assert scored(METRICS[name](), [video, video], [0, 1], LONG).report()[cut] == 1
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -201,32 +225,18 @@ def test_missing_files_are_named_with_origin_and_licence(name: str, tmp_path: Pa
             assert part in str(missing.value)
 
 
-NEEDS: dict[str, set[str]] = {
-    "text_similarity": {"clip"},
-    "text_similarity_l14": {"clip_l14"},
-    "temporal_consistency": {"clip"},
-    "background_consistency": {"clip"},
-    "subject_consistency": {"dino"},
-    "temporal_consistency_dino": {"dino"},
-    "temporal_consistency_dino_self": {"dino"},
-    "aesthetic_quality": {"aesthetic", "clip_l14"},
-    "motion_smoothness": {"amt", "amt_checkout"},
-    "dynamic_degree": {"raft"},
-}
-
-
 @pytest.mark.parametrize("name", METRICS)
 def test_every_score_says_which_file_it_lacks(name: str) -> None:
-    if name not in NEEDS:
-        assert list(Scores(Drift(), [name], {}).scorers) == [name]
+    if not entries()[name].weights:
+        assert list(Scores(Drift(), [name], {}).metrics) == [name]
         return
     with pytest.raises(MissingWeightsError, match=f"{name}: ") as missing:
         Scores(Drift(), [name], {})
-    assert any(SOURCES[key].origin in str(missing.value) for key in NEEDS[name])
+    assert any(SOURCES[key].origin in str(missing.value) for key in entries()[name].weights)
     with pytest.warns(UserWarning, match="left out"):
         partly = Scores(Drift(), [name], {}, on_missing="skip")
     found = partly.score(Sample(VIDEOS[0], OTHER, PROMPT))
-    assert set(found) == set(COLUMNS[name]) and all(math.isnan(value) for value in found.values())
+    assert set(found) == set(entries()[name].columns) and all(math.isnan(value) for value in found.values())
 
 
 # dynamic degree

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
-from fastvmt.score.consistency import BackgroundConsistency
-from fastvmt.score.functional import temporal_consistency, text_similarity
-from fastvmt.score.motion_fidelity import MotionFidelity
-from fastvmt.score.similarity import TemporalConsistency, TextSimilarity
+from fastvmt.score.consistency import TemporalConsistency, temporal_consistency
+from fastvmt.score.flicker import TemporalFlickering
+from fastvmt.score.similarity import TextSimilarity, text_similarity
 from fastvmt.types import Video
 
 LONG = "red as a rose"
@@ -36,14 +35,16 @@ class ColourEncoder:
 
 
 def colours(*rgb: tuple[int, int, int]) -> Video:
-    frames = torch.tensor(rgb, dtype=torch.uint8)[:, None, None]
-    return Video(frames.expand(-1, 4, 4, 3).contiguous(), 8.0)
+    """A frame per colour, its lower half black: the mean has the colour's direction, and no frame is blank."""
+    frames = torch.tensor(rgb, dtype=torch.uint8)[:, None, None].expand(-1, 4, 4, 3).contiguous()
+    frames[:, 2:] = 0
+    return Video(frames, 8.0)
 
 
 def test_exact_means() -> None:
     video = colours((255, 0, 0), (0, 255, 0), (255, 255, 0))
     metric = TextSimilarity(ColourEncoder())
-    metric.update([video, video], ["red", "blue"], [0, 1])
+    metric.update([video, video], [0, 1], prompts=["red", "blue"])
     red = (1 + 0 + 1 / math.sqrt(2)) / 3
     assert metric.per_sample()[1].tolist() == pytest.approx([red, 0])
     assert float(metric.compute()) == pytest.approx(red / 2)
@@ -56,13 +57,11 @@ def test_scale_and_prompts_that_are_too_long() -> None:
     video = colours((255, 0, 0), (0, 255, 0))
     metric = TextSimilarity(ColourEncoder(), scale=100)
     with pytest.warns(UserWarning, match="reads only the start"):
-        metric.update([video, video, video], ["red", LONG, LONG], [0, 1, 2])
+        metric.update([video, video, video], [0, 1, 2], prompts=["red", LONG, LONG])
     assert metric.per_sample()[1].tolist() == pytest.approx([50, 50, 50])
-    assert int(metric.n_truncated) == 2
+    assert metric.report()["prompt_truncated"] == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match=r"metrics\.clip\.scale=0"):
         TextSimilarity(ColourEncoder(), scale=0)
-    with pytest.warns(UserWarning, match="all black"):
-        TextSimilarity(ColourEncoder()).score(colours((0, 0, 0), (0, 0, 0)), "red")
 
 
 def test_frozen_video_is_consistent_and_scale_does_not_matter() -> None:
@@ -78,47 +77,34 @@ def test_undefined_scores_are_counted_and_left_out() -> None:
     video = colours((255, 0, 0), (255, 0, 0))
     metric = TextSimilarity(ColourEncoder())
     with pytest.warns(UserWarning, match=r"undefined for videos \[7\]"):
-        metric.update([video, video], ["red", " "], [2, 7])
+        metric.update([video, video], [2, 7], prompts=["red", " "])
     assert float(metric.compute()) == pytest.approx(1)
-    assert int(metric.n_invalid) == 1
     assert metric.per_sample()[1].isnan().tolist() == [False, True]
-    with pytest.raises(ValueError, match="undefined"):
-        TextSimilarity(ColourEncoder(), nan_policy="raise").update([video], [""], [0])
-    with pytest.raises(ValueError, match="nan_policy='zero'"):
-        TextSimilarity(ColourEncoder(), nan_policy="zero")
     only = TextSimilarity(ColourEncoder())
     with pytest.warns(UserWarning, match="left out"):
-        only.update([video], [""], [0])
+        only.update([video], [0])
     assert only.compute().isnan()
 
 
 def test_repeats_count_once_and_state_can_be_reset_and_pickled() -> None:
-    metric = MotionFidelity(tracker=None)
-    metric.record([0.5, 0.7], [4, 2])
-    metric.record([0.7, 0.1], [2, 9])
-    assert metric.per_sample()[0].tolist() == [2, 4, 9]
-    assert float(metric.compute()) == pytest.approx((0.5 + 0.7 + 0.1) / 3)
+    frames = torch.randint(0, 256, (4, 3, 4, 4, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    videos = [Video(each, 8.0) for each in frames]
+    metric = TemporalFlickering()
+    metric.update(videos[:2], [4, 2])
+    metric.update([videos[3], videos[2]], [2, 9])  # 2 again: the first stays
+    expected = [metric.value(videos[k]) for k in (1, 0, 2)]
+    assert metric.per_sample()[0].tolist() == [2, 4, 9] and metric.per_sample()[1].tolist() == expected
+    assert float(metric.compute()) == pytest.approx(sum(expected) / 3)
     copy = pickle.loads(pickle.dumps(metric))
     assert copy.compute() == metric.compute()
     metric.reset()
-    metric.record([0.25], [0])
-    assert float(metric.compute()) == 0.25
+    metric.update(videos[:1], [0])
+    assert float(metric.compute()) == expected[1]
     with pytest.raises(ValueError, match="one index per video"):
-        metric.record([0.1], [])
+        metric.update(videos[:1], [])
     from torchmetrics import MetricCollection
 
-    collection = MetricCollection({"a": copy, "b": metric}, compute_groups=False)
-    assert set(collection.compute()) == {"a", "b"}
-
-
-def test_frames_can_be_pooled_as_the_official_tool_does() -> None:
-    metric = BackgroundConsistency(None, pool="frames")
-    with pytest.warns(UserWarning, match="left out"):
-        metric.record([1.0, 0.25, math.nan], [0, 1, 2], [2.0, 4.0, 9.0])
-    assert float(metric.compute()) == pytest.approx((2 * 1 + 4 * 0.25) / 6)
-    each = BackgroundConsistency(ColourEncoder(), pool="frames")
-    videos = [colours((255, 0, 0), (0, 255, 0)), colours((255, 0, 0), (255, 0, 0), (255, 0, 0))]
-    each.update(videos, [0, 1])
-    assert float(each.compute()) == pytest.approx((0 + 1 + 1) / 3)  # the mean over all frames after the first
-    with pytest.raises(ValueError, match="pool='cases'"):
-        BackgroundConsistency(None, pool="cases")
+    collection = MetricCollection({"a": copy, "b": TextSimilarity(ColourEncoder())}, compute_groups=False)
+    collection.reset()
+    collection.update(videos[:1], [0], prompts=["red"])  # one call for all
+    assert collection.compute()["a"] == expected[1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness, MotionSmoothnessFlow, motion_smoothness
+from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness, motion_smoothness
 from fastvmt.types import Video
 from helpers.clips import pan
 
@@ -29,17 +29,17 @@ def test_smoothness_compares_every_second_frame(frames: int, pairs: int) -> None
     with pytest.raises(ValueError, match="at least 3 frames"):
         motion_smoothness(clip[:2].permute(0, 3, 1, 2), Nearest())
     with pytest.raises(ValueError, match="at least 3 frames"):
-        MotionSmoothness(Nearest()).score(Video(clip[:2], 8.0))
+        MotionSmoothness(Nearest()).value(Video(clip[:2], 8.0))
 
 
 def test_smooth_motion_is_predicted_and_jerks_and_noise_are_not() -> None:
-    metric, video = MotionSmoothnessFlow(), pan(9, (3, 1))
-    smooth = metric.score(video)
+    metric, video = MotionSmoothness(DisInterpolator()), pan(9, (3, 1))
+    smooth = metric.value(video)
     still = motion_smoothness(video.frames_THWC.permute(0, 3, 1, 2), Nearest())
     order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
-    shuffled = metric.score(Video(video.frames_THWC[order], 8.0))
+    shuffled = metric.value(Video(video.frames_THWC[order], 8.0))
     noise = 8 * torch.randn(video.frames_THWC.shape, generator=torch.Generator().manual_seed(0))
-    noisy = metric.score(Video((video.frames_THWC + noise).clamp(0, 255).byte(), 8.0))
+    noisy = metric.value(Video((video.frames_THWC + noise).clamp(0, 255).byte(), 8.0))
     assert smooth > 0.985 and smooth > still  # flow helps over taking the neighbour
     assert shuffled < smooth - 0.02
     assert 0.01 < smooth - noisy < 0.04

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.score.scorers import SURE_CAMERA
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.locate import ObjectPath, object_paths
 from fastvmt.world.pose import pose_path
 from fastvmt.world.scene import WorldClip, render, sample_scene, sprite
+from fastvmt.world.scores import SURE_CAMERA
 from fastvmt.world.trajectory import camera_path, cosine, displacements, trajectory_cosine
 
 

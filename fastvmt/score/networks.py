@@ -10,33 +10,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from fastvmt.score.aesthetic import read_head
 from fastvmt.score.amt import AmtInterpolator
 from fastvmt.score.clip_weights import ARCHITECTURE
 from fastvmt.score.dense_flow import RaftFlow
 from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
 from fastvmt.score.subject import load_dino
+from fastvmt.score.weights import SOURCES, locate
+from fastvmt.trackers.base import Tracker
+from fastvmt.weight_file import WeightFile
 
 CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
-WEIGHT_KEYS = ("clip_l14", "dino", "aesthetic", "amt", "amt_checkout", "raft")
+WEIGHT_KEYS = tuple(name for name in SOURCES if name != "clip")
+"""``metrics.weights``; CLIP ViT-B/32 has a group of its own."""
 
 
-class Judges:
+class Networks:
     """Loads what is asked for from the paths of the configuration; text and image scores share one encoder."""
 
     def __init__(
-        self, clip: Mapping[str, Any], weights: Mapping[str, str | None], vbench_compat: bool, device: str
+        self,
+        tracker: Tracker,
+        clip: Mapping[str, Any],
+        weights: Mapping[str, str | None],
+        vbench_compat: bool,
+        device: str,
     ) -> None:
         """Raises ``ValueError`` for unknown keys; missing files show when a score asks for them."""
         for group, given, known in (("clip", clip, CLIP_KEYS), ("weights", weights, WEIGHT_KEYS)):
             unknown = [key for key in given if key not in known]
             if unknown:
                 raise ValueError(f"metrics.{group}.{unknown[0]} is not a key; it has {', '.join(known)}")
-        self.settings, self.weights, self.vbench_compat = clip, weights, vbench_compat
+        self.tracker = tracker
+        self.settings = clip
+        self.weights = weights
+        self.vbench_compat = vbench_compat
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.preprocess = str(clip.get("preprocess", "pil"))
+
+    def file(self, name: str) -> WeightFile:
+        """The weights ``name`` of ``SOURCES``; raises ``MissingWeightsError`` if their path leads nowhere."""
+        return locate(name, self.weights.get(name))
 
     @property
     def scale(self) -> float:
@@ -48,13 +62,12 @@ class Judges:
         """The encoder of text, temporal and background scores: a shipped model or the user's."""
         model = self.settings.get("model")
         shipped = Path(str(resources.files("fastvmt"))) / "models" / str(model)
-        architecture = self.settings.get("architecture") or ARCHITECTURE
         return RememberingEncoder(
             ClipEncoder(
                 shipped if model and shipped.is_dir() else model,
                 self.device,
                 self.preprocess,
-                architecture,
+                self.settings.get("architecture") or ARCHITECTURE,
                 self.settings.get("quick_gelu"),
             )
         )
@@ -72,22 +85,21 @@ class Judges:
         if not self.vbench_compat or self.preprocess == "vbench":
             return clip
         other: Any = copy(clip.encoder)  # shares the network
-        other.preprocess, other.provenance = "vbench", clip.provenance | {"preprocess": "vbench"}
+        other.preprocess = "vbench"
+        other.provenance = clip.provenance | {"preprocess": "vbench"}
         return RememberingEncoder(other)
 
     @cached_property
     def dino(self) -> RememberingEncoder:
+        """DINO ViT-B/16."""
         return RememberingEncoder(load_dino(self.weights.get("dino"), self.vbench_compat, self.device))
 
     @cached_property
-    def head(self) -> tuple[Tensor, float]:
-        """The aesthetic head."""
-        return read_head(self.weights.get("aesthetic"))
-
-    @cached_property
     def amt(self) -> AmtInterpolator:
+        """AMT-S."""
         return AmtInterpolator(self.weights.get("amt_checkout"), self.weights.get("amt"), self.device)
 
     @cached_property
     def raft(self) -> RaftFlow:
+        """torchvision's large RAFT."""
         return RaftFlow(self.weights.get("raft"), self.device)

@@ -1,0 +1,1 @@
+"""Small tools beside the experiments."""

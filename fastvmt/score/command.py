@@ -1,0 +1,169 @@
+"""What ``python -m fastvmt.score`` does: find clips, score them, print and write. No generator is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from fastvmt.benchmarks import ManifestBenchmark
+from fastvmt.config import config_folder
+from fastvmt.data.frame_folder import is_frame_folder
+from fastvmt.data.triples import LISTS, VIDEOS, Triple, listed, matched, read_prompts
+from fastvmt.engine.plan import construct, make_tracker
+from fastvmt.errors import UserError
+from fastvmt.files import write_json
+from fastvmt.results.columns import mean_scores, score_summaries
+from fastvmt.results.folder import slug
+from fastvmt.results.provenance import provenance
+from fastvmt.results.tables import SHOWN, show, summary_table
+from fastvmt.score.files import Policy, failed, score_triple
+from fastvmt.score.scores import Scores
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """What the columns of results need of a clip's record."""
+
+    id: str
+    scores: Mapping[str, float]
+    frames: int
+    pooled: Sequence[str]
+
+
+def scored_clips(records: Sequence[Mapping[str, Any]]) -> list[ScoredClip]:
+    """Records as columns take them; those that could not be scored have no score."""
+    return [ScoredClip(r["id"], r["scores"], r.get("frames", 0), r.get("pooled", ())) for r in records]
+
+
+def composed(overrides: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
+    """``conf/`` with overrides, and values by key unless they are None; :class:`UserError` for unknown options."""
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+            cfg: DictConfig = compose("config", overrides=["output_dir=unused", "cache_dir=null", *overrides])
+    except HydraException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    for key, value in values.items():
+        if value is not None:
+            OmegaConf.update(cfg, key, value)
+    return cfg
+
+
+def configuration(a: argparse.Namespace) -> DictConfig:
+    """What the arguments choose."""
+    options = [f"metrics={a.metrics}", f"tracker={a.tracker}", f"benchmark={'manifest' if a.manifest else 'demo'}"]
+    manifest = str(a.manifest) if a.manifest else None
+    values = {"metrics.clip.model": a.clip, "metrics.frames": a.frames, "benchmark.path": manifest}
+    return composed([*options, *a.set], values)
+
+
+def manifest_triples(cases: ManifestBenchmark, folder: Path) -> tuple[list[Triple], list[str]]:
+    """Clips in a folder that belong to a manifest's cases, and the ids of cases without one.
+
+    The case ``a/b/s0`` is ``a/b/s0``, ``a-b-s0``, as a run's ``cases`` folder has it, or ``a`` if that has one case.
+    """
+    triples = []
+    alone = []
+    references = [case_id.split("/")[0] for case_id, *_ in cases.listed]
+    for (case_id, reference, prompt), name in zip(cases.listed, references, strict=True):
+        own = slug(case_id)
+        names = [case_id, own, f"{own}/generated_lossless", f"{own}/generated", *[name] * (references.count(name) == 1)]
+        options = [folder / f"{name}{suffix}" for name in names for suffix in (*VIDEOS, "")]
+        if found := next((path for path in options if path.is_file() or is_frame_folder(path)), None):
+            triples.append(Triple(case_id, found, reference, prompt))
+        else:
+            alone.append(case_id)
+    if not triples:
+        raise ValueError(f"no clip in {str(folder)!r} has the name of a case, such as {slug(alone[0])}.mp4")
+    return triples, alone
+
+
+def find_triples(a: argparse.Namespace, cases: ManifestBenchmark | None) -> tuple[list[Triple], list[str]]:
+    """What to score, and names without a partner."""
+    naming = a.manifest or (a.generated.suffix.lower() in LISTS and a.generated)
+    if naming and (a.reference or a.prompt or a.prompts):
+        raise UserError(f"the list {naming} names references and prompts itself: give it alone")
+    if cases is not None:
+        return manifest_triples(cases, a.generated)
+    if naming:
+        return listed(a.generated), []
+    if a.reference is None:
+        raise UserError(f"no reference for {a.generated}: give a clip or a folder as the second argument")
+    prompts = read_prompts(a.prompts) if a.prompts else {}
+    return matched(a.generated, a.reference, prompts, a.prompt)
+
+
+def records_of(
+    scores: Scores, triples: Sequence[Triple], a: argparse.Namespace, cases: ManifestBenchmark | None, console: Console
+) -> Iterator[dict[str, Any]]:
+    """One record per triple; :class:`UserError` for one that cannot be scored, unless it is to be skipped."""
+    policy = policy_of(a)
+    for triple in track(triples, "clips", console=console, transient=True):
+        try:
+            yield score_triple(scores, triple, policy, cases)
+        except (ValueError, OSError) as error:
+            if a.on_error == "stop":
+                raise UserError(f"{triple.id}: {error}") from error
+            yield failed(triple, error)
+
+
+def policy_of(a: argparse.Namespace) -> Policy:
+    """How the arguments want clips to be made comparable."""
+    return Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, any_world=a.clip is not None)
+
+
+def score_all(a: argparse.Namespace, console: Console) -> None:
+    """Find, score, print and write. Raises what the user can mend."""
+    cfg = configuration(a)
+    cases: ManifestBenchmark | None = None
+    if a.manifest:
+        cases = construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)
+    triples, alone = find_triples(a, cases)
+    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+    records = list(records_of(scores, triples, a, cases, console))
+    console.print(clip_table(records, scores.headline))
+    lengths = sorted({record["frames"] for record in records if "frames" in record})
+    title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"
+    console.print(summary_table(title, score_summaries(scored_clips(records))))
+    if alone:
+        console.print(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}")
+    file = a.output or Path("outputs", "scores", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "scores": mean_scores(scored_clips(records)),
+        "clips": records,
+        "unmatched": alone,
+        "policy": vars(policy_of(a)),
+        "config": {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("metrics", "tracker")},
+        "metrics": scores.provenance() | {"scored_from": "file"},
+    }
+    write_json(file, content | provenance())
+    console.print(f"written: {file}", soft_wrap=True)
+
+
+def clip_table(records: Sequence[Mapping[str, Any]], headline: Mapping[str, str]) -> Table:
+    """One row per clip: the ``headline`` scores that some clip has, and what was changed before scoring."""
+    summaries = score_summaries(scored_clips(records))
+    columns = [name for name in headline if name in summaries and summaries[name].n]
+    table = Table(title="clips")
+    table.add_column("clip", overflow="fold")
+    for name in columns:
+        table.add_column(headline[name], justify="right", no_wrap=True)
+    table.add_column("notes")
+    for record in records[:SHOWN]:
+        values = [show(record["scores"].get(name, math.nan)) for name in columns]
+        table.add_row(record["id"], *values, "; ".join(record["notes"]))
+    if len(records) > SHOWN:
+        table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(columns) + 1))
+    return table

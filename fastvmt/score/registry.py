@@ -1,0 +1,106 @@
+"""What every score is, in one entry above the function that makes it.
+
+A score is one file of this package with ``@score`` in it (those of the emoji world: ``fastvmt.world.scores``);
+configurations, records, tables and docs/scores.md follow from the entry.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from fastvmt.score.metric import ScoreMetric
+    from fastvmt.score.networks import Networks
+
+PACKAGE = "fastvmt.score"
+"""Whose modules are looked through for entries, but for those of the command line."""
+COMMAND = ("__main__", "command")
+ELSEWHERE = ("fastvmt.world.scores",)
+"""Modules of other packages that hold entries, by name: this package knows no world."""
+INPUTS = ("reference", "prompt", "truth", "mask")
+DIRECTIONS = ("higher", "lower", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One score, in words and as a constructor."""
+
+    name: str
+    """In ``metrics.names``."""
+    build: Callable[[Networks], ScoreMetric]
+    """Raises ``MissingWeightsError`` for files that are not there."""
+    definition: str
+    """One sentence."""
+    source: str
+    """The paper or released code that defines it."""
+    range: str
+    limits: str
+    """When not to trust it."""
+    version: int = 1
+    """Rises with every change of what the score says about a video."""
+    direction: str = "higher"
+    """Which values of its first column are better, one of ``DIRECTIONS``."""
+    needs: tuple[str, ...] = ()
+    """What it reads beside the video, of ``INPUTS``; n/a without the first."""
+    weights: tuple[str, ...] = ()
+    """Files that it needs, of ``weights.SOURCES``."""
+    columns: tuple[str, ...]
+    """What it writes, the score itself first."""
+    pooled: bool = False
+    """Whether VBench's tables average its first column over the frames of all videos."""
+    head: str = ""
+    """Its short head in the table of cases; empty: not a headline."""
+
+    def described(self) -> dict[str, Any]:
+        """What records say of it, plain values."""
+        keys = ("definition", "source", "range", "limits", "version", "direction")
+        return {key: getattr(self, key) for key in keys}
+
+
+Build = TypeVar("Build", bound="Callable[[Networks], ScoreMetric]")
+REGISTRY: dict[str, Entry] = {}
+"""By name, filled by the decorators alone; read it through :func:`entries`."""
+
+
+def score(name: str, *, columns: tuple[str, ...] = (), **facts: Any) -> Callable[[Build], Build]:
+    """Register a function from :class:`Networks` to the metric of a score; ``facts`` are the fields of :class:`Entry`.
+
+    ``columns`` defaults to the name alone. Raises ``ValueError`` for a name that another score has, ``TypeError``
+    for a field that is missing or unknown.
+    """
+
+    def register(build: Build) -> Build:
+        if name in REGISTRY:
+            raise ValueError(f"two scores are called {name!r}: rename one")
+        REGISTRY[name] = Entry(name=name, build=build, columns=columns or (name,), **facts)
+        return build
+
+    return register
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every score by name: those of the headline first, then by the alphabet."""
+    modules = [module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__)]
+    for place in (*(f"{PACKAGE}.{name}" for name in modules if name not in COMMAND), *ELSEWHERE):
+        import_module(place)
+    return {each.name: each for each in sorted(REGISTRY.values(), key=lambda each: (not each.head, each.name))}
+
+
+def table() -> str:
+    """All scores as a table in Markdown, as docs/scores.md has it."""
+    lines = ["| score | is | range | needs | do not trust it when | from |", "|---|---|---|---|---|---|"]
+    for each in entries().values():
+        columns = ", ".join(f"`{column}`" for column in each.columns if column != each.name)
+        name = f"`{each.name}`" + (f"; writes {columns}" if columns else "")
+        better = "" if each.direction == "none" else f", {each.direction} is better"
+        pooled = "; VBench's means weigh videos by their frames" if each.pooled else ""
+        needs = ", ".join((*each.needs, *each.weights)) or "-"
+        cells = (name, each.definition + pooled, each.range + better, needs, each.limits, each.source)
+        lines.append(f"| {' | '.join(cells)} | ")
+    return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -1,0 +1,111 @@
+"""Every score says what it is in one entry; configuration, tables, documentation and README agree with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fastvmt.config import config_folder
+from fastvmt.score.__main__ import main
+from fastvmt.score.metric import ScoreMetric
+from fastvmt.score.networks import CLIP_KEYS, WEIGHT_KEYS, Networks
+from fastvmt.score.registry import DIRECTIONS, INPUTS, REGISTRY, entries, score, table
+from fastvmt.score.scores import Scores
+from fastvmt.score.weights import SOURCES
+from helpers.stand_ins import METRICS, Drift
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted(path.stem for path in (Path(str(config_folder())) / "metrics").glob("*.yaml"))
+
+
+def preset(name: str) -> dict:
+    return OmegaConf.to_container(OmegaConf.load(Path(str(config_folder())) / "metrics" / f"{name}.yaml"))
+
+
+def test_every_entry_is_complete() -> None:
+    assert {"motion_fidelity", "trajectory", "text_similarity", "temporal_flickering"} < set(entries())
+    columns = [column for each in entries().values() for column in each.columns]
+    assert len(columns) == len(set(columns))
+    for name, entry in entries().items():
+        assert entry.name == name and entry.definition and entry.source and entry.limits and entry.version >= 1
+        assert "\n" not in entry.definition and re.search(r"\d", entry.range)
+        assert entry.direction in DIRECTIONS
+        assert set(entry.needs) <= set(INPUTS) and set(entry.weights) <= set(SOURCES)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_what_its_entry_says(name: str) -> None:
+    metric = METRICS[name]()
+    assert metric.columns == entries()[name].columns
+    assert metric.higher_is_better == {"higher": True, "lower": False, "none": None}[entries()[name].direction]
+
+
+def test_a_score_is_one_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registered, it can be asked for, has provenance and a row in the table."""
+
+    class Constant(ScoreMetric):
+        columns = ("constant",)
+
+        def measure(self, sample) -> dict[str, float]:
+            return {"constant": 0.5}
+
+    monkeypatch.setattr("fastvmt.score.registry.REGISTRY", dict(REGISTRY))
+    entries.cache_clear()
+    facts = {"definition": "one half", "source": "own definition", "range": "0.5", "limits": "always"}
+
+    @score("constant", **facts, version=3)
+    def constant(networks: Networks) -> Constant:
+        return Constant()
+
+    with pytest.raises(ValueError, match="two scores are called 'constant'"):
+        score("constant", **facts)(constant)
+    scores = Scores(Drift(), ["constant"], {})
+    assert scores.versions == {"constant": 3} and scores.provenance()["scores"]["constant"]["range"] == "0.5"
+    assert "| `constant` | one half | 0.5, higher is better | - | always | own definition |" in table()
+    entries.cache_clear()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_name_scores_and_weights_that_exist(name: str) -> None:
+    config = preset(name)
+    assert set(config["names"]) <= set(entries()) and set(config.get("also", ())) <= set(entries())
+    assert set(config.get("clip", {})) <= {*CLIP_KEYS, "defaults"}
+    if name == "default":
+        assert set(config["weights"]) == set(WEIGHT_KEYS)
+        assert {source.override.rsplit(".", 1)[1] for source in SOURCES.values()} == {"model", *WEIGHT_KEYS}
+
+
+def test_tables_of_results_have_the_headline_and_pool_what_vbench_pools() -> None:
+    scores = Scores(Drift(), preset("default")["names"], {}, on_missing="skip", vbench_compat=True)
+    assert scores.headline == {
+        "motion_fidelity": "motion",
+        "trajectory_cosine": "trajectory",
+        "text_similarity": "text",
+        "temporal_consistency": "temporal",
+    }
+    assert scores.pooled == ("background_consistency",)
+    assert {each.columns[0] for each in entries().values() if each.pooled} == {
+        "subject_consistency",
+        "background_consistency",
+    }
+    assert Scores(Drift(), ["subject_consistency"], {}, on_missing="skip").pooled == ()
+
+
+def test_the_documentation_has_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--list"])
+    assert stopped.value.code == 0
+    page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    written = page.split("<!-- python -m fastvmt.score --list -->\n")[1].split("<!-- end -->")[0]
+    assert written.strip() == capsys.readouterr().out.strip() == table().strip()
+
+
+@pytest.mark.parametrize("name", ["default", "vbench"])
+def test_the_readme_names_every_column(name: str) -> None:
+    found = re.search(r"\| score \| means .*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found
+    named = {word for line in found[0].strip().splitlines() for word in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    assert not {column for each in preset(name)["names"] for column in entries()[each].columns} - named
