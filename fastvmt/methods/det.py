@@ -80,7 +80,8 @@ class DeT(Tuned):
 
     def queries(self, job: Job) -> Tensor:
         """Points (t = 0, x, y) in the foreground of the first frame, or on a grid over all of it without a mask."""
-        layout, mask = job.backbone.layout, first_mask(job.case)
+        layout = job.backbone.layout
+        mask = first_mask(job.case)
         if mask is None:
             return grid_queries(layout.height, layout.width, self.points)
         return mask_queries(mask, self.points**2, self.tuning.seed)

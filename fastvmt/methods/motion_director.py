@@ -61,7 +61,8 @@ class MotionDirector(Tuned):
         """One over the clip per iteration, and one over a single frame unless that is skipped."""
         frames = sum(not self.skips(choices) for choices in self.tuning.draws())
         n = self.tuning.iterations + frames
-        blocks, images = n * layout.depth, frames * layout.depth
+        blocks = n * layout.depth
+        images = frames * layout.depth
         return PassCounter(blocks, blocks, n, image_forwards=images, image_backwards=images)
 
     def identity(self, job: Job) -> dict[str, object]:

@@ -87,9 +87,9 @@ class ReleasedFastVMT(FastVMT):
         concerned = ("window_clamp", "offset", "parity", "key_mean", "window_norm")
         changed = [name for name in concerned if getattr(self.switches, name) != getattr(Switches(), name)]
         if self.window.l == 0 and changed:
-            key, value = changed[0], getattr(self.switches, changed[0])
+            key = changed[0]
             raise ValueError(
-                f"method.switches.{key}={value} needs windows, but window.l=0 has none: "
+                f"method.switches.{key}={getattr(self.switches, key)} needs windows, but window.l=0 has none: "
                 f"set window.l to an odd number or method.switches.{key}={getattr(Switches(), key)}"
             )
         shorter = min(layout.grid[1:])
