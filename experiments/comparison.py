@@ -30,11 +30,13 @@ from rich.console import Console
 
 from experiments.comparison_report import write_report
 from experiments.released_table import NUMBERS
-from experiments.rows import DIGITS, RESULTS, append_line, composed, read_lines, settings_hash
+from experiments.rows import DIGITS, RESULTS, append_line, read_lines, settings_hash
 from fastvmt.cache import TensorCache
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.cost.account import loop_seconds, peak
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import construct, make_plan, make_tracker
+from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.engine.run import quiet_libraries
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned

@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.progress import track
 
 from experiments.cells import table, two_digits
-from experiments.rows import RESULTS, composed
+from experiments.rows import RESULTS
+from fastvmt.compose import composed
 from fastvmt.engine.run import run
 from fastvmt.results.record import Record, provenance, score_column, slug, write_json
 from fastvmt.results.statistics import compare
@@ -36,7 +37,7 @@ def prompt_of(number: int) -> str:
 def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) -> Record:
     """The record of one run."""
     folder = Path("outputs/real_clips") / method / slug(clip.stem)
-    cfg = composed([f"method={method}", f"seed={number}", *overrides])
+    cfg = composed([f"method={method}", f"seed={number}", "logger=none", *overrides])
     cfg.video, cfg.prompt, cfg.output_dir = str(clip), prompt_of(number), str(folder)
     run(cfg)
     (record,) = json.loads((folder / "result.json").read_text())["cases"]

@@ -1,4 +1,4 @@
-"""What the tables share: composing and running a row, what makes two rows comparable, logs of JSON lines."""
+"""What the tables share: running a row, what makes two rows comparable, logs of JSON lines."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.engine.run import run
 from fastvmt.results.record import Record, config_hash, finite, score_column, slug
 from fastvmt.results.statistics import compare
@@ -27,16 +26,12 @@ READ_BY_METHOD = ("window", "skip", "guidance")
 """Groups that reach a run through the method's node alone."""
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """A configuration without W&B; ``output_dir`` is among the overrides of whatever writes files."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["logger=none", "output_dir=unused", *overrides])
-
-
 def run_row(name: str, overrides: Sequence[str], folder: Path, cases: int, benchmark: str = "world") -> list[Record]:
     """Records of one row, one per case of a benchmark; finished cases are kept."""
     out = folder / slug(name)
-    run(composed([f"benchmark={benchmark}", f"benchmark.cases={cases}", f"output_dir={out}", *overrides]))
+    run(
+        composed([f"benchmark={benchmark}", f"benchmark.cases={cases}", f"output_dir={out}", "logger=none", *overrides])
+    )
     records: list[Record] = json.loads((out / "result.json").read_text())["cases"]
     return records
 

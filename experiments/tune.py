@@ -29,13 +29,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from experiments.rows import DIGITS, RESULTS, append_line, composed, locked, read_lines, settings_hash
+from experiments.rows import DIGITS, RESULTS, append_line, locked, read_lines, settings_hash
 from experiments.tune_report import Candidates, differing, told, write_report
 from fastvmt.cache import TensorCache
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.cost.account import loop_seconds
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
+from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.engine.run import quiet_libraries
+from fastvmt.errors import UserError
 from fastvmt.results.record import Record, mean_scores, score_column
 from fastvmt.results.statistics import reference_of
 from fastvmt.score.scores import Scores

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from experiments.cells import table
-from experiments.rows import composed
+from fastvmt.compose import composed
 from fastvmt.results.record import Record, write_json
 from fastvmt.results.tables import show
 

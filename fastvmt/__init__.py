@@ -14,7 +14,7 @@ def transfer(video: str | Path, prompt: str, overrides: Sequence[str] = ()) -> T
     """Make a video that shows ``prompt`` and moves as ``video`` moves; scores included.
 
     ``overrides`` are the command line's: ``["window.l=5", "seed=3"]``. Writes nothing but the
-    reference cache. Raises ``fastvmt.engine.plan.UserError`` for settings or clips that do not fit.
+    reference cache. Raises ``fastvmt.errors.UserError`` for settings or clips that do not fit.
     """
     from fastvmt.engine.api import transfer_clip  # Hydra and diffusers take seconds to import
 

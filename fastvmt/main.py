@@ -10,19 +10,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from fastvmt.config import config_folder, in_sweep
+from fastvmt.config import VERSION, config_folder, in_sweep
+from fastvmt.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+@hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """One run; returns the objective for sweepers. User errors print one line and exit with 2.
 
     In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
     fails does not stop the others: Hydra ends with 1 when all are through.
     """
-    from fastvmt.engine.run import UserError, run  # heavy imports only inside the job
+    from fastvmt.engine.run import run  # heavy imports only inside the job
 
     here, sweep = HydraConfig.get(), in_sweep()
     if sweep:

@@ -27,7 +27,10 @@ def check(ok: bool, key: str, value: object, legal: str) -> None:
 
 
 def check_range(key: str, value: float, low: float, high: float, *, above: bool = False, below: bool = False) -> None:
-    """Raise ``ValueError`` unless ``value`` lies in [low, high]; ``above``, ``below`` leave that end out. NaN never does."""
+    """Raise ``ValueError`` unless ``value`` lies in [low, high], as NaN never does.
+
+    ``above`` and ``below`` leave the lower and the upper end out.
+    """
     ok = (low < value if above else low <= value) and (value < high if below else value <= high)
     check(ok, key, value, f"in {'(' if above else '['}{low}, {high}{')' if below else ']'}")
 

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
+from fastvmt.compose import composed
+from fastvmt.construct import construct
+from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.engine.run import quiet_libraries
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.types import TransferResult
@@ -20,12 +18,7 @@ from fastvmt.types import TransferResult
 def transfer_clip(video: str | Path, prompt: str, overrides: Sequence[str]) -> TransferResult:
     """See :func:`fastvmt.transfer`."""
     quiet_libraries()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        try:
-            cfg = compose("config", overrides=list(overrides))
-        except HydraException as error:
-            raise UserError(f"overrides={list(overrides)}: {error}") from error
-    cfg.video, cfg.prompt = str(video), prompt
+    cfg = composed(overrides, {"video": str(video), "prompt": prompt})
     plan = make_plan(cfg)
     scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     backbone = construct(cfg.backbone, "backbone")

@@ -23,12 +23,14 @@ from rich.console import Console
 
 from fastvmt.cache import TensorCache
 from fastvmt.config import in_sweep
+from fastvmt.construct import construct
 from fastvmt.engine.callbacks import CaseFiles, RunFile
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, UserError, construct, make_plan, make_tracker
+from fastvmt.engine.plan import Plan, make_plan, make_tracker
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.wandb_run import WandbRun
+from fastvmt.errors import UserError
 from fastvmt.results.record import config_hash, mean_scores, slug
 from fastvmt.results.tables import lost_table, mean_table, plan_table, score_table
 from fastvmt.score.scores import Scores

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from fastvmt.benchmarks import ManifestBenchmark
-from fastvmt.config import config_folder
+from fastvmt.construct import construct
 from fastvmt.data.alignment import align
 from fastvmt.data.frame_folder import clip_sha256, is_frame_folder, read_clip
 from fastvmt.data.resample import cover, shrunk
 from fastvmt.data.triples import VIDEOS, Triple
 from fastvmt.data.video import ENLARGED, read_metadata
-from fastvmt.engine.plan import UserError, construct, make_tracker
+from fastvmt.engine.plan import make_tracker
 from fastvmt.results.record import Record, score_summaries, slug
 from fastvmt.results.tables import HEADLINE, SHOWN, show, summary_table
 from fastvmt.score.scorers import Sample
@@ -45,19 +42,6 @@ class Policy:
     """Height and width that clips were generated in, if another system enlarged them since."""
     any_world: bool = False
     """The user chose the CLIP model: it judges all clips."""
-
-
-def composed(overrides: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
-    """``conf/`` with overrides, and values by key unless they are None; :class:`UserError` for unknown options."""
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            cfg: DictConfig = compose("config", overrides=["output_dir=unused", "cache_dir=null", *overrides])
-    except HydraException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    for key, value in values.items():
-        if value is not None:
-            OmegaConf.update(cfg, key, value)
-    return cfg
 
 
 def load_scores(cfg: DictConfig) -> tuple[Scores, Record]:

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import track
 
 from fastvmt.benchmarks import ManifestBenchmark
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.data.alignment import Alignment
 from fastvmt.data.triples import LISTS, Triple, listed, matched, read_prompts
 from fastvmt.engine import scoring
-from fastvmt.engine.plan import UserError, construct
+from fastvmt.errors import UserError
 from fastvmt.results.record import Record, mean_scores, provenance, write_json
 
 EXAMPLES = """
@@ -123,9 +125,9 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
     """Find, score, print and write. Raises what the user can mend."""
     a = arguments
     manifest, group = (str(a.manifest), "manifest") if a.manifest else (None, "demo")
-    options = [f"metrics={a.metrics}", f"tracker={a.tracker}", f"benchmark={group}", *a.set]
+    options = ["cache_dir=null", f"metrics={a.metrics}", f"tracker={a.tracker}", f"benchmark={group}", *a.set]
     values = {"metrics.clip.model": a.clip, "metrics.frames": a.frames, "benchmark.path": manifest}
-    cfg = scoring.composed(options, values)
+    cfg = composed(options, values)
     cases: ManifestBenchmark | None = None
     if manifest is not None:
         cases = construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)

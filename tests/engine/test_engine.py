@@ -14,19 +14,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 import wandb
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 import fastvmt
-from fastvmt.config import config_folder
 from fastvmt.cost.flops import Block
 from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
+from fastvmt.errors import UserError
 from fastvmt.results.record import case_key
 from fastvmt.score.__main__ import main as score_files
 from fastvmt.score.definitions import DEFINITIONS
+from helpers.config import composed
 from helpers.wandb_log import contents
 
 ROOT = Path(__file__).parents[2]
@@ -39,11 +38,6 @@ SMALL = [
     "guidance.fraction=0.3",
     "skip.delta=2",
 ]
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 import fastvmt
-from experiments.rows import composed
-from fastvmt.engine.plan import UserError, construct, make_plan, mistyped
+from fastvmt.construct import construct, mistyped
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import check_resources, transfer_all
+from fastvmt.errors import UserError
 from fastvmt.results.record import commit
+from helpers.config import composed
 
 
 @pytest.mark.parametrize(
@@ -45,12 +47,12 @@ from fastvmt.results.record import commit
 )
 def test_values_are_checked_before_weights_load(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        make_plan(composed(overrides))
+        make_plan(composed(*overrides))
 
 
 @pytest.mark.parametrize("devices", ["2", "[0,1]", "auto"])
 def test_devices_may_be_a_count_a_list_or_auto(devices: str) -> None:
-    make_plan(composed([f"trainer.devices={devices}"]))
+    make_plan(composed(f"trainer.devices={devices}"))
 
 
 def test_plain_types_are_checked_and_others_left_to_the_constructor() -> None:
@@ -103,7 +105,7 @@ def test_online_logging_without_a_key_names_the_override(tmp_path: Path) -> None
     def refused(*_: object, **__: object) -> None:
         raise wandb.errors.UsageError("No API key configured.")
 
-    plan = make_plan(composed(["logger.mode=online"]))
+    plan = make_plan(composed("logger.mode=online"))
     with pytest.raises(UserError, match=r"logger\.mode=online: No API key.*logger\.mode=offline"):
         transfer_all(SimpleNamespace(test=refused), SimpleNamespace(plan=plan), tmp_path)
 

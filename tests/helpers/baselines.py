@@ -5,38 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.methods.base import Job, Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase, TransferResult
+from helpers.config import composed
 
-SAMPLER = Sampler(steps=4, cfg_scale=3.0)
+SAMPLER = Sampler(steps=4, shift=3.0, cfg_scale=3.0)
 OPTIMISED = ["ditflow", "moft", "smm", "flowmotion"]
 
 
 def method_of(option: str, *changes: str) -> Method:
     """The method of a yaml, reading block 1 in half of the steps."""
     half = [] if option == "motionclone" else ["method.iterations=3"]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose(
-            "config",
-            overrides=[
-                f"method={option}",
-                "guidance.block=1",
-                "method.fraction=0.5",
-                *half,
-                "output_dir=unused",
-                *(f"method.{change}" for change in changes),
-            ],
-        )
+    cfg = composed(
+        f"method={option}",
+        "guidance.block=1",
+        "method.fraction=0.5",
+        *half,
+        *(f"method.{change}" for change in changes),
+    )
     method = construct(cfg.method, "method")
     assert isinstance(method, Method)
     return method

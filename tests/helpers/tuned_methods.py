@@ -24,7 +24,7 @@ from fastvmt.tuning.loop import Tuning
 from fastvmt.types import TransferCase, TransferResult, Video
 from fastvmt.world.scene import render, sample_scene
 
-SAMPLER = Sampler(steps=3, cfg_scale=3.0)
+SAMPLER = Sampler(steps=3, shift=3.0, cfg_scale=3.0)
 TUNING = Tuning(iterations=5, lr=0.02, shift=3.0, checkpoint_every=2)
 METHODS = ("motion_inversion", "motion_director", "det")
 

@@ -6,18 +6,18 @@ import re
 from dataclasses import replace
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import OPTIMISED, job_for, method_of, same, transfer
+from helpers.config import composed
 
 
 @pytest.mark.parametrize("option", [*OPTIMISED, "motionclone"])
@@ -139,8 +139,7 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
 )
 @pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
 def test_numbers_of_wan_are_the_papers(option: str, expected: dict[str, float], model: str) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"method={option}", f"backbone={model}", "output_dir=unused"])
+    cfg = composed(f"method={option}", f"backbone={model}")
     assert {key: OmegaConf.select(cfg.method, key) for key in expected} == expected
     method = construct(cfg.method, "method")
     assert not isinstance(method, Guided) or method.guided(50) == 10

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.baselines import distinct_job, method_of, same, transfer
+from helpers.config import composed
 
 
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
@@ -89,25 +88,21 @@ def test_embeddings_that_do_not_fit_are_refused(backbone: WanBackbone, tmp_path:
 
 
 def test_a_run_writes_what_was_learned_and_what_was_declared(random_wan: Path, tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose(
-            "config",
-            overrides=[
-                f"backbone.path={random_wan}",
-                "backbone.height=48",
-                "backbone.width=48",
-                "sampler.steps=3",
-                "method=ditflow",
-                "method.target=embedding",
-                "guidance.block=1",
-                "guidance.fraction=0.34",
-                "method.iterations=2",
-                f"output_dir={tmp_path / 'out'}",
-                "cache_dir=null",
-                "logger=none",
-                "metrics=none",
-            ],
-        )
+    cfg = composed(
+        f"backbone.path={random_wan}",
+        "backbone.height=48",
+        "backbone.width=48",
+        "sampler.steps=3",
+        "method=ditflow",
+        "method.target=embedding",
+        "guidance.block=1",
+        "guidance.fraction=0.34",
+        "method.iterations=2",
+        f"output_dir={tmp_path / 'out'}",
+        "cache_dir=null",
+        "logger=none",
+        "metrics=none",
+    )
     run(cfg)
     (record,) = json.loads((tmp_path / "out" / "result.json").read_text())["cases"]
     declared, measured = record["declared_passes"], record["passes"]

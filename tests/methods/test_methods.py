@@ -23,9 +23,20 @@ from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase, TransferResult, Video
 
-SAMPLER = Sampler(steps=4, cfg_scale=3.0)
-GUIDANCE = Guidance(fraction=0.5, iterations=5, lr=0.02, lr_end=0.01, block=1)
-WINDOW = Window(l=3, sf=2, tile=[2, 2])
+SAMPLER = Sampler(steps=4, shift=3.0, cfg_scale=3.0)
+GUIDANCE = Guidance(
+    fraction=0.5,
+    iterations=5,
+    lr=0.02,
+    lr_end=0.01,
+    block=1,
+    window_weight=0.0,
+    reference_noise=0.2,
+    rope=False,
+    head_reduce=HeadReduce.mean_logit,
+    weight_decay=0.0,
+)
+WINDOW = Window(l=3, sf=2, tile=[2, 2], tau=4.0, centre_gradient=True)
 
 
 def fastvmt(window: Window = WINDOW, delta: int = 2, **guidance: object) -> FastVMT:
@@ -83,7 +94,7 @@ def test_below_full_strength_the_start_is_the_noised_reference(
     torch.testing.assert_close(method.start(job, noise), expected)
 
 
-@pytest.mark.parametrize("window", [WINDOW, Window(l=0, sf=3)])
+@pytest.mark.parametrize("window", [WINDOW, replace(WINDOW, l=0, sf=3)])
 @pytest.mark.parametrize("rope", [False, True])
 def test_the_reference_itself_has_no_motion_to_gain(
     backbone: WanBackbone, case: TransferCase, window: Window, rope: bool
@@ -101,7 +112,7 @@ def test_the_reference_itself_has_no_motion_to_gain(
 
 
 @pytest.mark.parametrize("head_reduce", list(HeadReduce))
-@pytest.mark.parametrize("window", [WINDOW, Window(l=0, sf=2), Window(l=3, sf=1, centre_gradient=False)])
+@pytest.mark.parametrize("window", [WINDOW, replace(WINDOW, l=0), replace(WINDOW, sf=1, centre_gradient=False)])
 def test_guidance_lowers_the_motion_loss(
     backbone: WanBackbone, case: TransferCase, window: Window, head_reduce: HeadReduce
 ) -> None:

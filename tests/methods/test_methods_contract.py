@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
@@ -21,6 +20,7 @@ from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
 from fastvmt.types import TransferResult
+from helpers.config import composed
 
 OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))
 VARIANTS: dict[str, list[str]] = {
@@ -54,11 +54,6 @@ READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1, "flowmotion": DEPTH}
 """Blocks of one reading of the reference: up to the block's input, to its output, or all; other methods read none."""
 AT_EVERY_STEP = ("flowmotion", "guidance.reference_noise=1.0", "method.reference_noise=1.0", "method.ref=matched")
 """Methods and settings that read it at the noise level of every guided step; the others at one level, hence once."""
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
 
 
 @pytest.fixture

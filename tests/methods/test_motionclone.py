@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
 from helpers.baselines import distinct_job, method_of, transfer
+from helpers.config import composed
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
@@ -57,23 +56,19 @@ def test_motionclone_without_weight_is_no_transfer(backbone: WanBackbone, case: 
 
 
 def test_columns_that_a_method_adds_are_in_the_trace(random_wan: Path, tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose(
-            "config",
-            overrides=[
-                f"backbone.path={random_wan}",
-                "backbone.height=48",
-                "backbone.width=48",
-                "sampler.steps=3",
-                "method=motionclone",
-                "guidance.block=1",
-                "guidance.fraction=0.3",
-                f"output_dir={tmp_path / 'out'}",
-                "cache_dir=null",
-                "logger=none",
-                "metrics=none",
-            ],
-        )
+    cfg = composed(
+        f"backbone.path={random_wan}",
+        "backbone.height=48",
+        "backbone.width=48",
+        "sampler.steps=3",
+        "method=motionclone",
+        "guidance.block=1",
+        "guidance.fraction=0.3",
+        f"output_dir={tmp_path / 'out'}",
+        "cache_dir=null",
+        "logger=none",
+        "metrics=none",
+    )
     run(cfg)
     (file,) = (tmp_path / "out").glob("cases/*/trace.csv")
     (row,) = csv.DictReader(file.open())

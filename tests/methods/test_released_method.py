@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import Plan, UserError, make_plan
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.errors import UserError
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level
 from fastvmt.methods.transfer import transfer_case
@@ -22,13 +21,14 @@ from fastvmt.motion.switches import Switches
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
 from fastvmt.types import TransferCase, TransferResult
+from helpers.config import composed
 from helpers.released_loops import CODE, loop_flow, softmax
 
-SAMPLER = Sampler(steps=4, cfg_scale=3.0)
+SAMPLER = Sampler(steps=4, shift=3.0, cfg_scale=3.0)
 GUIDANCE = Guidance(
-    fraction=0.5, iterations=3, lr=0.02, lr_end=0.01, block=1, window_weight=1.0, reference_noise=1.0, rope=True
+    fraction=0.5, iterations=3, lr=0.02, lr_end=0.01, block=1, head_reduce=HeadReduce.mean_logit, weight_decay=0.0
 )
-WINDOW = Window(l=3, sf=2, tile=[2, 3], centre_gradient=False)
+WINDOW = Window(l=3, sf=2, tile=[2, 3], tau=4.0)
 CHANGES = {f.name: getattr(CODE, f.name) for f in fields(Switches)} | {"ref_noise": "init"}
 
 
@@ -42,7 +42,7 @@ def transfer(
     return transfer_case(backbone, method, SAMPLER, case, cache or TensorCache(None))
 
 
-@pytest.mark.parametrize("window", [WINDOW, Window(l=5, sf=1, centre_gradient=True), Window(l=0, sf=2)])
+@pytest.mark.parametrize("window", [WINDOW, replace(WINDOW, l=5, sf=1, centre_gradient=True), replace(WINDOW, l=0)])
 def test_with_all_switches_off_it_is_fastvmt_bit_for_bit(
     backbone: WanBackbone, case: TransferCase, window: Window
 ) -> None:
@@ -168,8 +168,7 @@ def test_init_noise_is_the_start_noise_and_follows_the_seed(
 
 
 def compose_method(*overrides: str) -> dict[str, object]:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=["output_dir=unused", *overrides])
+    cfg = composed(*overrides)
     switches = OmegaConf.to_object(cfg.method.switches)
     return {key: value for key, value in switches.items() if key != "_target_"}
 
@@ -184,8 +183,7 @@ def test_presets_say_what_the_code_does() -> None:
 
 
 def plan(*overrides: str) -> Plan:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return make_plan(compose("config", overrides=["output_dir=unused", *overrides]))
+    return make_plan(composed(*overrides))
 
 
 @pytest.mark.parametrize("option", ["fastvmt_released", "fastvmt_official", "fastvmt_fork"])
@@ -193,7 +191,7 @@ def test_presets_fit_the_embedded_model(option: str) -> None:
     method = plan(f"method={option}").method
     assert isinstance(method, ReleasedFastVMT)
     assert method.name == option
-    assert method.window == Window()
+    assert method.window == plan("method=fastvmt").method.window
 
 
 @pytest.mark.parametrize(

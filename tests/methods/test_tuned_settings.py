@@ -6,15 +6,14 @@ import csv
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
+from fastvmt.errors import UserError
 from fastvmt.methods.tuned import Tuned
+from helpers.config import composed
 from helpers.tuned_methods import METHODS, det, director, inversion_method, job_for, make
 
 
@@ -58,11 +57,6 @@ def test_settings_that_do_not_fit_the_model_are_refused(backbone: WanBackbone) -
 def test_settings_out_of_range_are_refused(factory, settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         factory(**settings)
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, construct
+from fastvmt.construct import construct
+from fastvmt.errors import UserError
 from fastvmt.results.record import processor, score_summaries, write_json
 from fastvmt.score.consistency import consistency
 from fastvmt.score.encoder import ClipEncoder
@@ -29,6 +29,7 @@ from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
+from helpers.config import composed
 from helpers.stand_ins import Colours
 
 EARLIER = {
@@ -47,8 +48,7 @@ EARLIER = {
 
 
 def preset(name: str, *overrides: str) -> Any:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"metrics={name}", "device=cpu", *overrides])
+    cfg = composed(f"metrics={name}", "device=cpu", *overrides)
     return construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
 
 

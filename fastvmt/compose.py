@@ -1,0 +1,32 @@
+"""``conf/`` with overrides, for Python code; the command line composes it with ``hydra.main``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fastvmt.config import VERSION, config_folder
+from fastvmt.errors import UserError
+
+
+def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
+    """Compose ``conf/`` as the command line does with the words ``overrides``, then set ``values`` by key.
+
+    Values need no quoting: paths, prompts. One that is None leaves its key as composed. Raises
+    :class:`UserError` for unknown keys and options and for wrong types.
+    """
+    try:
+        with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
+            cfg: DictConfig = compose("config", overrides=list(overrides))
+        for key, value in (values or {}).items():
+            if value is not None:
+                OmegaConf.update(cfg, key, value)
+    except (HydraException, OmegaConfBaseException) as error:
+        causes = error, error.__cause__ or ""
+        raise UserError(" ".join(" ".join(map(str, causes)).split())) from error
+    return cfg
