@@ -26,7 +26,7 @@ def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = N
         for key, value in (values or {}).items():
             if value is not None:
                 OmegaConf.update(cfg, key, value)
-    except (HydraException, OmegaConfBaseException) as error:
-        causes = error, error.__cause__ or ""
-        raise UserError(" ".join(" ".join(map(str, causes)).split())) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        told = " ".join(f"{error} {error.__cause__ or ''}".split())
+        raise UserError(f"overrides={list(overrides)}: {told}") from error
     return cfg

@@ -18,6 +18,10 @@ CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine
 LEAVES: dict[str, set[str]] = {
     "types": set(),
     "settings": set(),
+    "errors": set(),
+    "config": {"settings"},
+    "compose": {"config", "errors"},
+    "construct": {"errors"},
     "stopwatch": set(),
     "results": {"types", "cache", "cost", "score", "benchmarks", "engine"},
     "schedule": set(),
@@ -34,8 +38,8 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "config", "main"),
-    "omegaconf": ("engine", "config", "main"),
+    "hydra": ("engine", "config", "compose", "main"),
+    "omegaconf": ("engine", "compose", "construct", "main"),
     "lightning": ("engine",),
     "wandb": ("engine",),
     "decord": ("data/video",),

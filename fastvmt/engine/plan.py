@@ -64,7 +64,7 @@ def check_keys(cfg: DictConfig) -> None:
 def check_clip(cfg: DictConfig) -> None:
     """Rules of the user's own clip."""
     if cfg.video is None:
-        if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
+        if str((cfg.benchmark or {}).get("_target_")).endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
         for key in ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy"):
             if cfg[key] != getattr(Config, key):
