@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from experiments.rows import composed
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
+from fastvmt.compose import composed
 from fastvmt.engine.plan import make_plan
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.provenance import provenance

@@ -19,10 +19,11 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from experiments.motion_oracle import SIGMAS, agreement
-from experiments.rows import RESULTS, composed
+from experiments.rows import RESULTS
 from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark
-from fastvmt.engine.plan import construct
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.files import write_json
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.reading import read_motion

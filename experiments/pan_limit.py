@@ -30,7 +30,7 @@ from fastvmt.methods.reading import read_motion
 from fastvmt.motion.pairs import frame_pairs
 from fastvmt.results.provenance import provenance
 from fastvmt.schedule import add_noise, seeded_noise
-from fastvmt.settings import Guidance, Window
+from fastvmt.settings import Guidance, HeadReduce, Window
 from fastvmt.types import MotionField, TransferCase
 
 REACH = 3.5
@@ -137,7 +137,8 @@ def cosine(found: Tensor, true: Tensor) -> float:
 @torch.no_grad()
 def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds: int) -> dict[str, Tensor]:
     """Cosines with the truth (levels, clips), averaged over ``seeds`` start noises per clip."""
-    factor, null, guidance = backbone.layout.temporal_factor, backbone.embed(""), Guidance(block=block)
+    factor, null = backbone.layout.temporal_factor, backbone.embed("")
+    guidance = Guidance(block=block, rope=False, head_reduce=HeadReduce.mean_logit)
     clean = [backbone.encode(case.reference) for case in cases]
     texture = Texture.of([z[0, :, 1:] for z in clean])
     rows: dict[str, Tensor] = {

@@ -39,7 +39,7 @@ def prompt_of(number: int) -> str:
 def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) -> CaseRecord:
     """The record of one run."""
     folder = Path("outputs/real_clips") / method / slug(clip.stem)
-    cfg = composed([f"method={method}", f"seed={number}", *overrides])
+    cfg = composed([f"method={method}", f"seed={number}", "logger=none", *overrides])
     cfg.video, cfg.prompt, cfg.output_dir = str(clip), prompt_of(number), str(folder)
     run(cfg)
     (record,) = RunFolder(folder).records()

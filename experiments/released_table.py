@@ -31,18 +31,14 @@ from fastvmt.results.columns import score_column, seconds_column
 from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import summarise
 from fastvmt.results.tables import show
+from fastvmt.settings import Guidance, Window
 
 NUMBERS = ["window.sf=3", "guidance.window_weight=0.1"]
 """Of every row that transfers: the corresponding-window loss, so that its switches act (at the paper's weight of 1 text
 similarity fell from 0.20 to 0.17 on eight tuning cases), and a span that leaves it the two targets it needs when the
 code looks one frame less far."""
-PAPER = [
-    "guidance=wan_1_3b",
-    "guidance.block=4",
-    "guidance.window_weight=1.0",
-    "window.tau=1.0",
-    "window.centre_gradient=false",
-]
+PAPER = [f"guidance.{key}={getattr(value, 'value', value)}" for key, value in asdict(Guidance(block=4)).items()]
+PAPER += [f"window.{key}={getattr(Window(), key)}" for key in ("tau", "centre_gradient")]
 """The paper's guidance; the block, the windows' size and the sampler are tiny-wan's, the span is ``NUMBERS``'."""
 BASE = "fastvmt"
 BENCHMARKS = {"demo": 1, "world": None}

@@ -8,8 +8,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt import compose
+from fastvmt.construct import construct
 from fastvmt.engine.identity import config_hash
-from fastvmt.engine.plan import construct
 from fastvmt.engine.run import run
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import Scored, score_column

@@ -18,14 +18,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from torch import Tensor
 
-from fastvmt.config import config_folder
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
-from fastvmt.engine.plan import construct
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import (
@@ -196,11 +195,8 @@ def markdown(record: dict[str, Any]) -> str:
 def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
     """The record of ``score_check.json``."""
     torch.set_num_threads(1)
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        names = f"metrics.names=[{','.join(STEADINESS)}]"
-        cfg = compose(
-            "config", overrides=[f"tracker={arguments.tracker}", names, "output_dir=unused", *arguments.overrides]
-        )
+    names = f"metrics.names=[{','.join(STEADINESS)}]"
+    cfg = composed([f"tracker={arguments.tracker}", names, *arguments.overrides])
     tracker: Tracker = construct(cfg.tracker, "tracker")
     steadiness: Scores = construct(cfg.metrics, "metrics", tracker=tracker)
     size = {name: getattr(arguments, name) for name in ("frames", "height", "width")}

@@ -1,4 +1,4 @@
-"""Composing ``conf/`` from Python, as the command line does."""
+"""``conf/`` with overrides, for Python code; the command line composes it with ``hydra.main``."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from fastvmt.config import config_folder
+from fastvmt.config import VERSION, config_folder
 from fastvmt.errors import UserError
 
 
-def composed(overrides: Sequence[str], values: Mapping[str, Any] | None = None) -> DictConfig:
-    """Compose ``conf/`` with the command line's overrides, then set values by key, which need no quoting.
+def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
+    """Compose ``conf/`` as the command line does with the words ``overrides``, then set ``values`` by key.
 
-    Values that are None stay as they are. Raises :class:`UserError` for unknown options.
+    Values need no quoting: paths, prompts. One that is None leaves its key as composed. Raises
+    :class:`UserError` for unknown keys and options and for wrong types.
     """
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        try:
+    try:
+        with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
             cfg: DictConfig = compose("config", overrides=list(overrides))
-        except HydraException as error:
-            raise UserError(f"overrides={list(overrides)}: {' '.join(str(error).split())}") from error
-    for key, value in (values or {}).items():
-        if value is not None:
-            OmegaConf.update(cfg, key, value)
+        for key, value in (values or {}).items():
+            if value is not None:
+                OmegaConf.update(cfg, key, value)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        told = " ".join(f"{error} {error.__cause__ or ''}".split())
+        raise UserError(f"overrides={list(overrides)}: {told}") from error
     return cfg

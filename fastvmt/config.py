@@ -7,11 +7,15 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from fastvmt.settings import Guidance, Sampler, Skip, Window
+
+VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""Hydra 1.3 wants to be told that its own behaviour is meant; later versions have it, and warn when told."""
 
 
 def config_folder() -> Path:

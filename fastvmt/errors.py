@@ -1,6 +1,4 @@
-"""What a user can mend."""
-
-from __future__ import annotations
+"""The error that ends in one line instead of a traceback."""
 
 
 class UserError(Exception):

@@ -10,13 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from fastvmt.config import config_folder, in_sweep
+from fastvmt.config import VERSION, config_folder, in_sweep
 from fastvmt.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+@hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """One run; returns the objective for sweepers. User errors print one line and exit with 2.
 

@@ -1,8 +1,10 @@
 """The numbers of a run: typed, validated, shared by the command line and by Python users.
 
 These dataclasses are at the same time Hydra's schema (a wrong type or an unknown key fails at
-composition, naming the key) and plain arguments. Each checks its own ranges; rules that need the
-backbone or the video are in :mod:`fastvmt.engine.plan` and in the methods' ``requirements``.
+composition, naming the key) and plain arguments. Their defaults are the numbers of FastVMT's paper
+(arXiv 2602.05551) for Wan2.1-1.3B, or of its released code where the paper is silent; what another
+model needs is in ``conf/preset``. Each checks its own ranges; rules that need the backbone or the
+video are in :mod:`fastvmt.engine.plan` and in the methods' ``requirements``.
 """
 
 from __future__ import annotations
@@ -11,6 +13,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
+LARGEST_STEP = 1e3
+"""Learning rates, multipliers and scales beyond this one are typing errors."""
+LARGEST_COUNT = 10_000
+"""Steps and iterations."""
+LARGEST_SEED = 2**32 - 1
+
 
 def check(ok: bool, key: str, value: object, legal: str) -> None:
     """Raise ``ValueError`` that names the key, its value, the legal range and the override."""
@@ -18,9 +26,19 @@ def check(ok: bool, key: str, value: object, legal: str) -> None:
         raise ValueError(f"{key}={value} is out of range: it must be {legal}. Set it with {key}=<value>.")
 
 
+def check_range(key: str, value: float, low: float, high: float, *, above: bool = False, below: bool = False) -> None:
+    """Raise ``ValueError`` unless ``value`` lies in [low, high], as NaN never does.
+
+    ``above`` and ``below`` leave the lower and the upper end out.
+    """
+    ok = (low < value if above else low <= value) and (value < high if below else value <= high)
+    check(ok, key, value, f"in {'(' if above else '['}{low}, {high}{')' if below else ']'}")
+
+
 def check_choice(key: str, value: object, options: Collection[object]) -> None:
-    """Raise ``ValueError`` unless the value is one of the options, naming them."""
-    check(value in options, key, value, f"one of {', '.join(map(str, options))}")
+    """Raise ``ValueError`` unless ``value`` is one of ``options``, which are named as they are spelt in yaml."""
+    words = [str(option).lower() if isinstance(option, bool) else str(option) for option in options]
+    check(value in options, key, value, f"one of {', '.join(words)}")
 
 
 class HeadReduce(str, Enum):
@@ -41,26 +59,27 @@ class TileQuery(str, Enum):
 
 @dataclass
 class Window:
-    """Where attention motion flow is computed: FastVMT's sliding windows."""
+    """Where attention motion flow is computed: FastVMT's sliding windows. The defaults are the released code's."""
 
-    l: int = 5  # noqa: E741  the paper's symbol
+    l: int = 21  # noqa: E741  the paper's symbol
     """Window side in tokens, odd; 0 computes the dense flow; a window larger than the grid covers it."""
     sf: int = 4
     """Span: flow from frame i to frames i+1 .. i+sf."""
-    tile: list[int] = field(default_factory=lambda: [2, 2])
+    tile: list[int] = field(default_factory=lambda: [3, 4])
     """Rows and columns of a tile, in tokens; one coarse match per tile."""
-    tau: float = 4.0
+    tau: float = 1.0
     """Multiplier of the attention logits; larger is sharper."""
     query: TileQuery = TileQuery.centre
-    centre_gradient: bool = True
+    centre_gradient: bool = False
     """Let the gradient flow through the soft window centre."""
 
     def __post_init__(self) -> None:
-        check(self.l == 0 or (self.l > 0 and self.l % 2 == 1), "window.l", self.l, "0 (dense) or odd and positive")
-        check(self.sf >= 1, "window.sf", self.sf, "at least 1")
-        ok = len(self.tile) == 2 and all(side >= 1 for side in self.tile)
-        check(ok, "window.tile", list(self.tile), "two positive numbers [rows, columns]")
-        check(self.tau > 0, "window.tau", self.tau, "above 0")
+        ok = self.l == 0 or (self.l % 2 == 1 and 0 < self.l < LARGEST_COUNT)
+        check(ok, "window.l", self.l, f"0 (dense) or odd and in [1, {LARGEST_COUNT - 1}]")
+        check_range("window.sf", self.sf, 1, LARGEST_COUNT)
+        ok = len(self.tile) == 2 and all(1 <= side <= LARGEST_COUNT for side in self.tile)
+        check(ok, "window.tile", list(self.tile), f"two numbers [rows, columns] in [1, {LARGEST_COUNT}]")
+        check_range("window.tau", self.tau, 0, LARGEST_STEP, above=True)
 
 
 @dataclass
@@ -71,67 +90,68 @@ class Skip:
     """The paper's interval: a gradient is computed every delta-th iteration and reused between; 1 is no reuse."""
 
     def __post_init__(self) -> None:
-        check(self.delta >= 1, "skip.delta", self.delta, "at least 1")
+        check_range("skip.delta", self.delta, 1, LARGEST_COUNT)
 
 
 @dataclass
 class Guidance:
     """The optimisation of the latents during the first denoising steps."""
 
-    fraction: float = 0.3
+    fraction: float = 0.2
     """Guided fraction of the denoising steps, in [0, 1]; 0 is plain text-to-video."""
-    iterations: int = 6
+    iterations: int = 10
     """Inner optimiser steps per guided denoising step (J)."""
-    lr: float = 0.015
+    lr: float = 0.003
     """Learning rate of the first inner iteration."""
-    lr_end: float = 0.015
+    lr_end: float = 0.002
     """Learning rate that the last inner iteration approaches (linear)."""
-    block: int = 4
-    """0-based transformer block whose queries and keys carry the motion."""
+    block: int = 14
+    """0-based transformer block whose queries and keys carry the motion: the paper's block 15."""
     amf_weight: float = 5.0
     """Weight of the attention-motion-flow loss (lambda_AMF)."""
-    window_weight: float = 0.0
+    window_weight: float = 1.0
     """Weight of the corresponding-window loss (lambda_window)."""
     alpha: float = 0.2
     """Pairs at the largest distance weigh 1 - alpha."""
-    reference_noise: float = 0.2
-    """The reference is read at the current noise level, but at most at this one: 0 clean, 1 matched."""
-    rope: bool = False
-    """Read queries and keys after the rotary embedding."""
-    head_reduce: HeadReduce = HeadReduce.mean_logit
-    weight_decay: float = 0.0
-    """AdamW weight decay of the latents."""
+    reference_noise: float = 1.0
+    """The reference is read at the current noise level, but at most at this one: 0 clean, 1 matched (released code)."""
+    rope: bool = True
+    """Read queries and keys after the rotary embedding (released code)."""
+    head_reduce: HeadReduce = HeadReduce.mean_qk
+    weight_decay: float = 0.01
+    """AdamW weight decay of the latents (torch's default, released code)."""
     reference_seed: int = 1234
-    """Seed of the reference's noise, apart from the sample's seed."""
+    """Seed of the reference's noise, apart from the sample's seed (ours)."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.fraction <= 1, "guidance.fraction", self.fraction, "in [0, 1]")
-        check(self.iterations >= 1, "guidance.iterations", self.iterations, "at least 1")
-        check(self.lr > 0, "guidance.lr", self.lr, "above 0")
-        check(self.lr_end > 0, "guidance.lr_end", self.lr_end, "above 0")
-        check(self.block >= 0, "guidance.block", self.block, "at least 0")
-        check(self.amf_weight >= 0, "guidance.amf_weight", self.amf_weight, "at least 0")
-        check(self.window_weight >= 0, "guidance.window_weight", self.window_weight, "at least 0")
-        check(0 <= self.alpha <= 1, "guidance.alpha", self.alpha, "in [0, 1]")
-        check(0 <= self.reference_noise <= 1, "guidance.reference_noise", self.reference_noise, "in [0, 1]")
-        check(self.weight_decay >= 0, "guidance.weight_decay", self.weight_decay, "at least 0")
+        check_range("guidance.fraction", self.fraction, 0, 1)
+        check_range("guidance.iterations", self.iterations, 1, LARGEST_COUNT)
+        check_range("guidance.lr", self.lr, 0, LARGEST_STEP, above=True)
+        check_range("guidance.lr_end", self.lr_end, 0, LARGEST_STEP, above=True)
+        check_range("guidance.block", self.block, 0, LARGEST_COUNT)
+        check_range("guidance.amf_weight", self.amf_weight, 0, 1e6)
+        check_range("guidance.window_weight", self.window_weight, 0, 1e6)
+        check_range("guidance.alpha", self.alpha, 0, 1)
+        check_range("guidance.reference_noise", self.reference_noise, 0, 1)
+        check_range("guidance.weight_decay", self.weight_decay, 0, LARGEST_STEP)
+        check_range("guidance.reference_seed", self.reference_seed, 0, LARGEST_SEED)
 
 
 @dataclass
 class Sampler:
     """The denoising schedule and classifier-free guidance."""
 
-    steps: int = 20
+    steps: int = 50
     """Denoising steps (n)."""
-    shift: float = 3.0
-    """Timestep shift (m); larger spends more steps at high noise."""
-    cfg_scale: float = 4.0
+    shift: float = 7.0
+    """Timestep shift (m); larger spends more steps at high noise (released code)."""
+    cfg_scale: float = 5.8
     """Classifier-free guidance scale; 1 runs no negative pass."""
     strength: float = 1.0
     """Noise of the start (rho): 1 is pure noise, below 1 starts from the noised reference."""
 
     def __post_init__(self) -> None:
-        check(self.steps >= 1, "sampler.steps", self.steps, "at least 1")
-        check(self.shift > 0, "sampler.shift", self.shift, "above 0")
-        check(self.cfg_scale >= 0, "sampler.cfg_scale", self.cfg_scale, "at least 0")
-        check(0 < self.strength <= 1, "sampler.strength", self.strength, "in (0, 1]")
+        check_range("sampler.steps", self.steps, 1, LARGEST_COUNT)
+        check_range("sampler.shift", self.shift, 0, LARGEST_STEP, above=True)
+        check_range("sampler.cfg_scale", self.cfg_scale, 0, LARGEST_STEP)
+        check_range("sampler.strength", self.strength, 0, 1, above=True)

@@ -18,10 +18,12 @@ CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine
 LEAVES: dict[str, set[str]] = {
     "types": set(),
     "settings": set(),
-    "stopwatch": set(),
     "errors": set(),
-    "files": set(),
+    "config": {"settings"},
     "compose": {"config", "errors"},
+    "construct": {"errors"},
+    "stopwatch": set(),
+    "files": set(),
     "results": {"types", "cache", "cost", "files"},
     "schedule": set(),
     "cache": {"files"},
@@ -38,7 +40,7 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "main", "score/command"),
+    "hydra": ("engine", "compose", "config", "main"),
     "omegaconf": ("engine", "compose", "config", "main", "score/command"),
     "lightning": ("engine",),
     "wandb": ("engine",),

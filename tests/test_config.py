@@ -1,28 +1,40 @@
-"""Every yaml of ``conf/`` composes, and what it names can be constructed."""
+"""Every yaml of ``conf/`` composes to what it did before, and a stranger's beside them; presets follow, words win."""
 
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from fastvmt import compose
 from fastvmt.config import config_folder
+from fastvmt.engine.run import run
+from fastvmt.errors import UserError
 from fastvmt.settings import Guidance, Sampler, Skip, Window
+from helpers.config import composed
 
 CONF = config_folder()
 OPTIONS = sorted(
-    (file.parent.name, file.stem) for file in CONF.glob("*/*.yaml") if file.parent.name not in ("hydra", "help")
+    (file.parent.name, file.stem)
+    for file in CONF.glob("*/*.yaml")
+    if file.parent.name not in ("hydra", "help", "preset")
 )
+METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
 NUMBERS = {"window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler}
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "compositions.json").read_text())
+"""Compositions before the papers' numbers became the defaults, at commit ff0b001: overrides by short name, distinct
+values by group, and of every ``backbone/method/overrides`` which of them it had."""
+MENDED = {"tau": (4.0, 1.0), "tile": ([2, 2], [3, 4]), "centre_gradient": (True, False)}
+"""Where the compositions were wrong: ``window=dense`` took these from tiny-wan to both of Wan, beside ``l``."""
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes(group, option):
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("config", overrides=[f"{group}={option}", "output_dir=unused"])
+def test_every_option_composes(group: str, option: str) -> None:
+    cfg = composed(f"{group}={option}")
     if group in NUMBERS:
         assert isinstance(OmegaConf.to_object(cfg[group]), NUMBERS[group])
     elif group != "experiment" and "_target_" in cfg[group]:
@@ -30,28 +42,66 @@ def test_every_option_composes(group, option):
         assert {key for key in cfg[group] if key != "_target_"} <= set(parameters)
 
 
-def test_yaml_presets_of_tiny_wan_are_the_defaults_of_the_dataclasses():
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("config", overrides=["output_dir=unused"])
-    for group, kind in NUMBERS.items():
-        assert OmegaConf.to_object(cfg[group]) == kind()
+def mended(window: dict[str, object]) -> dict[str, object]:
+    """A window with the numbers of Wan; refused unless it had those of tiny-wan."""
+    assert {key: window[key] for key in MENDED} == {key: old for key, (old, _) in MENDED.items()}
+    return window | {key: new for key, (_, new) in MENDED.items()}
 
 
-def test_the_numbers_of_wan_are_the_papers():
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("config", overrides=["backbone=wan_1_3b", "output_dir=unused"])
+@pytest.mark.parametrize("start", sorted({name.rpartition("/")[0] for name in GOLDEN["rows"]}))
+def test_compositions_are_those_of_before_but_for_what_was_wrong(start: str) -> None:
+    backbone, method = start.split("/")
+    for name, row in GOLDEN["rows"].items():
+        if name.rpartition("/")[0] != start:
+            continue
+        words = name.rpartition("/")[2]
+        expected = {group: GOLDEN["values"][group][i] for group, i in zip(GOLDEN["values"], row, strict=True)}
+        if words == "dense" and backbone != "tiny_wan":
+            expected["window"] = mended(expected["window"])
+            if "window" in expected["method"]:
+                expected["method"] = expected["method"] | {"window": mended(expected["method"]["window"])}
+        cfg = composed(f"backbone={backbone}", f"method={method}", *GOLDEN["sets"][words])
+        found = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+        found = {group: found[group] for group in (*NUMBERS, "method")} | {"clip": found["metrics"]["clip"]["model"]}
+        assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True), name
+
+
+@pytest.mark.parametrize("words", [["backbone=wan_1_3b"], ["backbone=wan_14b"], ["preset=none"]])
+def test_without_a_preset_the_numbers_are_the_papers(words: list[str]) -> None:
+    cfg = composed(*words)
+    assert {group: OmegaConf.to_object(cfg[group]) for group in NUMBERS} == {g: kind() for g, kind in NUMBERS.items()}
     assert (cfg.window.l, cfg.window.sf, list(cfg.window.tile), cfg.skip.delta) == (21, 4, [3, 4], 3)
     assert (cfg.guidance.fraction, cfg.guidance.iterations, cfg.guidance.block) == (0.2, 10, 14)
     assert (cfg.guidance.lr, cfg.guidance.lr_end) == (0.003, 0.002)
     assert (cfg.guidance.amf_weight, cfg.guidance.window_weight, cfg.guidance.alpha) == (5.0, 1.0, 0.2)
     assert (cfg.sampler.steps, cfg.sampler.shift, cfg.sampler.cfg_scale) == (50, 7.0, 5.8)
+    assert cfg.metrics.clip.model is None
 
 
-def test_experiments_override_what_they_name():
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        smoke = compose("config", overrides=["experiment=smoke", "output_dir=unused"])
-        world = compose("config", overrides=["experiment=world", "output_dir=unused"])
-    assert (smoke.sampler.steps, smoke.guidance.iterations) == (4, 2)
+@pytest.mark.parametrize("backbone", ["tiny_wan", "wan_1_3b", "wan_14b"])
+@pytest.mark.parametrize(("word", "key", "value"), [("window=dense", "window.l", 0), ("skip=off", "skip.delta", 1)])
+def test_dense_and_off_change_one_number(backbone: str, word: str, key: str, value: int) -> None:
+    words = [f"backbone={backbone}", "method=fastvmt"]
+    changed, before = composed(*words, word), composed(*words)
+    OmegaConf.update(before, key, value)
+    assert OmegaConf.to_container(changed, resolve=True) == OmegaConf.to_container(before, resolve=True)
+
+
+PRESET = OmegaConf.load(CONF / "preset" / "tiny_wan.yaml")
+
+
+@pytest.mark.parametrize("group", [name for name in PRESET if name != "metrics"])
+def test_words_win_over_the_preset(group: str) -> None:
+    papers = OmegaConf.structured(NUMBERS[group])
+    values = {key: papers[key].name if key == "head_reduce" else papers[key] for key in PRESET[group]}
+    cfg = composed(*(f"{group}.{key}={value}" for key, value in values.items()))
+    assert {key: cfg[group][key] for key in values} == {key: papers[key] for key in values}
+    assert all(PRESET[group][key] != value for key, value in values.items()), "a preset says what differs"
+
+
+def test_experiments_override_what_they_name() -> None:
+    smoke, world = composed("experiment=smoke"), composed("experiment=world")
+    assert (smoke.sampler.steps, smoke.guidance.iterations, smoke.skip.delta) == (4, 2, 2)
     assert world.benchmark.cases == 24
 
 
@@ -63,10 +113,88 @@ def test_experiments_override_what_they_name():
         (["backbone=wan_1_3b"], None),
         (["backbone=wan_14b"], None),
         (["metrics=vbench"], None),
+        (["metrics.clip.model=ViT-B-32.pt"], "ViT-B-32.pt"),
         (["backbone=wan_1_3b", "metrics.clip.model=ViT-B-32.pt"], "ViT-B-32.pt"),
     ],
 )
-def test_the_clip_model_follows_the_backbone(overrides, model):
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose("config", overrides=[*overrides, "output_dir=unused"])
+def test_the_clip_model_follows_the_backbone(overrides: list[str], model: str | None) -> None:
+    cfg = composed(*overrides)
     assert cfg.metrics.clip.model == model and cfg.metrics.clip.architecture == "ViT-B-32-quickgelu"
+
+
+FOO = """\
+_target_: fastvmt.backbones.wan.WanBackbone
+path: nowhere
+name: foo
+frames: 9
+height: 48
+width: 48
+fps: 8
+max_tokens: 16
+dtype: float32
+device: ${device}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    """A folder of the user's own with ``backbone/foo.yaml``, as the word that adds it."""
+    (tmp_path / "own" / "backbone").mkdir(parents=True)
+    (tmp_path / "own" / "backbone" / "foo.yaml").write_text(FOO)
+    return f"hydra.searchpath=[file://{tmp_path / 'own'}]"
+
+
+def test_a_backbone_in_one_file_has_the_papers_numbers_with_every_method(own: str) -> None:
+    for method in METHODS:
+        foo = composed(own, "backbone=foo", f"method={method}")
+        wan = composed("backbone=wan_1_3b", f"method={method}")
+        assert foo.backbone.name == "foo"
+        for group in (*NUMBERS, "method", "metrics"):
+            assert foo[group] == wan[group], (method, group)
+
+
+def test_a_backbone_in_one_file_runs(own: str, random_wan: Path, tmp_path: Path) -> None:
+    small = ["guidance.block=1", "window.l=3", "sampler.steps=2", "guidance.fraction=0.5", "guidance.iterations=2"]
+    where = [f"output_dir={tmp_path / 'out'}", "cache_dir=null", "logger=none", "metrics.clip.model=tiny-clip"]
+    scores = run(
+        composed(own, "backbone=foo", f"backbone.path={random_wan}", "window.sf=1", "skip.delta=1", *small, *where)
+    )
+    assert "text_similarity" in scores
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["config"]["guidance"]["head_reduce"] == "mean_qk" and record["config"]["sampler"]["shift"] == 7.0
+
+
+def test_presets_of_ones_own_follow_the_backbone(own: str, tmp_path: Path) -> None:
+    preset, methods = tmp_path / "own" / "preset", tmp_path / "own" / "method" / "preset"
+    preset.mkdir()
+    methods.mkdir(parents=True)
+    (preset / "foo.yaml").write_text("# @package _global_\nwindow: {l: 7}\nguidance: {block: 3}\n")
+    (methods / "moft_foo.yaml").write_text("lr: 0.5\n")
+    cfg = composed(own, "backbone=foo", "method=moft", "guidance.block=4")
+    assert (cfg.window.l, cfg.guidance.block, cfg.method.block, cfg.method.lr) == (7, 4, 4, 0.5)
+    assert composed(own, "backbone=foo", "window=dense").window.l == 0
+    assert composed(own, "preset=foo").window.l == 7 and composed(own).window.l == 5
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("window.z=1", "window.z"),
+        ("guidance.lr=abc", "abc"),
+        ("method=nosuch", "nosuch"),
+        ("window=[", r"window=\["),
+        ("window=null", "NoneType"),
+    ],
+)
+def test_what_does_not_compose_is_one_line(word: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        composed(word)
+    assert "\n" not in str(error.value)
+
+
+def test_values_are_set_as_they_are_and_checked() -> None:
+    cfg = compose.composed(["logger=none"], {"prompt": "a dog, 'on' grass = [1", "video": None, "window.l": 3})
+    assert (cfg.prompt, cfg.video, cfg.window.l) == ("a dog, 'on' grass = [1", None, 3)
+    for key in ("window.z", "nosuch"):
+        with pytest.raises(UserError, match=key.split(".")[-1]):
+            compose.composed([], {key: 3})

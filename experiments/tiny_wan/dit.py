@@ -31,6 +31,7 @@ from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
 from fastvmt.backbones.probe import attention_input
 from fastvmt.cache import content_key
+from fastvmt.config import VERSION
 from fastvmt.world.scene import Scene
 
 
@@ -193,7 +194,7 @@ def matmul_attention(query: Tensor, key: Tensor, value: Tensor, **options: objec
     return (logits.float().softmax(-1).type_as(v) @ v).transpose(1, 2)
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="dit")
+@hydra.main(**VERSION, config_path="conf", config_name="dit")
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     if cfg.device == "cpu":

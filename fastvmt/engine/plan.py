@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
-from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args
+from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Trainer
+from fastvmt.construct import check_arguments, construct
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window, check
@@ -40,46 +36,6 @@ class Plan:
     window: Window
     guidance: Guidance
     cases: Benchmark
-
-
-def mistyped(value: object, hint: Any) -> str | None:
-    """The types that a hint of plain ones allows, if ``value`` is of none of them."""
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not set(allowed) <= {int, float, str, bool, type(None)}:
-        return None
-    fits = type(value) in allowed or (type(value) is int and float in allowed)
-    return None if fits else " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-
-
-def check_arguments(node: DictConfig, group: str, given: Container[str] = ()) -> None:
-    """The signature of a group's constructor is its schema; ``given`` are the arguments that the program gives."""
-    if node is None or "_target_" not in node:
-        raise UserError(f"{group} is not chosen: set {group}=<option>, see python run.py --help")
-    target = get_class(node._target_)
-    try:
-        known = inspect.signature(target, eval_str=True).parameters
-    except NameError:  # annotations that exist for type checkers only stay strings, which no value is held against
-        known = inspect.signature(target).parameters
-    for key, value in node.items():
-        name = str(key)
-        if name == "_target_":
-            continue
-        if name not in known:
-            legal = ", ".join(sorted(each for each in known if each not in given))
-            raise UserError(f"{group}.{name} is not a key of {group}; it has {legal}")
-        if (wanted := mistyped(value, known[name].annotation)) is not None:
-            raise UserError(f"{group}.{name}={value} is out of range: it must be {wanted}")
-
-
-def construct(node: DictConfig, group: str, **extra: Any) -> Any:
-    """Instantiate a group of code."""
-    check_arguments(node, group, extra)
-    try:
-        return instantiate(node, _convert_="object", **extra)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        wrong = f"{group} has a value of a wrong type: " if isinstance(cause, TypeError) else ""
-        raise UserError(f"{wrong}{cause}") from error
 
 
 def make_tracker(cfg: DictConfig) -> Tracker:
@@ -112,7 +68,7 @@ CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_
 def check_clip(cfg: DictConfig) -> None:
     """Rules of the user's own clip."""
     if cfg.video is None:
-        if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
+        if str((cfg.benchmark or {}).get("_target_")).endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
         for key in CLIP:
             if cfg[key] != getattr(Config, key):

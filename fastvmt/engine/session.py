@@ -16,12 +16,13 @@ from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
+from fastvmt.construct import construct
 from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import Block, read_block, transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.engine.identity import config_hash
-from fastvmt.engine.plan import CLIP, Plan, construct, make_plan, make_tracker
+from fastvmt.engine.plan import CLIP, Plan, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices, check_folder
 from fastvmt.errors import UserError

@@ -10,18 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from fastvmt.benchmarks import ManifestBenchmark
-from fastvmt.config import config_folder
+from fastvmt.compose import composed
+from fastvmt.construct import construct
 from fastvmt.data.frame_folder import is_frame_folder
 from fastvmt.data.triples import LISTS, VIDEOS, Triple, listed, matched, read_prompts
-from fastvmt.engine.plan import construct, make_tracker
+from fastvmt.engine.plan import make_tracker
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
 from fastvmt.results.columns import mean_scores, score_summaries
@@ -47,22 +46,14 @@ def scored_clips(records: Sequence[Mapping[str, Any]]) -> list[ScoredClip]:
     return [ScoredClip(r["id"], r["scores"], r.get("frames", 0), r.get("pooled", ())) for r in records]
 
 
-def composed(overrides: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
-    """``conf/`` with overrides, and values by key unless they are None; :class:`UserError` for unknown options."""
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            cfg: DictConfig = compose("config", overrides=["output_dir=unused", "cache_dir=null", *overrides])
-    except HydraException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    for key, value in values.items():
-        if value is not None:
-            OmegaConf.update(cfg, key, value)
-    return cfg
-
-
 def configuration(a: argparse.Namespace) -> DictConfig:
     """What the arguments choose."""
-    options = [f"metrics={a.metrics}", f"tracker={a.tracker}", f"benchmark={'manifest' if a.manifest else 'demo'}"]
+    options = [
+        "cache_dir=null",
+        f"metrics={a.metrics}",
+        f"tracker={a.tracker}",
+        f"benchmark={'manifest' if a.manifest else 'demo'}",
+    ]
     manifest = str(a.manifest) if a.manifest else None
     values = {"metrics.clip.model": a.clip, "metrics.frames": a.frames, "benchmark.path": manifest}
     return composed([*options, *a.set], values)

@@ -6,19 +6,18 @@ import math
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.config import config_folder
+from fastvmt.construct import construct
 from fastvmt.cost.flops import Block, read_block, transformer_flops
-from fastvmt.engine.plan import construct
 from fastvmt.methods.base import Method
 from fastvmt.methods.motion_director import MotionDirector
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Tuning
 from fastvmt.types import PassCounter
+from helpers.config import composed
 
 SMALL_WAN = {"1.3b": (Block(1536, 8960, 512), 30), "14b": (Block(5120, 13824, 512), 40)}
 
@@ -76,9 +75,7 @@ COLUMNS = [("wan_1_3b", 81), ("wan_14b", 81), ("wan_1_3b", 29), ("wan_14b", 29)]
 def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, Layout, Block]:
     """The method of a row, its budget on Wan, and that model's sizes."""
     option, *changes = row.split()
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        overrides = [f"method={option}", f"backbone={model}", "output_dir=unused", *changes]
-        cfg = compose("config", overrides=overrides)
+    cfg = composed(f"method={option}", f"backbone={model}", *changes)
     block, depth = SMALL_WAN[model.removeprefix("wan_").replace("_", ".")]
     layout = Layout(model, frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128)
     method = construct(cfg.method, "method")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fastvmt.compose import composed
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session, open_session
+from helpers.config import composed
 
 SMALL = [
     "backbone.height=48",
@@ -38,11 +38,11 @@ def job(small: list[str], tmp_path: Path) -> list[str]:
 def finished_run(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with lossless videos and Weights & Biases. Read only."""
     folder = tmp_path_factory.mktemp("finished")
-    run(composed([*small, f"output_dir={folder}", f"cache_dir={folder / 'cache'}", "lossless=true"]))
+    run(composed(*small, f"output_dir={folder}", f"cache_dir={folder / 'cache'}", "lossless=true"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def session(small: list[str]) -> Session:
     """A loaded session with the fast scores."""
-    return open_session(composed([*small, "metrics=fast", "logger=none"]))
+    return open_session(composed(*small, "metrics=fast", "logger=none"))

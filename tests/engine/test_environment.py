@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fastvmt.compose import composed
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.run import run
+from helpers.config import composed
 
 STATE = """
 import logging, os, warnings
@@ -62,7 +62,7 @@ def test_a_run_with_wandb_changes_nothing_of_its_caller(job):
     scope: dict = {}
     exec(STATE, scope)
     before = scope["state"]()
-    run(composed([*job, "metrics=none", "sampler.steps=1"]))
+    run(composed(*job, "metrics=none", "sampler.steps=1"))
     after = scope["state"]()
     ours = ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers", "")
     assert after["environment"] == before["environment"] and after["filters"] == before["filters"]

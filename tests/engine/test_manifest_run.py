@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from fastvmt import compose
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session, Transfer
 from fastvmt.errors import UserError
 from fastvmt.types import TransferCase
+from helpers.config import composed
 
 
 def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, capsys, monkeypatch):
-    def composed(*more: str):
-        overrides = [
+    def job(*more: str):
+        return composed(
             f"backbone.path={random_wan}",
             "backbone.height=48",
             "backbone.width=48",
@@ -30,13 +30,12 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
             f"benchmark.path={tmp_path / 'bench.jsonl'}",
             "cache_dir=null",
             *more,
-        ]
-        return compose.composed(overrides)
+        )
 
     bench(swan={"sha256": "0" * 64}, seeds=[4])
     with pytest.raises(UserError, match="swan: sha256"):
-        make_plan(composed())
-    run(composed("benchmark.on_lost=skip"))
+        make_plan(job())
+    run(job("benchmark.on_lost=skip"))
     printed = capsys.readouterr().out
     assert "1 references left out, 2 cases" in printed and "total, seconds" in printed
     result = json.loads((tmp_path / "out" / "result.json").read_text())
@@ -52,8 +51,8 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
         return original(self, case, **hooks)
 
     monkeypatch.setattr(Session, "transfer_case", watched)
-    run(composed("benchmark.on_lost=skip"))
+    run(job("benchmark.on_lost=skip"))
     assert ran == ["swan/same/s4", "swan/cat/s4"]
     bench(dog={"prompts": [{"id": "fox", "text": "a wolf"}]}, seeds=[4])  # same id, another prompt
-    run(composed("benchmark.on_lost=skip"))
+    run(job("benchmark.on_lost=skip"))
     assert ran[2:] == ["dog/fox/s4"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fastvmt.compose import composed
 from fastvmt.engine.plan import make_plan
 from fastvmt.errors import UserError
+from helpers.config import composed
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[2]
 )
 def test_what_the_user_can_mend_is_one_error(overrides, message):
     with pytest.raises(UserError, match=message.replace("[", r"\[")):
-        make_plan(composed(overrides))
+        make_plan(composed(*overrides))
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_what_the_user_can_mend_is_one_error(overrides, message):
 )
 def test_wrong_types_and_keys_fail_at_composition(bad):
     with pytest.raises(Exception, match=bad.split("=")[0].split(".")[-1]):
-        composed([bad])
+        composed(*bad)

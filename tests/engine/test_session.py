@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import fastvmt
-from fastvmt.compose import composed
 from fastvmt.cost.meters import open_meters
 from fastvmt.engine.motion_plot import plot_motion
 from fastvmt.engine.session import Session, open_session
 from fastvmt.errors import UserError
+from helpers.config import composed
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,20 @@ def test_keys_of_a_clip_are_checked(session, clip, tmp_path):
 
 
 def test_another_configuration_shares_what_is_loaded(small, session):
-    plain = session.under(composed([*small, "metrics=fast", "method=none"]))
+    plain = session.under(composed(*small, "metrics=fast", "method=none"))
     assert plain.backbone is session.backbone and plain.scores is session.scores and plain.key != session.key
     case = session.plan.cases[0]
     assert plain.transfer_case(case).record.passes.gradients == 0
     assert session.transfer_case(case).record.passes.gradients == 1
     assert plain.identity(case).case == session.identity(case).case
     with pytest.raises(ValueError, match="metrics differs"):
-        session.under(composed(small))
+        session.under(composed(*small))
     with pytest.raises(UserError, match=r"guidance\.block=6"):
-        session.under(composed([*small, "metrics=fast", "guidance.block=6"]))
+        session.under(composed(*small, "metrics=fast", "guidance.block=6"))
 
 
 def test_the_reference_is_read_once(small, tmp_path):
-    with open_session(composed([*small, "metrics=none", f"cache_dir={tmp_path}"])) as session:
+    with open_session(composed(*small, "metrics=none", f"cache_dir={tmp_path}")) as session:
         first, second = (session.transfer_case(session.plan.cases[0]).record for _ in range(2))
     assert first.passes.reference_forwards > second.passes.reference_forwards == 0
     assert second.reference_cache["hits"] > first.reference_cache["hits"] and second.reference_cache["misses"] == 1

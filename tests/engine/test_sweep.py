@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fastvmt.compose import composed
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import make_plan
+from helpers.config import composed
 from helpers.wandb_log import contents
 
 ROOT = Path(__file__).parents[2]
@@ -83,4 +83,4 @@ def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))
 def test_every_experiment_is_valid(name):
-    assert len(make_plan(composed([f"experiment={name}"])).cases) >= 1
+    assert len(make_plan(composed(f"experiment={name}")).cases) >= 1

@@ -13,7 +13,7 @@ import torch
 
 from experiments import comparison
 from experiments.comparison import METHODS, Cell, Current, blocks, main, missing, sift, starts_of
-from experiments.rows import composed, settings_hash
+from experiments.rows import settings_hash
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import MOST_PROMPTS
@@ -21,6 +21,7 @@ from fastvmt.types import TransferCase
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.vocabulary import OBJECTS, named
 from helpers.comparison_lines import line
+from helpers.config import composed
 
 CURRENT = Current(
     "w", {"motion_fidelity": 2}, lambda method, start: f"{method}{start:g}", {"a/p0/s0": "A", "b/p0/s0": "B"}
@@ -113,11 +114,11 @@ def test_finished_lines_are_skipped_and_strangers_refused() -> None:
 
 
 def test_settings_are_what_changes_results() -> None:
-    base = settings_hash(composed(["method=moft"]))
+    base = settings_hash(composed("method=moft"))
     same = ["benchmark=world", "benchmark.cases=2", "seed=7", "output_dir=elsewhere", "cache_dir=null"]
-    assert settings_hash(composed(["method=moft", *same])) == base
+    assert settings_hash(composed("method=moft", *same)) == base
     for other in ("method.lr=0.5", "sampler.strength=0.75", "guidance.block=2", "sampler.steps=5", "metrics=fast"):
-        assert settings_hash(composed(["method=moft", other])) != base, other
+        assert settings_hash(composed("method=moft", other)) != base, other
 
 
 @pytest.mark.slow

@@ -7,10 +7,10 @@ import torch
 
 from experiments.motion_kinds import displacement, measure
 from experiments.motion_oracle import SIGMAS
-from experiments.rows import composed
 from fastvmt.benchmarks import WorldBenchmark
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.types import TransferCase, Truth, Video
+from helpers.config import composed
 
 
 def test_displacement_is_of_visible_object_points_in_tokens() -> None:
@@ -29,7 +29,7 @@ def test_displacement_is_of_visible_object_points_in_tokens() -> None:
 
 
 def test_travelling_objects_are_read_and_turning_ones_are_not() -> None:
-    cfg = composed(["method=fastvmt"])
+    cfg = composed("method=fastvmt")
     backbone, method = construct(cfg.backbone, "backbone"), construct(cfg.method, "method")
     benchmark = WorldBenchmark(backbone.layout, 8, 0, cases=4, categories=["single_object", "articulated"], seed=100)
     line, spin = benchmark[0], benchmark[3]

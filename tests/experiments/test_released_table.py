@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.released_table import PAPER, SCORES, compared, main, markdown, official_values, rows
-from experiments.rows import composed
 from fastvmt.engine.plan import make_plan
 from fastvmt.methods.base import Method
 from fastvmt.motion.switches import Switches
+from helpers.config import composed
 
 
 def record(case: str, fidelity: float, guide: float = 2.0, seed: int = 0) -> SimpleNamespace:
@@ -35,7 +35,7 @@ def test_rows_change_one_switch_each() -> None:
 
 
 def test_every_row_differs_from_the_base_in_what_it_says() -> None:
-    configs = {name: composed(overrides) for name, overrides in rows().items()}
+    configs = {name: composed(*overrides) for name, overrides in rows().items()}
     assert configs["fastvmt"].guidance.head_reduce.value == "mean_logit"  # tiny-wan's own numbers
     for name in ("fastvmt", "fork", "official"):
         ours, theirs = configs[name].guidance, configs[f"paper's numbers, {name}"].guidance

@@ -14,13 +14,14 @@ import pytest
 from experiments import tune
 from experiments.comparison import REFERENCES, SEEDS, Bench
 from experiments.json_lines import append_line, locked, read_lines
-from experiments.rows import RESULTS, composed, weights_hash
+from experiments.rows import RESULTS, weights_hash
 from experiments.tune import BASE, CANDIDATES, FIRST, complete, main, means, method_of, settings_of, sift
 from experiments.tune_report import differing, markdown, winners
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.methods.flowmotion import FlowMotion
 from fastvmt.methods.smm import SMM
 from fastvmt.methods.tuned import Tuned
+from helpers.config import composed
 
 WINDOWED, DENSE = 0.044, 0.047
 """A gradient's share of the time of plain sampling's loop, measured on tiny-wan with 20 steps."""
@@ -38,7 +39,7 @@ def settings(candidate: list[str], references: int = tune.REFERENCES) -> str:
 
 @cache
 def planned(*candidate: str) -> Plan:
-    return make_plan(composed(candidate))
+    return make_plan(composed(*candidate))
 
 
 def reference_blocks(plan: Plan) -> int:
@@ -93,7 +94,7 @@ def test_tuned_candidates_sample_at_plain_cost(method: str) -> None:
 
 
 def test_latents_move_equally_far_for_both_budgets_of_fastvmt() -> None:
-    guidance = [composed(candidate).guidance for candidate in CANDIDATES["fastvmt"]]
+    guidance = [composed(*candidate).guidance for candidate in CANDIDATES["fastvmt"]]
     reach = [round(g.lr * g.iterations, 6) for g in guidance]
     assert reach[:3] == reach[3:] == [0.06, 0.09, 0.15] and all(g.lr == g.lr_end for g in guidance)
 
@@ -116,7 +117,7 @@ def test_the_tuning_split_shares_neither_scene_nor_noise_with_the_reported_cases
     small = [f"backbone.path={random_wan}", *TINY]
     bench = Bench(REFERENCES, tmp_path, small)
     reported = [case for seed in SEEDS for case in bench.cases(seed)]
-    mine = list(make_plan(composed([*complete(BASE, tune.REFERENCES), *small])).cases)
+    mine = list(make_plan(composed(*complete(BASE, tune.REFERENCES), *small)).cases)
     frames, theirs = ({case.reference.frames_THWC.numpy().tobytes() for case in cases} for cases in (mine, reported))
     assert len(mine) == 8 and len(frames) == 4 and len(theirs) == REFERENCES and not frames & theirs
     noises = {case.seed for case in mine}
@@ -206,7 +207,7 @@ def test_yaml_defaults_are_the_winners() -> None:
     if not file.exists():
         pytest.skip("the search has not been run: python -m experiments.tune")
     found = json.loads(file.read_text())
-    if found["weights"] != weights_hash(composed([])):
+    if found["weights"] != weights_hash(composed()):
         pytest.skip("the search was run on other weights: python -m experiments.tune")
     missing = {method: changes for method, overrides in found["winners"].items() if (changes := differing(overrides))}
     assert missing == {}, "conf/method and conf/guidance lack the winners"
@@ -222,7 +223,7 @@ def test_a_search_goes_on_shares_its_work_and_reports(random_wan: Path, tmp_path
     log, folder = tmp_path / "tuning.jsonl", tmp_path / "out"
     append_line(log, {"overrides": [], "weights": "older"})
     words = ["--references", "1", "--log", str(log), "--folder", str(folder), "--methods", "moft"]
-    weights = weights_hash(composed([f"backbone.path={random_wan}"]))
+    weights = weights_hash(composed(f"backbone.path={random_wan}"))
     with locked(folder / f"{weights}-{settings(BASE, 1)}.lock"):  # another process runs plain sampling
         main(words)
     assert [line["overrides"] for line in read_lines(log)[1:]] == listed

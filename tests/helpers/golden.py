@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct, make_plan, make_tracker
+from fastvmt.construct import construct
+from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.methods.transfer import transfer_case
+from helpers.config import composed
 from helpers.random_models import save_random_wan
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
@@ -38,11 +38,10 @@ def golden() -> dict[str, dict[str, Any]]:
     return json.loads(FILE.read_text())
 
 
-def composed(overrides: Sequence[str], random_wan: Path) -> DictConfig:
+def config_of(overrides: Sequence[str], random_wan: Path) -> DictConfig:
     """The configuration of a golden transfer; ``{random_wan}`` stands for the random model's folder."""
     words = [word.replace("{random_wan}", str(random_wan)) for word in overrides]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", "cache_dir=null", *words])
+    return composed("cache_dir=null", *words)
 
 
 @cache
@@ -57,7 +56,7 @@ loaded: dict[str, DictConfig] = {}
 
 def measure(overrides: Sequence[str], random_wan: Path) -> dict[str, Any]:
     """One transfer of the last case that the overrides name, in the form of the file."""
-    cfg = composed(overrides, random_wan)
+    cfg = config_of(overrides, random_wan)
     plan = make_plan(cfg)
     for group in ("backbone", "metrics"):
         loaded[str(cfg[group])] = cfg

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
-
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.methods.base import Method
 from fastvmt.methods.det import DeT
 from fastvmt.methods.fastvmt import FastVMT
@@ -19,6 +15,7 @@ from fastvmt.settings import Guidance, HeadReduce, Skip, TileQuery, Window
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Tuning
+from helpers.config import composed
 
 OPTIMISED = ["ditflow", "moft", "smm", "flowmotion"]
 TUNED = ("motion_inversion", "motion_director", "det")
@@ -39,11 +36,6 @@ GUIDANCE = Guidance(
     weight_decay=0.0,
     reference_seed=1234,
 )
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
 
 
 def method_of(option: str, *changes: str) -> Method:

@@ -11,12 +11,13 @@ from omegaconf import OmegaConf
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
-from helpers.methods import OPTIMISED, composed, method_of
+from helpers.config import composed
+from helpers.methods import OPTIMISED, method_of
 from helpers.transfers import job_for, same, transfer
 
 

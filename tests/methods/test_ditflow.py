@@ -16,7 +16,8 @@ from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
-from helpers.methods import composed, method_of
+from helpers.config import composed
+from helpers.methods import method_of
 from helpers.transfers import distinct_job, same, transfer
 
 

@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import Plan, construct, make_plan
+from fastvmt.construct import construct
+from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
 from fastvmt.types import PassCounter, TransferResult
 from helpers.architectures import ARCHITECTURES, Architecture
-from helpers.methods import composed
+from helpers.config import composed
 from helpers.transfers import remains, same
 
 OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))

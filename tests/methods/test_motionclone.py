@@ -16,7 +16,8 @@ from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
-from helpers.methods import composed, method_of
+from helpers.config import composed
+from helpers.methods import method_of
 from helpers.transfers import SAMPLER, distinct_job, same, transfer
 
 

@@ -22,7 +22,7 @@ from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import HeadReduce, Skip, Window
 from fastvmt.types import TransferCase
 from helpers import methods
-from helpers.methods import composed
+from helpers.config import composed
 from helpers.released_loops import CODE, loop_flow, softmax
 from helpers.transfers import SAMPLER, transfer
 

@@ -13,7 +13,8 @@ from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
 from fastvmt.methods.tuned import Tuned
-from helpers.methods import TUNED, composed, det, director, inversion_method, make
+from helpers.config import composed
+from helpers.methods import TUNED, det, director, inversion_method, make
 
 SHORT = Layout("short", 5, 48, 48, 30, 4, 8, 16, (1, 2, 2), 12)  # two latent frames
 

@@ -86,7 +86,7 @@ def test_pairs_and_weights_one_switch_at_a_time() -> None:
 
 
 def test_a_frame_is_paired_with_itself_densely() -> None:
-    grid, window, own = (3, 4, 5), Window(l=3, sf=2), Switches(self_pairs=True)
+    grid, window, own = (3, 4, 5), Window(l=3, sf=2, tile=[2, 2]), Switches(self_pairs=True)
     q, k = features(grid, seed=2)
     pairs = released_pairs(3, 2, own)
     field, index = released_flow(q, k, pairs, grid, 0.8, window, own)

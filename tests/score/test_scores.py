@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct
+from fastvmt.construct import construct
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
 from fastvmt.results.columns import score_summaries
@@ -33,6 +32,7 @@ from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
 from fastvmt.world.scores import SURE_OBJECT
+from helpers.config import composed
 from helpers.records import case_record
 from helpers.stand_ins import Colours
 
@@ -52,8 +52,7 @@ EARLIER = {
 
 
 def preset(name: str, *overrides: str) -> Any:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"metrics={name}", "device=cpu", *overrides])
+    cfg = composed(f"metrics={name}", "device=cpu", *overrides)
     return construct(cfg.metrics, "metrics", tracker=construct(cfg.tracker, "tracker"))
 
 

@@ -8,19 +8,19 @@ from types import ModuleType
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import construct, make_tracker
+from fastvmt.construct import construct
+from fastvmt.engine.plan import make_tracker
 from fastvmt.errors import UserError
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.cached import CachedTracker
 from fastvmt.trackers.cotracker import CoTracker3Tracker
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.trackers.raft import RaftTracker, build_raft, padding, raft_flow
+from helpers.config import composed
 
 
 def frames(count: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -202,9 +202,8 @@ def test_tracks_are_computed_once_per_clip_queries_and_tracker(tmp_path: Path) -
 
 @pytest.mark.parametrize("option", ["dis", "lk"])
 def test_weight_free_trackers_come_from_the_configuration(option: str, tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"tracker={option}", "output_dir=unused", f"cache_dir={tmp_path}"])
-        bare = compose("config", overrides=[f"tracker={option}", "output_dir=unused", "cache_dir=null"])
+    cfg = composed(f"tracker={option}", f"cache_dir={tmp_path}")
+    bare = composed(f"tracker={option}", "cache_dir=null")
     tracker = make_tracker(cfg)
     assert isinstance(tracker, CachedTracker) and tracker.id.startswith(option)
     assert make_tracker(bare).id == tracker.id and not isinstance(make_tracker(bare), CachedTracker)
@@ -214,7 +213,6 @@ def test_weight_free_trackers_come_from_the_configuration(option: str, tmp_path:
 
 @pytest.mark.parametrize(("option", "file"), [("raft", "raft_large"), ("cotracker3", "scaled_offline")])
 def test_trackers_without_weights_end_in_one_line(option: str, file: str) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"tracker={option}", "output_dir=unused", "device=cpu"])
+    cfg = composed(f"tracker={option}", "device=cpu")
     with pytest.raises(UserError, match=f"{file}.*does not exist"):
         construct(cfg.tracker, "tracker")
