@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 
 from fastvmt.config import VERSION, config_folder, in_sweep
 from fastvmt.errors import UserError
+from fastvmt.literals import literal
 
 log = logging.getLogger(__name__)
 
 
 @hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
-def main(cfg: DictConfig) -> float | None:
+def job(cfg: DictConfig) -> float | None:
     """One run; returns the objective for sweepers. User errors print one line and exit with 2.
 
     In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
@@ -39,3 +40,9 @@ def main(cfg: DictConfig) -> float | None:
         if sweep:  # of several failures Hydra tells the first only
             log.exception("job %d failed", here.job.num)
         raise
+
+
+def main() -> None:
+    """The command ``fastvmt``: prompts and paths are taken as the shell gives them, then Hydra reads the rest."""
+    sys.argv[1:] = literal(sys.argv[1:])
+    job()

@@ -107,8 +107,9 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
         progress = CaseProgress(console, plan)
         module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
         transfer_all(trainer_of(session, progress), module, plan)
+        headline = session.scores.headline
     records = module.records
-    console.print(score_table(records, session.scores.headline))
+    console.print(score_table(records, headline))
     console.print(mean_table(records))
     print_lost(plan, console)
     first = folder.case(records[0].id).side_by_side
