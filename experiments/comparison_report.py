@@ -20,7 +20,7 @@ from PIL import Image
 
 from experiments.json_lines import Line, measured
 from experiments.markdown import counted, hundredths, ratio, table, two_digits, whole
-from experiments.readme_pictures import Frames, strip
+from experiments.tools.readme_pictures import Frames, strip
 from fastvmt.files import write_json
 from fastvmt.results.columns import score_column, seconds_column
 from fastvmt.results.statistics import Comparison, Speedup, compare, over_methods, speedup, summarise

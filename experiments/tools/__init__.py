@@ -1,1 +1,1 @@
-"""Small tools beside the experiments."""
+"""Small commands around a study: manifests, exports, pictures, converters."""

@@ -24,7 +24,7 @@ most keep 0.75 and are followed still (median cosine 0.98 where centres move), b
 0.25. For cameras it is the share of tracks that agree, in 12 clips: at least 0.98 when pale, blurred and noisy,
 at least 0.68 when noised to a level of 0.7 and redrawn by tiny-wan (least cosine 0.69, median 0.99), at most 0.58
 in noise. A high fit does not prove that an articulated object has a shape: as a blob it still fits by 0.9, and
-its cosine falls. ``experiments/trajectory_gate.py`` repeats the measurement.
+its cosine falls. ``experiments/checks/trajectory_gate.py`` repeats the measurement.
 """
 COLUMNS = ("trajectory_cosine", "trajectory_confidence")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.first_frame import COLUMNS, main, sheet
+from experiments.probes.first_frame import COLUMNS, main, sheet
 
 
 def test_a_case_is_a_block_of_its_methods() -> None:

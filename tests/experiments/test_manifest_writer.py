@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from experiments.write_manifest import main as write_manifest
+from experiments.tools.write_manifest import main as write_manifest
 from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.data.video import write_video
 from helpers.clips import brightness, clip, write_frames

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.motion_kinds import displacement, measure
-from experiments.motion_oracle import SIGMAS
+from experiments.probes.motion_kinds import displacement, measure
+from experiments.probes.motion_oracle import SIGMAS
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.construct import construct
 from fastvmt.types import TransferCase, Truth, Video

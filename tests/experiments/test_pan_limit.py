@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.pan_limit import SPAN, Texture, background_flow, correlation, estimates, shift_grid, true_path
+from experiments.probes.pan_limit import SPAN, Texture, background_flow, correlation, estimates, shift_grid, true_path
 from fastvmt.motion.pairs import frame_pairs
 from fastvmt.types import MotionField, TransferCase, Truth, Video
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.real_clips import main
+from experiments.probes.real_clips import main
 from fastvmt.data.video import write_video
 from helpers.clips import clip
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.score_check import CHANGES, band_lines, band_of, changed, markdown, scores_of_clip, verdicts
+from experiments.checks.score_check import CHANGES, band_lines, band_of, changed, markdown, scores_of_clip, verdicts
+from experiments.checks.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from experiments.score_speed import panning_clip
-from experiments.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from fastvmt.backbones.layout import read_layout
 from fastvmt.files import finite
 from fastvmt.score.scores import Scores

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.vbench_export import main, official, read, run_cases, write
+from experiments.tools.vbench_export import main, official, read, run_cases, write
 from fastvmt.data.video import read_video, write_video
 from fastvmt.files import write_json
 from fastvmt.types import Video

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.fidelity_oracle import COMPARED, Steps, fidelity, rows_of, shares, steps_of
-from experiments.score_check import BANDS, changed
+from experiments.checks.fidelity_oracle import COMPARED, Steps, fidelity, rows_of, shares, steps_of
+from experiments.checks.score_check import BANDS, changed
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
 from fastvmt.score.functional import MotionScores

@@ -1,6 +1,6 @@
 """Motion fidelity from a second implementation, and why copies of a clip that move otherwise find partners in it.
 
-``python -m experiments.fidelity_oracle CLIPS`` scores the changed copies of :mod:`experiments.score_check` again with
+``python -m experiments.checks.fidelity_oracle CLIPS`` scores the changed copies of :mod:`experiments.checks.score_check` again with
 the code of this file alone: OpenCV and NumPy, no tracker or score of the package, no repairs for tiny clips. Writes
 ``experiments/results/fidelity_oracle.json`` and ``fidelity_oracle.md`` beside the package's own numbers.
 
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from experiments.checks.score_check import RESULTS, changed, clips_of
 from experiments.markdown import table
-from experiments.score_check import RESULTS, changed, clips_of
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import score_motion
@@ -157,7 +157,7 @@ def main() -> None:
         for name, video in clips_of(arguments.clips, **size):
             clips[name] = {**shares(steps_of(video.frames_THWC.numpy())), "rows": rows_of(video, tracker)}
             Console().print(name, clips[name])
-    command = f"python -m experiments.fidelity_oracle CLIPS {' '.join(f'--{k} {v}' for k, v in size.items())}"
+    command = f"python -m experiments.checks.fidelity_oracle CLIPS {' '.join(f'--{k} {v}' for k, v in size.items())}"
     record: dict[str, Any] = {"command": command, "tracker": tracker.id, "clips": clips, **provenance()}
     write_json(RESULTS / "fidelity_oracle.json", record)
     (RESULTS / "fidelity_oracle.md").write_text(markdown(record))

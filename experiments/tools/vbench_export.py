@@ -1,12 +1,12 @@
 """Score finished runs with the official VBench tool, in an environment of its own, and bring its numbers back.
 
-1. ``python -m experiments.vbench_export write FOLDER RUN [RUN ...]`` copies the generated videos of run
+1. ``python -m experiments.tools.vbench_export write FOLDER RUN [RUN ...]`` copies the generated videos of run
    folders to ``FOLDER/videos/00000.mp4, 00001.mp4, ...`` and lists them in ``FOLDER/manifest.json``.
    Nothing is encoded again. Of a run with ``lossless=true`` those are the exact pixels in their own size, of
    any other run ``generated.mp4``: lossy (CRF 16, 4:2:0), and enlarged if it is lower than 384 pixels.
 2. In the other environment: ``vbench evaluate --mode custom_input --videos_path FOLDER/videos --dimension ...``
    with any of the dimensions below.
-3. ``python -m experiments.vbench_export read FOLDER RESULTS.json`` writes ``FOLDER/scores.csv``: one row per
+3. ``python -m experiments.tools.vbench_export read FOLDER RESULTS.json`` writes ``FOLDER/scores.csv``: one row per
    video with our columns and, beside them, ``vbench_official/<dimension>``.
 
 Ours are scored in memory. Official scores of lossless files differ by the tools alone (half precision on GPUs);

@@ -1,6 +1,6 @@
 """Write a benchmark's manifest for a folder of clips and a file of prompts.
 
-``python -m experiments.write_manifest clips/ prompts.yaml benchmark/davis.jsonl --license "CC BY-NC 4.0"``
+``python -m experiments.tools.write_manifest clips/ prompts.yaml benchmark/davis.jsonl --license "CC BY-NC 4.0"``
 
 The folder holds video files, or folders of pictures; DAVIS' own layout (``JPEGImages/480p/<clip>/``,
 ``Annotations/480p/<clip>/``) is recognised and its masks are entered. The prompts are YAML, by clip name:

@@ -1,6 +1,6 @@
 """What the motion scores say about real clips whose answer is known.
 
-``python -m experiments.score_check CLIPS`` compares each clip with itself: as it is, restyled (colours
+``python -m experiments.checks.score_check CLIPS`` compares each clip with itself: as it is, restyled (colours
 inverted, blurred, noisy), reversed, mirrored, frozen and at half speed. Only ``same`` and ``restyled``
 move like the clip. Writes ``experiments/results/score_check.json`` and from it ``score_check.md``, which
 ``--report`` alone rebuilds. Scores that need an encoder of real frames are added by its file, such as
@@ -41,7 +41,7 @@ from fastvmt.score.scores import Scores
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import Video
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 FASTEST = 15
 """Clips are sampled at this rate at most, frames per second."""
 STEADINESS = ("temporal_flickering", "motion_smoothness_flow")
@@ -206,7 +206,7 @@ def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
         line = ", ".join(f"{change} {scores['robust']:.2f}" for change, scores in rows[name].items())
         Console().print(f"{name}: robust {line}")
     chosen = " ".join(f"--{name} {value}" for name, value in {"tracker": arguments.tracker, **size}.items())
-    command = f"python -m experiments.score_check CLIPS {chosen}"
+    command = f"python -m experiments.checks.score_check CLIPS {chosen}"
     metrics = steadiness.provenance()
     return {"command": command, "tracker": tracker.id, "rows": rows, "metrics": metrics, **provenance()}
 

@@ -1,6 +1,6 @@
 """Does guidance damage the first frame? Its text similarity with and without, and all of them side by side.
 
-``python -m experiments.first_frame`` runs plain sampling and FastVMT from pure noise on the comparison's
+``python -m experiments.probes.first_frame`` runs plain sampling and FastVMT from pure noise on the comparison's
 cases of one seed and writes ``experiments/results/first_frame.{json,png}``: in the picture each pair of
 rows shows plain sampling above FastVMT.
 """

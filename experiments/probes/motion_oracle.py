@@ -1,6 +1,6 @@
 """Where does motion live? Attention motion flow against true object motion, per block and noise level.
 
-``python -m experiments.motion_oracle`` reads the dense flow of held-out world clips (null text) and
+``python -m experiments.probes.motion_oracle`` reads the dense flow of held-out world clips (null text) and
 prints the mean cosine between the flow on the moving object's tokens and its true displacement.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--blocks", type=int, nargs="+", default=None, help="default: all")
     parser.add_argument("--taus", type=float, nargs="+", default=[1.0, 4.0, 16.0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "motion_oracle.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "motion_oracle.json")
     arguments = parser.parse_args()
     backbone = WanBackbone(
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"

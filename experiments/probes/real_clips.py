@@ -1,4 +1,4 @@
-"""What the embedded model makes of real clips: ``python -m experiments.real_clips CLIPS``.
+"""What the embedded model makes of real clips: ``python -m experiments.probes.real_clips CLIPS``.
 
 Runs plain sampling and FastVMT on every clip of a folder, as ``python run.py video=<clip> fps=8
 frame_policy=pad_last`` would. Each clip has a prompt and a start noise of its own, so that plain sampling
@@ -59,7 +59,7 @@ def report(records: dict[str, list[CaseRecord]]) -> str:
     ]
     gaps = [compare(fastvmt, none) for none, fastvmt in columns.values()]
     lines.append(["**difference**", "", *(f"{g.mean:+.2f} ({g.low:+.2f}..{g.high:+.2f}, n {g.n})" for g in gaps)])
-    head = f"`python -m experiments.real_clips CLIPS`: every cell is {' / '.join(METHODS)}."
+    head = f"`python -m experiments.probes.real_clips CLIPS`: every cell is {' / '.join(METHODS)}."
     return "\n".join([head, "", *table(["clip", "prompt", *SCORES], lines)]) + "\n"
 
 

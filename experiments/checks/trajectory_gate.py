@@ -1,6 +1,6 @@
 """How confident is the trajectory score of good, blurred, smeared, redrawn, empty and meaningless videos?
 
-``python -m experiments.trajectory_gate`` tells, per kind of clip and of damage, the range of confidences and the
+``python -m experiments.checks.trajectory_gate`` tells, per kind of clip and of damage, the range of confidences and the
 cosines that go with them: the measurement behind ``fastvmt.world.scores.SURE_OBJECT`` and ``SURE_CAMERA``.
 Redrawn clips of a camera have been noised to a level and denoised by tiny-wan, without guidance: what a model
 draws is not rigid, and up to a level of 0.7 it moves as the clip did. Writes ``trajectory_gate.json``.

@@ -1,9 +1,9 @@
 """Which kinds of motion does the guidance's own reading see, and down to which displacement?
 
-``python -m experiments.motion_kinds`` reads held-out world clips exactly as ``method=fastvmt`` reads a
+``python -m experiments.probes.motion_kinds`` reads held-out world clips exactly as ``method=fastvmt`` reads a
 video with the default settings (block, heads, windows, null text) at several noise levels, and compares
 the field on the tokens of objects with their true displacement, kind by kind. Cameras:
-``experiments/pan_limit.py``.
+``experiments/probes/pan_limit.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from experiments.motion_oracle import SIGMAS, agreement
+from experiments.probes.motion_oracle import SIGMAS, agreement
 from experiments.rows import RESULTS
 from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark

@@ -1,6 +1,6 @@
 """How much of a camera's pan noisy latents still hold, and how much of that a block reads.
 
-``python -m experiments.pan_limit`` takes held-out world clips whose camera pans, adds noise to their
+``python -m experiments.probes.pan_limit`` takes held-out world clips whose camera pans, adds noise to their
 latents and estimates the displacement between latent frames as an ideal observer of Gaussian textures
 would: by the likelihood of each shift given the frames' cross spectra, frequencies weighted by signal
 and noise (Knapp & Carter 1976), and its posterior mean. Once from two frames, once from all under a
@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from experiments.motion_oracle import SIGMAS
+from experiments.probes.motion_oracle import SIGMAS
 from experiments.rows import RESULTS
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark

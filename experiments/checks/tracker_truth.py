@@ -1,6 +1,6 @@
 """How far tracking errors move the score: motion fidelity with a tracker and with the world's true tracks.
 
-``python -m experiments.tracker_truth`` scores pairs of moving-emoji clips that share all, some or none of
+``python -m experiments.checks.tracker_truth`` scores pairs of moving-emoji clips that share all, some or none of
 their motion: re-rendered (other objects, other background, same motion), reversed, and another scene of
 the same category. Every pair is scored on true tracks, on the tracker's tracks of the same points, and on
 the tracker's own points. Writes ``experiments/results/tracker_truth.json``.
@@ -149,9 +149,9 @@ def main() -> None:
     summary = summarise(rows)
     for name, values in summary.items():
         Console().print(f"{name}: {', '.join(f'{key} {value:.3f}' for key, value in values.items())}")
-    out = Path(__file__).parent / "results" / "tracker_truth.json"
+    out = Path(__file__).parents[1] / "results" / "tracker_truth.json"
     out.parent.mkdir(exist_ok=True)
-    command = f"python -m experiments.tracker_truth --scenes {arguments.scenes} --tracker {arguments.tracker}"
+    command = f"python -m experiments.checks.tracker_truth --scenes {arguments.scenes} --tracker {arguments.tracker}"
     write_json(out, {"command": command, "tracker": tracker.id, "summary": summary, "rows": rows, **provenance()})
 
 
