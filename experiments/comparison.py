@@ -16,7 +16,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -29,16 +29,17 @@ from PIL import Image
 from rich.console import Console
 
 from experiments.comparison_report import write_report
+from experiments.json_lines import Line, append_line, read_lines
 from experiments.released_table import NUMBERS
-from experiments.rows import DIGITS, RESULTS, append_line, composed, read_lines, settings_hash
+from experiments.rows import DIGITS, RESULTS, composed, settings_hash
 from fastvmt.cache import TensorCache
-from fastvmt.cost.account import loop_seconds, peak
-from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import construct, make_plan, make_tracker
-from fastvmt.engine.run import quiet_libraries
+from fastvmt.cost.cost import loop_seconds, peak
+from fastvmt.engine.plan import make_plan
+from fastvmt.engine.session import Session, open_session
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
-from fastvmt.results.record import Record, case_key, provenance
+from fastvmt.results.case_record import case_key
+from fastvmt.results.provenance import provenance
 from fastvmt.results.tables import show
 from fastvmt.types import TransferCase, TransferResult
 
@@ -121,7 +122,7 @@ class Current:
     cases: Mapping[str, str]
     """Hashes of the cases by id."""
 
-    def objection(self, line: Record) -> str | None:
+    def objection(self, line: Line) -> str | None:
         """What a line differs in, if in anything."""
         if line["method"] not in ROWS:
             return "methods"
@@ -134,7 +135,7 @@ class Current:
         return None if self.cases.get(line["id"]) == line["case"] else "cases"
 
 
-def sift(lines: Sequence[Record], current: Current) -> tuple[dict[Key, Record], Counter[str]]:
+def sift(lines: Sequence[Line], current: Current) -> tuple[dict[Key, Line], Counter[str]]:
     """The usable lines, of repeated ones the last, and how many others there are by what they differ in."""
     kept, refused = {}, Counter[str]()
     for line in lines:
@@ -168,15 +169,12 @@ class Bench:
 
     def __init__(self, references: int, folder: Path, overrides: Sequence[str] = ()) -> None:
         self.references, self.folder, self.overrides = references, folder, list(overrides)
-        quiet_libraries()
-        cfg = self.config("none", 1.0)
-        self.backbone = construct(cfg.backbone, "backbone")
-        self.scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
-        self.weights: str = self.backbone.fingerprint[:DIGITS]
+        self.session = open_session(self.config("none", 1.0))
+        self.weights: str = self.session.backbone.fingerprint[:DIGITS]
         where = provenance()
         hardware = {key: where["hardware"][key] for key in ("device", "threads")}
         self.machine = {"commit": (where["commit"] or "")[:DIGITS], **hardware}
-        self.plan = cache(lambda method, start: make_plan(self.config(method, start)))
+        self.under = cache(self._under)
         self.settings = cache(lambda method, start: settings_hash(self.config(method, start)))
         self.cases = cache(self._cases)
 
@@ -194,29 +192,35 @@ class Bench:
             ]
         )
 
+    def _under(self, method: str, start: float) -> Session:
+        return self.session.under(self.config(method, start))
+
     def _cases(self, seed: int) -> list[TransferCase]:
         return list(make_plan(self.config("none", 1.0, seed)).cases)
 
     def current(self, seeds: Iterable[int]) -> Current:
         cells = (Cell("none", 1.0, seed, case) for seed in seeds for case in self.cases(seed))
         return Current(
-            self.weights, self.scores.versions, self.settings, {cell.id: case_key(cell.case) for cell in cells}
+            self.weights, self.session.scores.versions, self.settings, {cell.id: case_key(cell.case) for cell in cells}
         )
 
     def plain_seconds(self, case: TransferCase) -> float:
         """Seconds of the denoising loop without a method."""
-        plan = self.plan("none", 1.0)
-        return loop_seconds(transfer_case(self.backbone, plan.method, plan.sampler, case, TensorCache(None)).seconds)
+        return loop_seconds(self.generated("none", 1.0, case).seconds)
 
-    def line(self, cell: Cell, plain: float, shown: bool) -> Record:
+    def generated(self, method: str, start: float, case: TransferCase) -> TransferResult:
+        """One transfer without scores, its reference read anew."""
+        plan = self.under(method, start).plan
+        return transfer_case(self.session.backbone, plan.method, plan.sampler, case, TensorCache(None))
+
+    def line(self, cell: Cell, plain: float, shown: bool) -> Line:
         """Run a case. ``plain`` are the seconds of the loop without a method, ``shown`` keeps some frames.
 
         Tuned parameters are kept on disk for the reference's other cases; all else that a method reads from
         the reference it reads for every case anew, so that times do not depend on what ran before.
         """
-        plan, settings = self.plan(cell.method, cell.start), self.settings(cell.method, cell.start)
-        store = TensorCache(self.folder / "tuned" if isinstance(plan.method, Tuned) else None)
-        module = TransferModule(plan, self.backbone, self.scores, store, settings)
+        session = self.under(cell.method, cell.start)
+        store = TensorCache(self.folder / "tuned" if isinstance(session.plan.method, Tuned) else None)
         line = {
             "method": cell.method,
             "start": cell.start,
@@ -225,22 +229,22 @@ class Bench:
             "category": cell.case.category,
             "prompt": cell.case.prompt,
             "weights": self.weights,
-            "settings": settings,
-            "score_versions": self.scores.versions,
+            "settings": self.settings(cell.method, cell.start),
+            "score_versions": session.scores.versions,
             "case": case_key(cell.case),
             "overrides": [*ROWS[cell.method], *self.overrides],
             **self.machine,
         }
         try:
-            result, cost = module.run_transfer(cell.case)
+            transfer = replace(session, cache=store).transfer_case(cell.case)
         except FloatingPointError as error:  # a result too: it will not come out otherwise next time
             return {**line, "scores": {}, "error": str(error)}
-        record = module.record_of(result, cost)
-        line |= {key: record[key] for key in ("scores", "seconds", "passes")}
-        line["plain_seconds"] = loop_seconds(result.seconds) if cell.method == "none" else plain
-        line["declared_gradients"] = record["declared_passes"]["gradients"]
-        line["peak_gib"] = {kind: peak(cost["memory_gib"], kind) for kind in ("resident", "allocated")}
-        return line | ({"frames": picture(result)} if shown else {})
+        record = transfer.record
+        line |= {"scores": record.scores, "seconds": record.seconds, "passes": asdict(record.passes)}
+        line["plain_seconds"] = loop_seconds(record.seconds) if cell.method == "none" else plain
+        line["declared_gradients"] = record.declared_passes.gradients
+        line["peak_gib"] = {kind: peak(record.cost.memory_gib, kind) for kind in ("resident", "allocated")}
+        return line | ({"frames": picture(transfer.result)} if shown else {})
 
 
 def blocks(

@@ -18,10 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from PIL import Image
 
-from experiments.cells import counted, hundredths, ratio, table, two_digits, whole
-from experiments.strip import Frames, strip
-from fastvmt.results.record import Record, score_column, seconds_column, write_json
-from fastvmt.results.statistics import Speedup, compare, over_methods, speedup, summarise
+from experiments.json_lines import Line, measured
+from experiments.markdown import counted, hundredths, ratio, table, two_digits, whole
+from experiments.readme_pictures import Frames, strip
+from fastvmt.files import write_json
+from fastvmt.results.columns import score_column, seconds_column
+from fastvmt.results.statistics import Comparison, Speedup, compare, over_methods, speedup, summarise
 from fastvmt.world.motion import CATEGORIES
 
 BASE, CONTROLS = "fastvmt", ("none", "sdedit")
@@ -62,24 +64,24 @@ frame. `low coverage` is the share of cases where less than a fifth of either vi
 """
 
 
-def at_start(lines: Sequence[Record], methods: Sequence[str], start: float) -> dict[str, list[Record]]:
+def at_start(lines: Sequence[Line], methods: Sequence[str], start: float) -> dict[str, list[Line]]:
     """The lines that belong to a start by method, of those that have any; plain sampling belongs to all starts."""
     rows = {m: [r for r in lines if r["method"] == m and (m == "none" or r["start"] == start)] for m in methods}
     return {method: mine for method, mine in rows.items() if mine}
 
 
-def shown_scores(lines: Sequence[Record]) -> list[str]:
+def shown_scores(lines: Sequence[Line]) -> list[str]:
     """The scores of the tables: the usual ones, and further forms of motion fidelity where a line has them."""
     names = dict.fromkeys(name for line in lines for name, value in line["scores"].items() if value is not None)
     return [*SCORES, *(name for name in names if name.startswith("motion_fidelity") and name not in SCORES)]
 
 
-def mean_passes(lines: Sequence[Record]) -> dict[str, float]:
+def mean_passes(lines: Sequence[Line]) -> dict[str, float]:
     """Mean counts of passes; NaN without lines."""
     return {kind: float(np.mean([r["passes"][kind] for r in lines])) if lines else math.nan for kind in PASSES}
 
 
-def tunings(lines: Sequence[Record]) -> list[Record]:
+def tunings(lines: Sequence[Line]) -> list[Line]:
     """The transfers that began with a whole tuning, of any start and seed.
 
     One that went on from a checkpoint took longer than its line says: it does not count.
@@ -88,12 +90,14 @@ def tunings(lines: Sequence[Record]) -> list[Record]:
     return [line for line in tuned if line["passes"]["gradients"] >= line["declared_gradients"]]
 
 
-def costs_of(lines: Sequence[Record], tuned: Sequence[Record]) -> dict[str, Any]:
+def costs_of(lines: Sequence[Line], tuned: Sequence[Line]) -> dict[str, Any]:
     """Seconds, passes and memory of the transfers that came to their end, and of the ``tuned`` ones' tuning."""
     ran = [line for line in lines if "error" not in line]
     sampled = [line for line in ran if not line["seconds"].get("tune")]
-    columns = {stage: seconds_column(ran, stage) for stage in STAGES}
-    once = [seconds_column(ran, stage) for stage in ("tune", "adapter")]  # of the reference, and waiting for others
+    columns = {stage: seconds_column(measured(ran), stage) for stage in STAGES}
+    once = [
+        seconds_column(measured(ran), stage) for stage in ("tune", "adapter")
+    ]  # of the reference, and waiting for others
     columns["total"] = {name: total - sum(c[name] for c in once) for name, total in columns["total"].items()}
     passes = mean_passes(sampled)
     plain = {line["id"]: line["plain_seconds"] for line in ran}
@@ -102,14 +106,14 @@ def costs_of(lines: Sequence[Record], tuned: Sequence[Record]) -> dict[str, Any]
         "seconds": {stage: asdict(summarise(column)) for stage, column in columns.items()},
         "loop_to_none": asdict(speedup(plain, columns["loop"])),
         "passes": passes,
-        "tuning_seconds": asdict(summarise(seconds_column(list(tuned), "tune"))),
+        "tuning_seconds": asdict(summarise(seconds_column(measured(tuned), "tune"))),
         "tuning_gradients": mean_passes(tuned)["gradients"] - passes["gradients"],
         "peak_gib": asdict(summarise(peaks)),
         "failed": len(lines) - len(ran),
     }
 
 
-def summary(rows: Mapping[str, list[Record]], everything: Sequence[Record]) -> Content:
+def summary(rows: Mapping[str, list[Line]], everything: Sequence[Line]) -> Content:
     """Means, differences to the base method, and costs of every method at one start.
 
     ``everything`` holds the lines of all starts: a reference is tuned in one of them.
@@ -117,14 +121,15 @@ def summary(rows: Mapping[str, list[Record]], everything: Sequence[Record]) -> C
     base, scores = rows.get(BASE, []), shown_scores([line for lines in rows.values() for line in lines])
     content: Content = {}
     for name, lines in rows.items():
-        columns = {score: score_column(lines, score) for score in scores}
+        scored, theirs = measured(lines), measured(base)
+        columns = {score: score_column(scored, score) for score in scores}
         content[name] = {
             "scores": {score: asdict(summarise(column)) for score, column in columns.items()},
-            f"minus_{BASE}": {s: asdict(compare(column, score_column(base, s))) for s, column in columns.items()},
-            "beside": {column: asdict(summarise(score_column(lines, column))) for column in BESIDE},
+            f"minus_{BASE}": {s: asdict(compare(column, score_column(theirs, s))) for s, column in columns.items()},
+            "beside": {column: asdict(summarise(score_column(scored, column))) for column in BESIDE},
             "by_category": {
                 score: {
-                    c: asdict(summarise(score_column([r for r in lines if r["category"] == c], score)))
+                    c: asdict(summarise(score_column(measured([r for r in lines if r["category"] == c]), score)))
                     for c in CATEGORIES
                 }
                 for score in BY_CATEGORY
@@ -135,13 +140,13 @@ def summary(rows: Mapping[str, list[Record]], everything: Sequence[Record]) -> C
     return content
 
 
-def loop_column(lines: Sequence[Record]) -> dict[str, float]:
+def loop_column(lines: Sequence[Line]) -> dict[str, float]:
     """The loop of the transfers that came to their end as a multiple of plain sampling's, by case.
 
     Plain sampling is timed beside every line, so that lines of different hours can be compared.
     """
     ran = [line for line in lines if "error" not in line]
-    loops = seconds_column(ran, "loop")
+    loops = seconds_column(measured(ran), "loop")
     return {line["id"]: loops[line["id"]] / line["plain_seconds"] for line in ran}
 
 
@@ -166,7 +171,7 @@ def score_cell(row: Mapping[str, Any], score: str, name: str) -> str:
     pairs = f"; {gap['n']}" if gap["n"] != row["scores"][score]["n"] else ""
     span = "n/a" if math.isnan(gap["low"]) else f"{gap['low']:+.3f}..{gap['high']:+.3f}"
     text = f"[{gap['mean']:+.3f}: {span}{pairs}]"
-    return f"{cell} **{text}**" if gap["low"] > 0 or gap["high"] < 0 else f"{cell} {text}"
+    return f"{cell} **{text}**" if Comparison(**gap).significant else f"{cell} {text}"
 
 
 def cost_cells(row: Mapping[str, Any]) -> list[str]:
@@ -189,7 +194,7 @@ def brief(content: Content, scores: Sequence[str] = SCORES) -> list[str]:
     for name in sorted(means, key=lambda name: -math.inf if math.isnan(means[name]) else means[name], reverse=True):
         row = content[name]
         gaps = {score: row[f"minus_{BASE}"][score] for score in scores}
-        sure = {score for score, gap in gaps.items() if gap["low"] > 0 or gap["high"] < 0}
+        sure = {score for score, gap in gaps.items() if Comparison(**gap).significant}
         shown = {score: hundredths(row["scores"][score]) for score in scores}
         numbers = [f"**{text}**" if score in sure and name != BASE else text for score, text in shown.items()]
         costs = [two_digits(row["loop_to_none"]["average"]), whole(row["passes"]["gradients"])]
@@ -257,7 +262,7 @@ def unpacked(text: str) -> Frames:
     return np.stack(np.split(row, row.shape[1] // row.shape[0], 1))
 
 
-def frame_strip(rows: Mapping[str, list[Record]], reference: Frames, path: Path) -> None:
+def frame_strip(rows: Mapping[str, list[Line]], reference: Frames, path: Path) -> None:
     """Some frames of the reference and of every method for the case whose lines hold frames."""
     found = {name: [line["frames"] for line in lines if "frames" in line] for name, lines in rows.items()}
     videos = [(name.replace("_", "\n"), unpacked(texts[-1])) for name, texts in found.items() if texts]
@@ -272,7 +277,7 @@ def frame_strip(rows: Mapping[str, list[Record]], reference: Frames, path: Path)
 
 def write_report(
     results: Path,
-    lines: Sequence[Record],
+    lines: Sequence[Line],
     methods: Sequence[str],
     variants: Sequence[str],
     reference: Frames,

@@ -23,7 +23,7 @@ from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
 from fastvmt.engine.plan import make_plan
 from fastvmt.methods.transfer import transfer_case
-from fastvmt.results.record import provenance
+from fastvmt.results.provenance import provenance
 
 
 class FullDepth(WanBackbone):

@@ -14,15 +14,17 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.cells import table
+from experiments.markdown import table
 from experiments.score_check import RESULTS, changed, clips_of
-from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import score_motion
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.dis import DisTracker, one_thread
@@ -119,7 +121,7 @@ def rows_of(video: Video, tracker: Tracker) -> dict[str, dict[str, float]]:
     return rows
 
 
-def markdown(record: Record) -> str:
+def markdown(record: dict[str, Any]) -> str:
     """What ``fidelity_oracle.json`` says."""
     clips = record["clips"]
     gaps = [abs(row["package"] - row["independent"]) for clip in clips.values() for row in clip["rows"].values()]
@@ -156,7 +158,7 @@ def main() -> None:
             clips[name] = {**shares(steps_of(video.frames_THWC.numpy())), "rows": rows_of(video, tracker)}
             Console().print(name, clips[name])
     command = f"python -m experiments.fidelity_oracle CLIPS {' '.join(f'--{k} {v}' for k, v in size.items())}"
-    record: Record = {"command": command, "tracker": tracker.id, "clips": clips, **provenance()}
+    record: dict[str, Any] = {"command": command, "tracker": tracker.id, "clips": clips, **provenance()}
     write_json(RESULTS / "fidelity_oracle.json", record)
     (RESULTS / "fidelity_oracle.md").write_text(markdown(record))
 

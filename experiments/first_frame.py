@@ -17,11 +17,10 @@ from PIL import Image
 from rich.progress import track
 
 from experiments.comparison import PROMPTS, REFERENCES, Bench
+from experiments.readme_pictures import Frames
 from experiments.rows import RESULTS
-from experiments.strip import Frames
-from fastvmt.cache import TensorCache
-from fastvmt.methods.transfer import transfer_case
-from fastvmt.results.record import provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare, summarise
 from fastvmt.score.scorers import Sample
 from fastvmt.types import TransferCase, Video
@@ -32,8 +31,7 @@ SCORE = "text_similarity"
 
 def first_frame(bench: Bench, method: str, case: TransferCase) -> Video:
     """The first frame of a transfer from pure noise, twice: scores take no single frame."""
-    plan = bench.plan(method, 1.0)
-    made = transfer_case(bench.backbone, plan.method, plan.sampler, case, TensorCache(None)).video
+    made = bench.generated(method, 1.0, case).video
     return Video(made.frames_THWC[[0, 0]], made.fps)
 
 
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bench = Bench(arguments.references, Path("outputs/first_frame"), arguments.overrides)
     cases = bench.cases(arguments.seed)
     frames = {m: [first_frame(bench, m, case) for case in track(cases, f"method={m}")] for m in METHODS}
-    judge = bench.scores.scorers[SCORE]
+    judge = bench.session.scores.scorers[SCORE]
     scores = {
         method: {c.id: judge.score(Sample(v, None, c.prompt))[SCORE] for c, v in zip(cases, mine, strict=True)}
         for method, mine in frames.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ from experiments.rows import RESULTS, composed
 from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.engine.plan import construct
+from fastvmt.files import write_json
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.pairs import frame_pairs
-from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 
@@ -58,7 +60,7 @@ def readings(backbone: Backbone, method: FastVMT, case: TransferCase) -> list[fl
     return [agreement(field, case, backbone.layout.temporal_factor) for field in fields]
 
 
-def measure(backbone: Backbone, method: FastVMT, cases: list[TransferCase]) -> dict[str, Record]:
+def measure(backbone: Backbone, method: FastVMT, cases: list[TransferCase]) -> dict[str, dict[str, Any]]:
     """By kind of motion: clips, mean displacement in tokens, mean agreement per noise level."""
     frames, rows, _ = backbone.layout.grid
     by_kind: dict[str, list[tuple[float, list[float]]]] = {}

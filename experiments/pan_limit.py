@@ -25,9 +25,10 @@ from experiments.motion_oracle import SIGMAS
 from experiments.rows import RESULTS
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.files import write_json
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.pairs import frame_pairs
-from fastvmt.results.record import provenance, write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Window
 from fastvmt.types import MotionField, TransferCase

@@ -9,17 +9,20 @@ Writes ``experiments/results/real_clips.{json,md}``. Finished runs under ``outpu
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 from rich.progress import track
 
-from experiments.cells import table, two_digits
+from experiments.markdown import table, two_digits
 from experiments.rows import RESULTS, composed
 from fastvmt.engine.run import run
-from fastvmt.results.record import Record, provenance, score_column, slug, write_json
+from fastvmt.files import write_json
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.columns import score_column
+from fastvmt.results.folder import RunFolder, slug
+from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
@@ -33,24 +36,24 @@ def prompt_of(number: int) -> str:
     return canonical_caption([list(OBJECTS)[number % len(OBJECTS)]], list(BACKGROUNDS)[number % len(BACKGROUNDS)])
 
 
-def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) -> Record:
+def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) -> CaseRecord:
     """The record of one run."""
     folder = Path("outputs/real_clips") / method / slug(clip.stem)
     cfg = composed([f"method={method}", f"seed={number}", *overrides])
     cfg.video, cfg.prompt, cfg.output_dir = str(clip), prompt_of(number), str(folder)
     run(cfg)
-    (record,) = json.loads((folder / "result.json").read_text())["cases"]
+    (record,) = RunFolder(folder).records()
     return record
 
 
-def report(records: dict[str, list[Record]]) -> str:
+def report(records: dict[str, list[CaseRecord]]) -> str:
     """One line per clip, each cell plain sampling's score and then FastVMT's; below, the paired differences."""
     columns = {score: [score_column(records[method], score) for method in METHODS] for score in SCORES}
     lines = [
         [
-            record["id"],
-            record["prompt"],
-            *(" / ".join(two_digits(c[record["id"]]) for c in pair) for pair in columns.values()),
+            record.id,
+            record.prompt,
+            *(" / ".join(two_digits(c[record.id]) for c in pair) for pair in columns.values()),
         ]
         for record in records[METHODS[0]]
     ]
@@ -70,10 +73,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not clips:
         parser.error(f"{arguments.clips} holds no .mp4 files")
     overrides = [*OVERRIDES, *arguments.overrides]
-    records: dict[str, list[Record]] = {method: [] for method in METHODS}
+    records: dict[str, list[CaseRecord]] = {method: [] for method in METHODS}
     for (number, clip), method in track(list(product(enumerate(clips), METHODS)), "runs"):
         records[method].append(transferred(clip, number, method, overrides))
-    scores = {method: {record["id"]: record["scores"] for record in mine} for method, mine in records.items()}
+    scores = {method: {record.id: record.scores for record in mine} for method, mine in records.items()}
     arguments.results.mkdir(parents=True, exist_ok=True)
     content = {"overrides": overrides, "scores": scores, **provenance()}
     write_json(arguments.results / "real_clips.json", content)

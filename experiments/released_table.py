@@ -24,8 +24,11 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from experiments.rows import RESULTS, composed, difference, run_row
+from fastvmt.files import write_json
 from fastvmt.motion.switches import Switches
-from fastvmt.results.record import Record, provenance, score_column, seconds_column, write_json
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.columns import score_column, seconds_column
+from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import summarise
 from fastvmt.results.tables import show
 
@@ -71,15 +74,15 @@ def rows() -> dict[str, list[str]]:
     return table
 
 
-def compared(table: dict[str, list[Record]]) -> Compared:
+def compared(table: dict[str, list[CaseRecord]]) -> Compared:
     """Means, paired differences to the base and seconds of guidance of every row.
 
     Raises ``ValueError`` when the rows do not hold the same cases and seeds.
     """
-    paired = [(r["id"], r["seed"]) for r in table[BASE]]
+    paired = [(r.id, r.seed) for r in table[BASE]]
     content: Compared = {}
     for name, records in table.items():
-        if [(r["id"], r["seed"]) for r in records] != paired:
+        if [(r.id, r.seed) for r in records] != paired:
             raise ValueError(f"row {name!r} holds other cases or seeds than {BASE!r}: run both with the same options")
         content[name] = {
             "mean": {score: summarise(score_column(records, score)).mean for score in SCORES},

@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,8 @@ from fastvmt.config import config_folder
 from fastvmt.data.resample import prepare
 from fastvmt.data.video import read_video
 from fastvmt.engine.plan import construct
-from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import (
     PUBLISHED,
     diagonal_of,
@@ -101,7 +103,7 @@ def clips_of(folder: Path | None, frames: int, height: int, width: int) -> Itera
         yield file.stem, prepare(video, frames=frames, height=height, width=width, fps=fps, temporal_factor=1)[0]
 
 
-def scores_of_clip(reference: Video, tracker: Tracker, steadiness: Scores) -> dict[str, Record]:
+def scores_of_clip(reference: Video, tracker: Tracker, steadiness: Scores) -> dict[str, dict[str, Any]]:
     """Scores of every changed version against the clip; each is tracked once per kind of seeds."""
 
     def tracked(video: Video) -> tuple[Tracks, Tracks, Tracks]:
@@ -110,7 +112,7 @@ def scores_of_clip(reference: Video, tracker: Tracker, steadiness: Scores) -> di
 
     seeds, grid, det_grid = tracked(reference)
     diagonal = diagonal_of(reference, reference)
-    rows: dict[str, Record] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for change in CHANGES:
         video = changed(reference, change)
         a, full, det = tracked(video)
@@ -136,7 +138,7 @@ def band_of(clip: str, change: str, static_fraction: float) -> tuple[float, floa
     return (BANDS if static_fraction <= MOVING else STILL_BANDS).get(change)
 
 
-def verdicts(rows: Mapping[str, Mapping[str, Record]]) -> dict[tuple[str, str], tuple[str, bool]]:
+def verdicts(rows: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[tuple[str, str], tuple[str, bool]]:
     """The band and whether ``robust`` lies in it, by clip and change; without those of which nothing is expected."""
     found = {}
     for clip, changes in rows.items():
@@ -148,7 +150,7 @@ def verdicts(rows: Mapping[str, Mapping[str, Record]]) -> dict[tuple[str, str], 
     return found
 
 
-def band_lines(rows: Mapping[str, Mapping[str, Record]]) -> list[str]:
+def band_lines(rows: Mapping[str, Mapping[str, dict[str, Any]]]) -> list[str]:
     """A list of the clips on which each band holds and fails."""
     found = verdicts(rows)
     lines = []
@@ -167,7 +169,7 @@ def cell(name: str, value: float | None) -> str:
     return "n/a" if value is None or value != value else f"{value:.{4 if name == 'speed' else 2}f}"
 
 
-def markdown(record: Record) -> str:
+def markdown(record: dict[str, Any]) -> str:
     """What ``score_check.json`` says: the bands and one row per clip and change."""
     rows = record["rows"]
     columns, found = list(next(iter(next(iter(rows.values())).values()))), verdicts(rows)
@@ -191,7 +193,7 @@ def markdown(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
-def run_all(arguments: argparse.Namespace) -> Record:
+def run_all(arguments: argparse.Namespace) -> dict[str, Any]:
     """The record of ``score_check.json``."""
     torch.set_num_threads(1)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):

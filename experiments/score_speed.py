@@ -10,13 +10,15 @@ import argparse
 import resource
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
 
-from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.score.functional import motion_fidelity
 from fastvmt.score.motion_fidelity import grid_tracks
 from fastvmt.trackers.dis import DisTracker
@@ -47,7 +49,7 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def time_scores(frames: int) -> Record:
+def time_scores(frames: int) -> dict[str, Any]:
     """Seconds and extra memory of robust motion fidelity, measured before anything large was held."""
     (a, seen_a), (b, seen_b) = (walks(seed, SIDE**2, frames) for seed in (0, 1))
     motion_fidelity(a[:100], b[:100], seen_a[:100], seen_b[:100], 960.0)  # libraries warm up
@@ -56,7 +58,7 @@ def time_scores(frames: int) -> Record:
     return {"score_seconds": time.perf_counter() - start, "score_extra_gib": peak_gib() - before}
 
 
-def time_tracker(frames: int, height: int, width: int) -> Record:
+def time_tracker(frames: int, height: int, width: int) -> dict[str, Any]:
     """Seconds of tracking and the share of visible positions."""
     clip = panning_clip(frames, height, width)
     start = time.perf_counter()

@@ -12,6 +12,7 @@ import argparse
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from rich.console import Console
 from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import truth_of
-from fastvmt.results.record import Record, provenance, write_json
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import scores_of_tracks, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import DisTracker
@@ -84,7 +86,7 @@ def same_points(clip: Clip, tracker: Tracker) -> Tracks:
     return tracker.track(video.frames_THWC, torch.cat([first[:, None].float(), start], 1))
 
 
-def compare(generated: Clip, reference: Clip, tracker: Tracker) -> Record:
+def compare(generated: Clip, reference: Clip, tracker: Tracker) -> dict[str, Any]:
     """Robust and dynamic scores of a pair, three ways."""
     diagonal = math.hypot(*reference[0].size[1:])
     ways = {
@@ -103,7 +105,7 @@ def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (last - (counts + 1) / 2)[inverse]
 
 
-def agreement(found: list[float], true: list[float]) -> Record:
+def agreement(found: list[float], true: list[float]) -> dict[str, Any]:
     """Mean absolute difference and Spearman's rank correlation, over pairs where both are defined."""
     x, y = np.array(found), np.array(true)
     valid = np.isfinite(x) & np.isfinite(y)
@@ -117,9 +119,9 @@ def agreement(found: list[float], true: list[float]) -> Record:
     }
 
 
-def summarise(rows: list[Record]) -> Record:
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Agreement with the truth per set of points and score, and mean scores per kind of pair."""
-    summary: Record = {}
+    summary: dict[str, Any] = {}
     for way in ("same points", "own points"):
         for score in ("robust", "dynamic"):
             found, true = ([row["scores"][kind][score] for row in rows] for kind in (way, "true"))
@@ -140,7 +142,7 @@ def main() -> None:
     torch.set_num_threads(1)
     layout = read_layout("tiny-wan", name="tiny-wan", frames=9, height=96, width=96)
     tracker: Tracker = TRACKERS[arguments.tracker]()
-    rows: list[Record] = []
+    rows: list[dict[str, Any]] = []
     for kind, category, generated, reference in pairs(layout, arguments.scenes):
         scores = compare(generated, reference, tracker)
         rows.append({"kind": kind, "category": category, "scores": scores})

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from torch import Tensor
 
 from experiments.rows import RESULTS
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.results.record import provenance, write_json
-from fastvmt.sampling import denoise, guided_velocity
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
+from fastvmt.sampling import denoise, euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Truth, Video
@@ -55,7 +57,11 @@ def redrawn(frames_THWC: NDArray[np.uint8], scene: Scene, backbone: WanBackbone,
     text, null = backbone.embed(canonical_caption(list(scene.objects), scene.background)), backbone.embed("")
     start = add_noise(z, seeded_noise(tuple(z.shape), SEED, z.device), sigma)
     sigmas = [sigma * (1 - step / STEPS) for step in range(STEPS + 1)]
-    x = denoise(start, sigmas, lambda step, x, s: guided_velocity(backbone, x, s, text, null, CFG_SCALE))
+
+    def step(i: int, x: Tensor, s: float, s_next: float) -> Tensor:
+        return euler_step(x, guided_velocity(backbone, x, s, text, null, CFG_SCALE), s, s_next)
+
+    x = denoise(start, sigmas, step)
     return np.asarray((255 * backbone.decode(x).clamp(0, 1)).round().byte())
 
 

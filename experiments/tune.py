@@ -27,18 +27,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.rows import DIGITS, RESULTS, append_line, composed, locked, read_lines, settings_hash
+from experiments.json_lines import Line, append_line, locked, read_lines
+from experiments.rows import DIGITS, RESULTS, composed, settings_hash
 from experiments.tune_report import Candidates, differing, told, write_report
-from fastvmt.cache import TensorCache
-from fastvmt.cost.account import loop_seconds
-from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import UserError, construct, make_plan, make_tracker
-from fastvmt.engine.run import quiet_libraries
-from fastvmt.results.record import Record, mean_scores, score_column
+from fastvmt.cost.cost import loop_seconds
+from fastvmt.engine.session import Session, open_session
+from fastvmt.errors import UserError
+from fastvmt.results.case_record import VERSION, CaseRecord
+from fastvmt.results.columns import mean_scores, score_column
 from fastvmt.results.statistics import reference_of
-from fastvmt.score.scores import Scores
 
 REFERENCES, PROMPTS = 4, 2
 COMMON = ["benchmark=world", "benchmark.seed=100", f"benchmark.prompts={PROMPTS}", "seed=50000", "metrics=fast"]
@@ -124,10 +124,10 @@ def settings_of(overrides: tuple[str, ...]) -> str:
 
 
 def sift(
-    lines: Iterable[Record], candidates: Sequence[Sequence[str]], weights: str, references: int
-) -> tuple[list[Record], Counter[str]]:
+    lines: Iterable[Line], candidates: Sequence[Sequence[str]], weights: str, references: int
+) -> tuple[list[Line], Counter[str]]:
     """The lines that candidates would repeat today, in their order, and how many others there are by method."""
-    kept: dict[str, Record | None] = {settings_of(complete(candidate, references)): None for candidate in candidates}
+    kept: dict[str, Line | None] = {settings_of(complete(candidate, references)): None for candidate in candidates}
     others = Counter[str]()
     for line in lines:
         if line["weights"] == weights and line.get("settings") in kept:
@@ -137,20 +137,20 @@ def sift(
     return [line for line in kept.values() if line is not None], others
 
 
-def means(records: list[Record]) -> Record:
+def means(records: Sequence[CaseRecord]) -> Line:
     """Mean scores over the cases that have them, and ``counted``: the means with n/a as 0.
 
     Mean seconds of the loop, and of the tuning, which the first case of a reference begins with.
     """
-    references = len({reference_of(record["id"]) for record in records})
+    references = len({reference_of(record.id) for record in records})
     scores = mean_scores(records)
     columns = {name: list(score_column(records, name).values()) for name in COUNTED}
     return {
         **{name: round(score["mean"], 4) for name, score in scores.items()},
         "trajectories": int(np.isfinite(columns[COUNTED[0]]).sum()),
         "counted": {name: round(float(np.nan_to_num(column).mean()), 4) for name, column in columns.items()},
-        "loop": round(float(np.mean([loop_seconds(record["seconds"]) for record in records])), 2),
-        "tune": round(sum(record["seconds"].get("tune", 0.0) for record in records) / references, 2),
+        "loop": round(float(np.mean([loop_seconds(record.seconds) for record in records])), 2),
+        "tune": round(sum(record.seconds.get("tune", 0.0) for record in records) / references, 2),
     }
 
 
@@ -159,41 +159,42 @@ class Search:
 
     def __init__(self, log: Path, folder: Path, references: int, own: Sequence[str] = ()) -> None:
         self.log, self.folder, self.references, self.listed = log, folder, references, not own
-        quiet_libraries()
-        self.cfg = composed([*complete(own or BASE, references), f"cache_dir={folder / 'cache'}"])
-        self.backbone = construct(self.cfg.backbone, "backbone")
-        self.weights: str = self.backbone.fingerprint[:DIGITS]
+        self.session = open_session(self.config(own or BASE))
+        self.weights: str = self.session.backbone.fingerprint[:DIGITS]
 
-    def records(self, module: TransferModule) -> list[Record]:
+    def config(self, candidate: Sequence[str]) -> DictConfig:
+        """A candidate's configuration, with the folder where readings of references are kept."""
+        return composed([*complete(candidate, self.references), f"cache_dir={self.folder / 'cache'}"])
+
+    def records(self, session: Session, settings: str) -> list[CaseRecord]:
         """One per case; those of a run that was stopped are read from a file."""
-        file = self.folder / f"{self.weights}-{module.key}.jsonl"
-        done = {record["id"]: record for record in read_lines(file)}
-        for case in module.plan.cases:
+        file = self.folder / f"{self.weights}-{settings}.jsonl"
+        rows = [row for row in read_lines(file) if row.get("version") == VERSION]
+        done = {row["id"]: CaseRecord.from_json(row) for row in rows}
+        for case in session.plan.cases:
             if case.id not in done:
-                done[case.id] = module.record_of(*module.run_transfer(case))
-                append_line(file, done[case.id])
+                done[case.id] = session.transfer_case(case).record
+                append_line(file, done[case.id].to_json())
         return list(done.values())
 
-    def line(self, candidate: list[str], scores: Scores) -> Record:
+    def line(self, candidate: list[str]) -> Line:
         """The line of a candidate: its means, or the error that ended it."""
-        overrides = complete(candidate, self.references)
-        settings, plan = settings_of(overrides), make_plan(composed(overrides))
-        line: Record = {
+        settings = settings_of(complete(candidate, self.references))
+        session = self.session.under(self.config(candidate))
+        line: Line = {
             "method": method_of(candidate),
             "overrides": candidate,
             "weights": self.weights,
             "settings": settings,
-            "cases": len(plan.cases),
+            "cases": len(session.plan.cases),
         }
-        module = TransferModule(plan, self.backbone, scores, TensorCache(self.folder / "cache"), settings)
         try:
-            return line | means(self.records(module))
+            return line | means(self.records(session, settings))
         except FloatingPointError as error:  # a result too: it will not come out otherwise next time
             return line | {"error": str(error)}
 
     def run(self, todo: Sequence[list[str]], console: Console) -> None:
         """Run what neither has a line nor is being run by another process."""
-        scores = construct(self.cfg.metrics, "metrics", tracker=make_tracker(self.cfg))
         begin = time.perf_counter()
         for number, candidate in enumerate(todo, 1):
             settings = settings_of(complete(candidate, self.references))
@@ -201,7 +202,7 @@ class Search:
                 # read again: another process may have finished it meanwhile
                 if not mine or sift(read_lines(self.log), [candidate], self.weights, self.references)[0]:
                     continue
-                line = self.line(candidate, scores)
+                line = self.line(candidate)
                 append_line(self.log, line)
             left = (time.perf_counter() - begin) / number * (len(todo) - number) / 60
             text = f"[{number}/{len(todo)}] {told(line)}; about {left:.0f} min left"

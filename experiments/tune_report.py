@@ -8,9 +8,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from experiments.cells import table
+from experiments.json_lines import Line
+from experiments.markdown import table
 from experiments.rows import composed
-from fastvmt.results.record import Record, write_json
+from fastvmt.files import write_json
 from fastvmt.results.tables import show
 
 Candidates = Mapping[str, Sequence[list[str]]]
@@ -52,20 +53,20 @@ to 500, to keep tuning to minutes per reference; the number was not searched.
 """
 
 
-def merit(row: Record) -> float:
+def merit(row: Line) -> float:
     """What a winner has most of; NaN for a run that an error ended."""
     return sum(row["counted"].values()) if "counted" in row else math.nan
 
 
-def text_loss(row: Record, rows: Sequence[Record]) -> float:
+def text_loss(row: Line, rows: Sequence[Line]) -> float:
     """By how much a candidate's text similarity is below that of plain sampling; NaN where there is none."""
     plain = next((base.get("text_similarity") for base in rows if base["method"] == "none"), None)
     return math.nan if plain is None else round(plain - row["text_similarity"], 4)
 
 
-def winners(rows: Sequence[Record], candidates: Candidates) -> dict[str, Record]:
+def winners(rows: Sequence[Line], candidates: Candidates) -> dict[str, Line]:
     """The best of every method all of whose candidates have run; none before plain sampling has."""
-    best: dict[str, Record] = {}
+    best: dict[str, Line] = {}
     for method, listed in candidates.items():
         mine = [row for row in rows if row["method"] == method]
         able = [r for r in mine if not math.isnan(merit(r)) and not math.isnan(text_loss(r, rows))]
@@ -93,7 +94,7 @@ def searched(listed: Sequence[Sequence[str]]) -> str:
     return "; ".join(f"`{key}` {', '.join(dict.fromkeys(found))}" for key, found in values.items())
 
 
-def cells(row: Record, rows: Sequence[Record], best: Mapping[str, Record]) -> list[str]:
+def cells(row: Line, rows: Sequence[Line], best: Mapping[str, Line]) -> list[str]:
     """A line of the table."""
     mark = "" if best.get(row["method"]) is not row else "*" if text_loss(row, rows) <= TEXT_LOSS else "*(text)"
     name = f"`{' '.join(row['overrides'])}`"
@@ -106,7 +107,7 @@ def cells(row: Record, rows: Sequence[Record], best: Mapping[str, Record]) -> li
     return [mark, name, total, trajectory, n, fidelity, text, ratio, show(row["tune"]) if row["tune"] else "-"]
 
 
-def markdown(weights: str, rows: Sequence[Record], candidates: Candidates, others: Mapping[str, int]) -> str:
+def markdown(weights: str, rows: Sequence[Line], candidates: Candidates, others: Mapping[str, int]) -> str:
     """Rule, ranges, winners and all candidates."""
     best, every = winners(rows, candidates), {"none": [["method=none"]], **candidates}
     ran = {method: [row for row in rows if row["method"] == method] for method in every}
@@ -135,7 +136,7 @@ def markdown(weights: str, rows: Sequence[Record], candidates: Candidates, other
     return "\n".join(lines) + "\n"
 
 
-def told(row: Record) -> str:
+def told(row: Line) -> str:
     """A candidate in words."""
     name = " ".join(row["overrides"]) or "defaults"
     if "error" in row:
@@ -145,7 +146,7 @@ def told(row: Record) -> str:
 
 
 def write_report(
-    log: Path, weights: str, rows: Sequence[Record], candidates: Candidates, others: Mapping[str, int]
+    log: Path, weights: str, rows: Sequence[Line], candidates: Candidates, others: Mapping[str, int]
 ) -> dict[str, list[str]]:
     """``<log>.md`` and ``<log>_winners.json`` beside the log; the winners' overrides by method."""
     log.parent.mkdir(parents=True, exist_ok=True)

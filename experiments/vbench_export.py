@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -27,8 +26,9 @@ from typing import Any
 
 from rich.console import Console
 
-from fastvmt.engine.callbacks import LOSSLESS
-from fastvmt.results.record import Record, slug, write_json
+from fastvmt.files import read_json, write_json
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.folder import RunFolder
 
 DIMENSIONS = (
     "subject_consistency",
@@ -44,15 +44,15 @@ PERCENT = "imaging_quality"
 """Given in percent per video by the official tool, as a fraction in its mean."""
 
 
-def run_cases(run: Path) -> list[Record]:
+def run_cases(run: Path) -> list[CaseRecord]:
     """Records of a run folder's finished cases, by id. Raises ``FileNotFoundError`` if there is none."""
-    records = [json.loads(file.read_text()) for file in sorted((run / "cases").glob("*/case.json"))]
+    records = RunFolder(run).finished()
     if not records:
         raise FileNotFoundError(f"{run} has no finished case (cases/*/case.json): give the output_dir of a run")
-    return sorted(records, key=lambda record: str(record["id"]))
+    return sorted(records, key=lambda record: record.id)
 
 
-def write(folder: Path, runs: Sequence[Path]) -> list[Record]:
+def write(folder: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
     """Copy the videos of every run, lossless where there are such, and list them; returns the list.
 
     Raises ``FileExistsError`` if the folder holds videos already (numbers of two exports would mix), and
@@ -62,17 +62,19 @@ def write(folder: Path, runs: Sequence[Path]) -> list[Record]:
     if videos.exists() and any(videos.iterdir()):
         raise FileExistsError(f"{videos} is not empty: give a new folder")
     videos.mkdir(parents=True, exist_ok=True)
-    cases = [(run, record, run / "cases" / slug(record["id"])) for run in runs for record in run_cases(run)]
-    lossy = [case.name for _, _, case in cases if not (case / LOSSLESS).exists()]
+    cases = [(run, record, RunFolder(run).case(record.id)) for run in runs for record in run_cases(run)]
+    lossy = [case.path.name for _, _, case in cases if not case.lossless.exists()]
     if 0 < len(lossy) < len(cases):
-        raise ValueError(f"{lossy[0]} and {len(lossy) - 1} more have no {LOSSLESS}: run them with lossless=true")
-    copied = "generated.mp4" if lossy else LOSSLESS
-    rows: list[Record] = []
+        raise ValueError(
+            f"{lossy[0]} and {len(lossy) - 1} more have no {cases[0][2].lossless.name}: run them with lossless=true"
+        )
+    rows: list[dict[str, Any]] = []
     for run, record, case in cases:
         name = f"{len(rows):05d}.mp4"
-        shutil.copyfile(case / copied, videos / name)
-        known = {"case": record["id"], "prompt": record["prompt"], "scores": record["scores"]}
-        rows.append({"video": name, "run": run.name, "copied": copied, **known})
+        copied = case.generated if lossy else case.lossless
+        shutil.copyfile(copied, videos / name)
+        known = {"case": record.id, "prompt": record.prompt, "scores": record.scores}
+        rows.append({"video": name, "run": run.name, "copied": copied.name, **known})
     write_json(folder / "manifest.json", {"videos": rows})
     return rows
 
@@ -97,8 +99,8 @@ def official(results: dict[str, Any], known: set[str]) -> dict[str, dict[str, fl
 
 def read(folder: Path, results: Path) -> list[dict[str, Any]]:
     """Join the official results to the manifest, write ``scores.csv`` and return its rows."""
-    listed = json.loads((folder / "manifest.json").read_text())["videos"]
-    columns = official(json.loads(results.read_text()), {row["video"] for row in listed})
+    listed = read_json(folder / "manifest.json")["videos"]
+    columns = official(read_json(results), {row["video"] for row in listed})
     ours = list(dict.fromkeys(name for row in listed for name in row["scores"]))
     rows = []
     for row in listed:
@@ -131,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.command == "write":
         rows = write(args.folder, args.runs)
         console.print(f"{len(rows)} copies of {rows[0]['copied']} in {args.folder / 'videos'}")
-        if rows[0]["copied"] != LOSSLESS:
+        if "lossless" not in rows[0]["copied"]:
             console.print("these are lossy; run with lossless=true to export exact pixels")
         console.print("next, in VBench's own environment:")
         console.print(

@@ -7,15 +7,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastvmt.types import TransferResult
+    from fastvmt.engine.session import Session, Transfer
 
 
-def transfer(video: str | Path, prompt: str, overrides: Sequence[str] = ()) -> TransferResult:
+def open(overrides: Sequence[str] = ()) -> Session:
+    """Load a model with its scores, to transfer any number of clips on it.
+
+    ``overrides`` are the command line's: ``["window.l=5", "seed=3"]``. Raises ``fastvmt.errors.UserError`` for
+    settings that do not fit.
+
+    Example::
+
+        with fastvmt.open(["window.l=5"]) as session:
+            first = session.transfer("clip.mp4", "a dog on grass")
+            second = session.transfer("clip.mp4", "a cat on sand", seed=3)
+    """
+    from fastvmt.compose import composed  # Hydra and diffusers take seconds to import
+    from fastvmt.engine.session import open_session
+
+    return open_session(composed(overrides))
+
+
+def transfer(video: str | Path, prompt: str, overrides: Sequence[str] = ()) -> Transfer:
     """Make a video that shows ``prompt`` and moves as ``video`` moves; scores included.
 
-    ``overrides`` are the command line's: ``["window.l=5", "seed=3"]``. Writes nothing but the
-    reference cache. Raises ``fastvmt.engine.plan.UserError`` for settings or clips that do not fit.
+    ``overrides`` as for :func:`open`, which saves loading the model for every clip. Writes nothing but the reference
+    cache. Raises ``fastvmt.errors.UserError`` for settings or clips that do not fit.
     """
-    from fastvmt.engine.api import transfer_clip  # Hydra and diffusers take seconds to import
+    from fastvmt.compose import composed
+    from fastvmt.engine.session import open_session
 
-    return transfer_clip(video, prompt, overrides)
+    with open_session(composed(overrides, {"video": str(video), "prompt": prompt})) as session:
+        return session.transfer_case(session.plan.cases[0])

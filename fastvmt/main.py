@@ -11,6 +11,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 from fastvmt.config import config_folder, in_sweep
+from fastvmt.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def main(cfg: DictConfig) -> float | None:
     In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
     fails does not stop the others: Hydra ends with 1 when all are through.
     """
-    from fastvmt.engine.run import UserError, run  # heavy imports only inside the job
+    from fastvmt.engine.run import run  # heavy imports only inside the job
 
     here, sweep = HydraConfig.get(), in_sweep()
     if sweep:

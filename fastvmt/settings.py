@@ -7,6 +7,7 @@ backbone or the video are in :mod:`fastvmt.engine.plan` and in the methods' ``re
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -15,6 +16,11 @@ def check(ok: bool, key: str, value: object, legal: str) -> None:
     """Raise ``ValueError`` that names the key, its value, the legal range and the override."""
     if not ok:
         raise ValueError(f"{key}={value} is out of range: it must be {legal}. Set it with {key}=<value>.")
+
+
+def check_choice(key: str, value: object, options: Collection[object]) -> None:
+    """Raise ``ValueError`` unless the value is one of the options, naming them."""
+    check(value in options, key, value, f"one of {', '.join(map(str, options))}")
 
 
 class HeadReduce(str, Enum):

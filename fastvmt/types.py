@@ -103,7 +103,7 @@ class PassCounter:
 
 @dataclass(frozen=True)
 class TransferResult:
-    """A generated video and the record of how it was made."""
+    """A generated video and how it was made."""
 
     case: TransferCase
     video: Video
@@ -113,6 +113,5 @@ class TransferResult:
     """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
     passes: PassCounter
     latents_BCFHW: Tensor
-    scores: dict[str, float] = field(default_factory=dict)
     learned: dict[str, Tensor] = field(default_factory=dict)
     """What the method learned and can use again with another prompt, by name."""

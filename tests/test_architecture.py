@@ -19,9 +19,12 @@ LEAVES: dict[str, set[str]] = {
     "types": set(),
     "settings": set(),
     "stopwatch": set(),
-    "results": {"types", "cache", "cost", "score", "benchmarks", "engine"},
+    "errors": set(),
+    "files": set(),
+    "compose": {"config", "errors"},
+    "results": {"types", "cache", "cost", "files"},
     "schedule": set(),
-    "cache": set(),
+    "cache": {"files"},
     "world": set(),
     "weight_file": set(),
     "motion": {"types", "settings"},
@@ -34,8 +37,8 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "config", "main"),
-    "omegaconf": ("engine", "config", "main"),
+    "hydra": ("engine", "compose", "config", "main"),
+    "omegaconf": ("engine", "compose", "config", "main"),
     "lightning": ("engine",),
     "wandb": ("engine",),
     "decord": ("data/video",),

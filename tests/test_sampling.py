@@ -10,7 +10,7 @@ from diffusers import WanPipeline
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import denoise, guided_velocity
+from fastvmt.sampling import denoise, euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 
 CPU = torch.device("cpu")
@@ -57,7 +57,11 @@ def test_noise_depends_on_its_seed_alone() -> None:
 
 def sample(model: object, noise: Tensor, text: Tensor, negative: Tensor, sigmas: list[float], scale: float) -> Tensor:
     """Denoise under classifier-free guidance."""
-    return denoise(noise, sigmas, lambda step, x, sigma: guided_velocity(model, x, sigma, text, negative, scale))
+
+    def step(i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        return euler_step(x, guided_velocity(model, x, sigma, text, negative, scale), sigma, sigma_next)
+
+    return denoise(noise, sigmas, step)
 
 
 def straight(x0: Tensor, noise: Tensor) -> SimpleNamespace:
@@ -81,23 +85,29 @@ def test_guidance_extrapolates_from_the_negative() -> None:
         torch.testing.assert_close(v, negative + scale * (positive - negative))
 
 
-def test_hooks_see_every_step_in_order() -> None:
-    x0, noise = torch.zeros(1, 1, 1, 2, 2), torch.ones(1, 1, 1, 2, 2)
-    sigmas, before, after = sigma_schedule(4, 3.0), [], []
+def test_every_step_is_made_once_in_order() -> None:
+    """Each takes over what the one before returned, and is told after it is done."""
+    sigmas, seen = sigma_schedule(4, 3.0), []
 
-    def before_step(step: int, x: Tensor, sigma: float) -> Tensor:
-        before.append((step, sigma))
+    def step(i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        seen.append((i, float(x.mean()), sigma, sigma_next))
         return x + 1.0
 
-    moved = denoise(noise, sigmas, lambda step, x, sigma: noise - x0, before_step, after.append)
-    assert before == list(enumerate(sigmas[:-1]))
-    assert after == [0, 1, 2, 3]
-    torch.testing.assert_close(moved, x0 + 4.0)
+    moved = denoise(torch.ones(1, 1, 1, 2, 2), sigmas, step, lambda i: seen.append(i))
+    steps = [(i, i + 1.0, sigmas[i], sigmas[i + 1]) for i in range(4)]
+    assert seen == [each for i in range(4) for each in (steps[i], i)]
+    assert torch.equal(moved, torch.full((1, 1, 1, 2, 2), 5.0))
+
+
+def test_latents_are_float32_throughout() -> None:
+    kinds = []
+    denoise(torch.ones(2, dtype=torch.bfloat16), [1.0, 0.5, 0.0], lambda i, x, s, s_next: (kinds.append(x.dtype), x)[1])
+    assert kinds == [torch.float32] * 2
 
 
 def test_latents_that_are_not_finite_stop_with_advice() -> None:
     with pytest.raises(FloatingPointError, match=r"guidance\.lr.*sampler\.cfg_scale"):
-        denoise(torch.ones(1, 1, 1, 2, 2), [1.0, 0.0], lambda step, x, sigma: x * float("nan"))
+        denoise(torch.ones(1, 1, 1, 2, 2), [1.0, 0.0], lambda i, x, sigma, sigma_next: x * float("nan"))
 
 
 def test_reproduces_the_pipeline_of_diffusers(backbone: WanBackbone, pipeline: WanPipeline) -> None:

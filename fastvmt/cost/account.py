@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from fastvmt.cost.cost import Cost, loop_seconds
 from fastvmt.cost.energy import EnergyMeter
 from fastvmt.cost.memory import AllocatorPeak, SampledPeak, resident_bytes
 from fastvmt.cost.nvml import Nvml
@@ -22,14 +22,8 @@ from fastvmt.cost.poller import Poller
 from fastvmt.cost.rapl import open_rapl
 from fastvmt.stopwatch import Meter, Stopwatch
 
-LOOP = ("reference", "guide", "denoise")
 INTERVAL = 0.05
 """Seconds between samples of power and memory."""
-
-
-def loop_seconds(seconds: Mapping[str, float]) -> float:
-    """Seconds of the denoising loop with its guidance: the publication's time."""
-    return sum(seconds.get(stage, 0.0) for stage in LOOP)
 
 
 class CostAccount:
@@ -64,23 +58,23 @@ class CostAccount:
         self.poller.__exit__()
         self.process_seconds = time.process_time() - self._cpu
 
-    def report(self, frames: int) -> dict[str, Any]:
-        """The account of a finished case that generated ``frames`` frames; None is n/a."""
+    def report(self, frames: int, metrics: float, flops: Mapping[str, float] | None = None) -> Cost:
+        """Give the account of a finished case.
+
+        ``frames`` were generated, scoring them took ``metrics`` seconds, ``flops`` are the transformer's.
+        """
         seconds = self.watch.seconds
-        allocator = self.allocator.gib() if self.allocator else {"allocated": None, "reserved": None}
-        return {
-            "seconds": {"loop": loop_seconds(seconds), "total": sum(seconds.values())},
-            "wall_seconds": dict(self.watch.wall),
-            "host_bound": self.watch.host_bound,
-            "process_cpu_seconds": self.process_seconds,
-            "threads": torch.get_num_threads(),
-            "memory_gib": {**allocator, "device": self.device_used.gib(), "resident": self.resident.gib()},
-            "energy": self.energy.report(seconds, frames),
-            "cpu_energy": self.cpu_energy.report(seconds, frames),
-        }
-
-
-def peak(memory_gib: Mapping[str, Mapping[str, float | None] | None], kind: str) -> float | None:
-    """The largest value over stages of one kind of memory; None where none was read."""
-    known = [value for value in (memory_gib.get(kind) or {}).values() if value is not None]
-    return max(known, default=None)
+        memory: dict[str, dict[str, float | None] | None] = {"allocated": None, "reserved": None}
+        if self.allocator:
+            memory |= self.allocator.gib()
+        return Cost(
+            seconds={"loop": loop_seconds(seconds), "total": sum(seconds.values()), "metrics": metrics},
+            wall_seconds=dict(self.watch.wall),
+            host_bound=self.watch.host_bound,
+            process_cpu_seconds=self.process_seconds,
+            threads=torch.get_num_threads(),
+            memory_gib=memory | {"device": self.device_used.gib(), "resident": self.resident.gib()},
+            energy=self.energy.report(seconds, frames),
+            cpu_energy=self.cpu_energy.report(seconds, frames),
+            transformer_flops=None if flops is None else dict(flops),
+        )

@@ -1,4 +1,10 @@
-"""Joules per stage of one GPU, or of the processors."""
+"""Joules per stage of one GPU, or of the processors.
+
+zeus and codecarbon read the same counters (NVML, RAPL). They stay out: zeus 0.16 brings pandas, scikit-learn, httpx
+and amdsmi, codecarbon 3.3 pandas, requests, prometheus_client and ten more, where this module, ``nvml`` and ``rapl``
+are 250 lines and one optional dependency; and what these do beside reading (a counter that wraps or restarts, a MIG
+slice, stages within stages, a missing value with its reason) would have to stay.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
+from fastvmt.cost.cost import Energy
 from fastvmt.cost.nvml import Nvml
 from fastvmt.cost.rapl import Rapl
 
@@ -89,13 +95,13 @@ class EnergyMeter:
         at, power = np.array(samples, float).T
         return float(np.trapezoid(power, at))
 
-    def report(self, seconds: Mapping[str, float], frames: int) -> dict[str, Any]:
-        """Joules per stage, in total and per generated frame; None is n/a, with its reason.
+    def report(self, seconds: Mapping[str, float], frames: int) -> Energy:
+        """Give joules per stage, in total and per generated frame.
 
         ``seconds`` are the stages' durations: stages below a second count in the total only.
         """
         if self.method is None:
-            return {"method": None, "reason": self.reason, "joules": None, "total": None, "per_frame": None}
+            return Energy(None, self.reason, None, None, None)
         joules = {
             stage: None if stage in self.unknown or duration < SHORTEST else self.millijoules[stage] / 1000
             for stage, duration in seconds.items()
@@ -104,4 +110,4 @@ class EnergyMeter:
         total = sum(self.millijoules.values()) / 1000 if whole else None
         per_frame = None if total is None else total / frames
         reason = "" if whole else "shorter than a second, or a reading failed"
-        return {"method": self.method, "reason": reason, "joules": joules, "total": total, "per_frame": per_frame}
+        return Energy(self.method, reason, joules, total, per_frame)

@@ -61,7 +61,7 @@ class AllocatorPeak:
             self.reserved[stage] = max(self.reserved.get(stage, 0), reserved)
         torch.cuda.reset_peak_memory_stats(self.device)
 
-    def gib(self) -> dict[str, dict[str, float]]:
+    def gib(self) -> dict[str, dict[str, float | None] | None]:
         """Peak per stage, ``allocated`` and ``reserved``."""
         tables = {"allocated": self.allocated, "reserved": self.reserved}
         return {name: {stage: peak / GIB for stage, peak in table.items()} for name, table in tables.items()}

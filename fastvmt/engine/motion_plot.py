@@ -60,7 +60,6 @@ def draw_row(axes: list[Axes], video: Video, field: MotionField, factor: int, la
 
 def plot_motion(path: Path, backbone: Backbone, result: TransferResult, guidance: Guidance, window: Window) -> None:
     """Write the picture of a result's reference and generated motion fields."""
-    passes = backbone.passes
     factor = backbone.layout.temporal_factor
     latents = (backbone.encode(result.case.reference), result.latents_BCFHW)
     videos = (result.case.reference, result.video)
@@ -70,4 +69,3 @@ def plot_motion(path: Path, backbone: Backbone, result: TransferResult, guidance
     for row, (label, video, z) in enumerate(zip(("reference", "generated"), videos, latents, strict=True)):
         draw_row(list(grid[row]), video, clean_field(backbone, z, guidance, window), factor, label)
     figure.savefig(path, dpi=110)
-    backbone.passes = passes

@@ -19,6 +19,7 @@ from fastvmt.backbones.layout import Layout, read_layout
 from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Trainer
+from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window, check
 from fastvmt.trackers.base import Tracker
@@ -26,10 +27,6 @@ from fastvmt.trackers.cached import CachedTracker
 
 DTYPES = ("bfloat16", "float16", "float32")
 """Number formats of the transformer and the text encoder."""
-
-
-class UserError(Exception):
-    """A setting or input that the user can mend; shown as one line."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +105,16 @@ def check_keys(cfg: DictConfig) -> None:
                 raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in known)}")
 
 
+CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy")
+"""Keys that describe ``video``."""
+
+
 def check_clip(cfg: DictConfig) -> None:
     """Rules of the user's own clip."""
     if cfg.video is None:
         if cfg.benchmark.get("_target_", "").endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
-        for key in ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy"):
+        for key in CLIP:
             if cfg[key] != getattr(Config, key):
                 raise UserError(f"{key}= needs video=<file>: without it the cases and prompts come from the benchmark")
         return

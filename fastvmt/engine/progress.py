@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import lightning
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fastvmt.engine.module import TransferModule
+from fastvmt.engine.callback import Outcome, RunCallback
+from fastvmt.engine.plan import Plan
 
 
-class CaseProgress(lightning.Callback):
-    """Three bars with counts and the remaining time."""
+class CaseProgress(RunCallback):
+    """Three bars with counts and the remaining time; steps and iterations are told by the transfer."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def on_test_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        assert isinstance(module, TransferModule)
-        steps, method = module.plan.sampler.steps, module.plan.method
+    def __init__(self, console: Console, plan: Plan) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.bars = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not trainer.is_global_zero)
-        self.cases = self.bars.add_task("cases", total=len(module.plan.cases))
+        self.bars = Progress(*columns, TimeRemainingColumn(), console=console)
+        steps = plan.sampler.steps
+        inner = plan.method.inner_iterations(steps)
+        self.cases = self.bars.add_task("cases", total=len(plan.cases))
         self.steps = self.bars.add_task("denoising steps", total=steps)
-        inner = method.inner_iterations(steps)
         self.inner = self.bars.add_task("inner iterations", total=inner, visible=inner > 0)
-        module.on_step = lambda step: self.bars.update(self.steps, completed=step + 1)
-        module.on_iteration = lambda row: self.bars.advance(self.inner)
-        self.bars.start()
 
-    def on_test_batch_start(self, *args: Any) -> None:
+    def on_step(self, step: int) -> None:
+        """Count a denoising step."""
+        self.bars.update(self.steps, completed=step + 1)
+
+    def on_iteration(self, row: dict[str, float]) -> None:
+        """Count an inner iteration."""
+        self.bars.advance(self.inner)
+
+    def begin(self, main_process: bool) -> None:
+        """Show the bars, in one process."""
+        if main_process:
+            self.bars.start()
+
+    def case_begins(self) -> None:
+        """Start the bars of a case anew."""
         self.bars.reset(self.steps)
         self.bars.reset(self.inner)
 
-    def on_test_batch_end(self, *args: Any) -> None:
+    def case_ends(self, outcome: Outcome) -> None:
+        """Count a case."""
         self.bars.advance(self.cases)
 
-    def on_test_end(self, *args: Any) -> None:
+    def end(self, records: object) -> None:
+        """Leave the bars as they are."""
         self.bars.stop()
 
-    def on_exception(self, *args: Any) -> None:
+    def stop(self) -> None:
+        """Leave the bars as they are."""
         self.bars.stop()

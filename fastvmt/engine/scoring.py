@@ -21,8 +21,10 @@ from fastvmt.data.frame_folder import clip_sha256, is_frame_folder, read_clip
 from fastvmt.data.resample import cover, shrunk
 from fastvmt.data.triples import VIDEOS, Triple
 from fastvmt.data.video import ENLARGED, read_metadata
-from fastvmt.engine.plan import UserError, construct, make_tracker
-from fastvmt.results.record import Record, score_summaries, slug
+from fastvmt.engine.plan import construct, make_tracker
+from fastvmt.errors import UserError
+from fastvmt.results.columns import score_summaries
+from fastvmt.results.folder import slug
 from fastvmt.results.tables import HEADLINE, SHOWN, show, summary_table
 from fastvmt.score.scorers import Sample
 from fastvmt.score.scores import Scores
@@ -31,6 +33,21 @@ from fastvmt.types import Video
 EMOJI_CLIP, EMOJI_MODEL = "tiny-clip", "tiny-wan"
 """The shipped judge knows the moving-emoji world only, and so what the shipped model makes."""
 NO_CLIP = f"no CLIP scores, not made by {EMOJI_MODEL}: pass --clip <CLIP ViT-B/32>, or {EMOJI_CLIP} for its emoji world"
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """What the columns of results need of a clip's record."""
+
+    id: str
+    scores: Mapping[str, float]
+    frames: int
+    pooled: Sequence[str]
+
+
+def scored_clips(records: Sequence[Mapping[str, Any]]) -> list[ScoredClip]:
+    """Records as columns take them; those that could not be scored have no score."""
+    return [ScoredClip(r["id"], r["scores"], r.get("frames", 0), r.get("pooled", ())) for r in records]
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ def composed(overrides: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
     return cfg
 
 
-def load_scores(cfg: DictConfig) -> tuple[Scores, Record]:
+def load_scores(cfg: DictConfig) -> tuple[Scores, dict[str, Any]]:
     """The scores of a configuration and what of it matters to them; :class:`UserError` for missing weights."""
     scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     return scores, {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("metrics", "tracker")}
@@ -105,7 +122,9 @@ def as_generated(path: Path, policy: Policy, what: str) -> tuple[Video, list[str
     return video, notes
 
 
-def score_triple(scores: Scores, triple: Triple, policy: Policy, cases: ManifestBenchmark | None = None) -> Record:
+def score_triple(
+    scores: Scores, triple: Triple, policy: Policy, cases: ManifestBenchmark | None = None
+) -> dict[str, Any]:
     """Read, align and score; ``notes`` say what was changed. With ``cases``, reference and mask are its case's."""
     made, notes = as_generated(triple.generated, policy, "generated")
     if cases is None:
@@ -133,11 +152,12 @@ def score_triple(scores: Scores, triple: Triple, policy: Policy, cases: Manifest
         "fps": generated.fps,
         "notes": notes,
         "vbench_compat": scores.vbench_compat,
+        "pooled": list(scores.pooled),
         "scores": scores.score(sample, without=strange),
     }
 
 
-def failed(triple: Triple, error: Exception) -> Record:
+def failed(triple: Triple, error: Exception) -> dict[str, Any]:
     """The record of a triple that could not be scored."""
     return {**_named(triple), "notes": [f"not scored: {error}"], "scores": {}, "error": str(error)}
 
@@ -147,16 +167,16 @@ def _named(triple: Triple) -> dict[str, Any]:
     return {"id": triple.id, **paths, "prompt": triple.prompt}
 
 
-def means(records: list[Record]) -> Table:
+def means(records: list[dict[str, Any]]) -> Table:
     """One row per score."""
     lengths = sorted({record["frames"] for record in records if "frames" in record})
     title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"
-    return summary_table(title, score_summaries(records))
+    return summary_table(title, score_summaries(scored_clips(records)))
 
 
-def clip_table(records: list[Record]) -> Table:
+def clip_table(records: list[dict[str, Any]]) -> Table:
     """One row per clip: the headline scores that some clip has, and what was changed before scoring."""
-    summaries = score_summaries(records)
+    summaries = score_summaries(scored_clips(records))
     columns = [name for name in HEADLINE if name in summaries and summaries[name].n]
     table = Table(title="clips")
     table.add_column("clip", overflow="fold")

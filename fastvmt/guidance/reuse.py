@@ -8,19 +8,17 @@ from torch import Tensor
 
 
 class GradientReuse:
-    """Compute a gradient every ``delta``-th iteration and replay it in between.
+    """Compute a gradient every ``delta``-th iteration, at least every one, and replay it in between.
 
     One instance serves one denoising step: iteration 0 always computes. ``delta=1`` never replays.
     """
 
     def __init__(self, delta: int) -> None:
-        if delta < 1:
-            raise ValueError(f"skip.delta={delta} must be at least 1")
         self.delta = delta
         self._gradient: Tensor | None = None
 
     def __call__(self, iteration: int, compute: Callable[[], Tensor]) -> tuple[Tensor, bool]:
-        """The gradient for ``iteration`` and whether it was replayed."""
+        """Return the gradient for ``iteration`` and whether it was replayed."""
         if self._gradient is None or iteration % self.delta == 0:
             self._gradient = compute()
             return self._gradient, False

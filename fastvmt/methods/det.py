@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fastvmt.methods.base import Job
-from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
-from fastvmt.settings import check
+from fastvmt.methods.job import Job
+from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
+from fastvmt.settings import check, check_choice
 from fastvmt.trackers.base import Tracker
 from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
 from fastvmt.tuning.draw import Draw
@@ -44,7 +44,12 @@ def first_mask(case: TransferCase) -> Tensor | None:
 
 
 class DeT(Tuned):
-    """The tracking loss acts on the predicted clean clip at low noise; weight 0, as released, leaves it out."""
+    """Tune temporal convolutions in every block, with a loss along tracks of the predicted clean clip at low noise.
+
+    ``tracking_weight=0``, as released, leaves that loss out. Departures from the authors' code: all blocks sample
+    with their convolutions, there the first 15 alone of those tuned; a step of a track counts where the point is seen
+    in both frames, there in the later one.
+    """
 
     name = "det"
     kept = "motion"
@@ -61,28 +66,31 @@ class DeT(Tuned):
         points: int = 10,
     ) -> None:
         super().__init__(tuning)
-        legal = [kind.value for kind in Initial]
-        check(initial in legal, "method.initial", initial, f"one of {', '.join(legal)}")
+        check_choice("method.initial", initial, [kind.value for kind in Initial])
         check(channels >= 1, "method.channels", channels, "at least 1")
         check(tracking_weight >= 0, "method.tracking_weight", tracking_weight, "at least 0")
         check(0 <= tracking_sigma <= 1, "method.tracking_sigma", tracking_sigma, "in [0, 1]")
         check(points >= 1, "method.points", points, "at least 1")
-        self.tracker, self.channels, self.initial = tracker, channels, Initial(initial)
-        self.tracking_weight, self.tracking_sigma, self.points = tracking_weight, tracking_sigma, points
+        self.tracker = tracker
+        self.channels = channels
+        self.initial = Initial(initial)
+        self.tracking_weight = tracking_weight
+        self.tracking_sigma = tracking_sigma
+        self.points = points
 
     def queries(self, job: Job) -> Tensor:
         """Points (t = 0, x, y) in the foreground of the first frame, or on a grid over all of it without a mask."""
-        layout, mask = job.backbone.layout, first_mask(case_of(job))
+        layout, mask = job.backbone.layout, first_mask(job.case)
         if mask is None:
             return grid_queries(layout.height, layout.width, self.points)
         return mask_queries(mask, self.points**2, self.tuning.seed)
 
     def reference_cells(self, job: Job) -> tuple[Tensor, Tensor]:
         """Latent cells (N, F, 2) and visibility (N, F) of points followed through the reference."""
-        where = "a grid over the first frame" if first_mask(case_of(job)) is None else "the foreground's mask"
+        where = "a grid over the first frame" if first_mask(job.case) is None else "the foreground's mask"
         queries = self.queries(job)
         log.info("det tracks %d points from %s", len(queries), where)
-        tracks = self.tracker.track(case_of(job).reference.frames_THWC, queries)
+        tracks = self.tracker.track(job.case.reference.frames_THWC, queries)
         cells, visible = latent_cells(tracks.points_NT2, tracks.visible_NT, job.backbone.layout)
         return cells.to(job.reference.device), visible.to(job.reference.device)
 
@@ -100,13 +108,13 @@ class DeT(Tuned):
         )
         return {self.kept: convolutions}
 
-    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
+    def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
         tracked = self.reference_cells(job) if self.tracking_weight > 0 else None
 
         def phases(choices: Draw) -> Phases:
             noise = draw_noise(job, choices)
             with adapters[self.kept].installed(blocks_of(job.backbone)):
-                noisy, error = velocity_error(job, job.reference, choices, text, noise)
+                noisy, error = velocity_error(job, job.reference, choices, noise)
                 loss = mean_square(error)
                 if tracked is not None and choices.sigma <= self.tracking_sigma:
                     clean = noisy - choices.sigma * (error + noise - job.reference)

@@ -13,18 +13,20 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job
+from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.job import Job
 from fastvmt.motion.dense import all_pairs, expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
+from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
-from fastvmt.settings import HeadReduce, check
+from fastvmt.settings import HeadReduce, check, check_choice
 from fastvmt.types import MotionField
 
 
-def table_name(step: int) -> str:
-    """The name of a denoising step's rotary tables among what was learned."""
-    return f"rotation_{step:03d}"
+def table_name(i: int) -> str:
+    """The name of denoising step ``i``'s rotary tables among what was learned."""
+    return f"rotation_{i:03d}"
 
 
 class DiTFlow(BlockGuided):
@@ -37,7 +39,8 @@ class DiTFlow(BlockGuided):
     one for queries and one for keys, carries them from step to step and denoises the guided steps with
     them; they are kept as ``learned.safetensors`` beside the video, and ``embeddings=<file>`` applies
     such a file to another prompt, step by step, without any gradient. ``inject`` replaces, in guided
-    steps, the keys and values of block 0 by those of the equally noised reference.
+    steps, the keys and values of block 0 by those of the equally noised reference. A departure: with both,
+    injected keys are rotated by the learned tables as all keys are, in the authors' code by the model's own.
     """
 
     name = "ditflow"
@@ -57,13 +60,15 @@ class DiTFlow(BlockGuided):
         lr: float,
         lr_end: float,
     ) -> None:
-        super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
-        check(target in ("latent", "embedding"), "method.target", target, "latent or embedding")
-        known = displacement in ("argmax", "expectation")
-        check(known, "method.displacement", displacement, "argmax or expectation")
+        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
+        check_choice("method.target", target, ("latent", "embedding"))
+        check_choice("method.displacement", displacement, ("argmax", "expectation"))
         check(temperature > 0, "method.temperature", temperature, "above 0")
-        self.target, self.inject, self.displacement = target, inject, displacement
-        self.rope, self.temperature = rope, temperature
+        self.target = target
+        self.inject = inject
+        self.displacement = displacement
+        self.rope = rope
+        self.temperature = temperature
         self.embeddings = None if embeddings is None else Path(embeddings).expanduser()
 
     def requirements(self, layout: Layout) -> None:
@@ -99,8 +104,8 @@ class DiTFlow(BlockGuided):
                 f"{layout.name} give {prod(layout.grid)}: use the size that it was learned at"
             )
 
-    def inner_iterations(self, steps: int) -> int:
-        return 0 if self.embeddings is not None else super().inner_iterations(steps)
+    def optimised_steps(self, steps: int) -> int:
+        return 0 if self.embeddings is not None else super().optimised_steps(steps)
 
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor, *, argmax: bool = False) -> MotionField:
         """The displacements of latents at a noise level; differentiable unless ``argmax``."""
@@ -124,44 +129,62 @@ class DiTFlow(BlockGuided):
         grid = job.backbone.layout.grid
         return MotionField(stored["flow"], all_pairs(grid[0]).to(stored["flow"].device), grid)
 
-    def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_motion(job)
         return lambda x: moving_flow_loss(self.read(job, x, sigma, job.text), reference)
 
-    def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        if self.embeddings is not None or step >= self.guided(len(job.sigmas) - 1):
-            return latents
-        loss = self.objective(job, step, latents, sigma)
-        with self.injected(job, sigma):
-            if self.target == "latent":
-                return self.optimise(job, step, latents, sigma, loss)
-            self.learn(job, step, latents, sigma, loss)
-            return latents
-
-    def learn(self, job: Job, step: int, latents: Tensor, sigma: float, loss: Callable[[Tensor], Tensor]) -> None:
-        """This step's rotary tables, from the step before's or the model's own."""
-        start = job.learned[table_name(step - 1)].to(latents.device) if step else job.backbone.rotation()
-
-        def loss_of(tables: Tensor) -> Tensor:
-            with job.backbone.rotated_by(tables):
-                return loss(latents)
-
-        with job.backbone.rotated_by(start):  # still there when checkpointing runs blocks again
-            tables = self.optimise(job, step, start, sigma, loss_of)
-        job.learned |= {table_name(step): tables.cpu(), "sigmas": torch.tensor(job.sigmas[: step + 1])}
-
     @contextmanager
-    def injected(self, job: Job, sigma: float) -> Iterator[None]:
-        """Within the context, block 0 sees the reference's keys and values if ``inject`` asks for it."""
+    def injected(self, job: Job, i: int, sigma: float) -> Iterator[None]:
+        """Within the context of a guided step, block 0 sees the reference's keys and values if ``inject`` says so."""
         with ExitStack() as stack:
-            if self.inject:
-                assert job.noise is not None
+            if self.inject and i < self.optimisation.guided(job.steps):
                 noisy = add_noise(job.reference, job.noise, sigma)
                 stack.enter_context(job.backbone.keys_and_values_of(noisy, sigma, job.text))
             yield
 
+    def optimise(self, job: Job, i: int, start: Tensor, sigma: float, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        with self.injected(job, i, sigma):  # the clean reference has been read before, with its own keys
+            return super().optimise(job, i, start, sigma, loss)
+
+    def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        x = self.guide(job, i, x, sigma)
+        with ExitStack() as stack:
+            stack.enter_context(self.injected(job, i, sigma))
+            if (tables := self.tables(job, i)) is not None:
+                stack.enter_context(job.backbone.rotated_by(tables.to(x.device)))
+            return euler_step(x, job.velocity(x, sigma), sigma, sigma_next)
+
+    def guide(self, job: Job, i: int, x: Tensor, sigma: float) -> Tensor:
+        """With ``target=embedding`` the latents stay, and this step's rotary tables are learned."""
+        if self.target == "latent":
+            return super().guide(job, i, x, sigma)
+        if i < self.optimised_steps(job.steps):
+            tables = self.learned_tables(job, i, x, sigma)
+            job.learned |= {table_name(i): tables.cpu(), "sigmas": torch.tensor(job.sigmas[: i + 1])}
+        return x
+
+    def learned_tables(self, job: Job, i: int, x: Tensor, sigma: float) -> Tensor:
+        """Rotary tables (4, F S, D / 2) for step ``i``, learned from the step before's or the model's own."""
+        start = job.learned[table_name(i - 1)].to(x.device) if i else job.backbone.rotation()
+        loss = self.objective(job, i, x, sigma)
+
+        def loss_of(tables: Tensor) -> Tensor:
+            with job.backbone.rotated_by(tables):
+                return loss(x)
+
+        with job.backbone.rotated_by(start):  # still there when checkpointing runs blocks again
+            return self.optimise(job, i, start, sigma, loss_of)
+
+    def tables(self, job: Job, i: int) -> Tensor | None:
+        """The rotary tables of step ``i``, learned or from the file; None where there are none."""
+        if self.embeddings is None:
+            return job.learned.get(table_name(i))
+        with safe_open(self.embeddings, "pt") as stored:
+            return stored.get_tensor(table_name(i)) if table_name(i) in stored.keys() else None  # noqa: SIM118
+
     @contextmanager
     def session(self, job: Job) -> Iterator[None]:
+        """Warn when the file's tables were learned at other noise levels."""
         if self.embeddings is not None:
             with safe_open(self.embeddings, "pt") as stored:
                 sigmas = stored.get_tensor("sigmas")
@@ -173,19 +196,3 @@ class DiTFlow(BlockGuided):
                     stacklevel=2,
                 )
         yield
-
-    def tables(self, job: Job, step: int) -> Tensor | None:
-        """The rotary tables of a step, learned or from the file; None where there are none."""
-        if self.embeddings is None:
-            return job.learned.get(table_name(step))
-        with safe_open(self.embeddings, "pt") as stored:
-            return stored.get_tensor(table_name(step)) if table_name(step) in stored.keys() else None  # noqa: SIM118
-
-    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        guided = step < self.guided(len(job.sigmas) - 1)
-        with ExitStack() as stack:
-            if guided:
-                stack.enter_context(self.injected(job, sigma))
-            if (tables := self.tables(job, step)) is not None:
-                stack.enter_context(job.backbone.rotated_by(tables.to(latents.device)))
-            return super().velocity(job, step, latents, sigma)

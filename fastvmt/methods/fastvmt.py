@@ -3,75 +3,83 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 
-import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.guidance.optimize import guided_steps, optimise
-from fastvmt.methods.base import Job, Method, sampling_passes
+from fastvmt.guidance.optimisation import Optimisation
+from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.job import Job
 from fastvmt.methods.reading import read_motion
+from fastvmt.methods.requirements import check_window
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import pair_weights
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField, PassCounter
+from fastvmt.types import MotionField
 
 log = logging.getLogger(__name__)
 
 
-class FastVMT(Method):
-    """Before each of the first denoising steps, optimise the latents so that their motion matches."""
+class FastVMT(BlockGuided):
+    """Match the windowed attention motion flow of one block.
+
+    The reference is read with the null text and noise of its own seed, at the current noise level but at most at
+    ``guidance.reference_noise``; the generated video with the prompt. The learning rate falls within a step.
+    """
 
     name = "fastvmt"
-    latent_dtype = torch.float32
-    """Precision of the latents while they are optimised."""
 
     def __init__(self, window: Window, skip: Skip, guidance: Guidance) -> None:
-        self.window, self.skip, self.guidance = window, skip, guidance
+        optimisation = Optimisation(
+            guidance.fraction,
+            guidance.iterations,
+            guidance.lr,
+            guidance.lr_end,
+            delta=skip.delta,
+            weight_decay=guidance.weight_decay,
+            group="guidance",
+        )
+        super().__init__(guidance.block, optimisation)
+        self.window = window
+        self.guidance = guidance
 
     def requirements(self, layout: Layout) -> None:
-        block, frames = self.guidance.block, layout.grid[0]
-        if block >= layout.depth:
-            raise ValueError(f"guidance.block={block} does not exist: {layout.name} has blocks 0..{layout.depth - 1}")
-        if self.window.sf >= frames:
-            raise ValueError(
-                f"window.sf={self.window.sf} must be below the {frames} latent frames of {layout.name}: "
-                f"set window.sf to 1..{frames - 1} or raise backbone.frames"
-            )
-        tile, grid = tuple(self.window.tile), layout.grid[1:]
-        if tile[0] > grid[0] or tile[1] > grid[1]:
-            raise ValueError(
-                f"window.tile={list(tile)} is larger than the {grid[0]} x {grid[1]} tokens of a frame of {layout.name}"
-            )
-        if self.window.l >= max(grid):
-            log.warning("window.l=%d covers all %d x %d tokens of a frame: dense flow", self.window.l, *grid)
-        if self.skip.delta > self.guidance.iterations:
-            raise ValueError(
-                f"skip.delta={self.skip.delta} must be at most guidance.iterations={self.guidance.iterations}: "
-                "gradients are reused within a denoising step only"
-            )
+        super().requirements(layout)
+        check_window(self.window, layout)
+        if self.window.l >= max(layout.grid[1:]):
+            log.warning("window.l=%d covers all %d x %d tokens of a frame: dense flow", self.window.l, *layout.grid[1:])
 
-    def inner_iterations(self, steps: int) -> int:
-        return guided_steps(steps, self.guidance.fraction) * self.guidance.iterations
+    def rates(self, i: int, steps: int) -> list[float]:
+        return self.optimisation.rates_within_step()
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
-        gradients = guided_steps(steps, self.guidance.fraction) * -(-self.guidance.iterations // self.skip.delta)
-        blocks = gradients * self.guidance.block
-        return PassCounter(sampling_passes(layout, steps, cfg_scale) + blocks, blocks, gradients)
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+        reference = self.reference_motion(job, min(sigma, self.guidance.reference_noise))
+        return lambda x: self.loss(*self.read(job, x, sigma, job.text), reference)
 
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         """The motion field of latents at a noise level, and the windows' mean keys where a loss needs them."""
         return read_motion(job.backbone, latents, sigma, text, self.guidance, self.window)
 
-    def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
-        """The weighted sum of both losses."""
+    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
+        """L = lambda_AMF L_AMF + lambda_window L_window, pairs at distance d weighing 1 - alpha (d - 1) / (sf - 1)."""
         g = self.guidance
         weight_P = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
         value = g.amf_weight * amf_loss(generated, reference, weight_P)
         if mean_keys is not None:
             value = value + g.window_weight * window_loss(mean_keys, generated.pairs_P2)
         return value
+
+    def reference_motion(self, job: Job, sigma: float) -> MotionField:
+        """The reference's motion field at a noise level, cached on disk."""
+
+        def compute() -> dict[str, Tensor]:
+            field, _ = self.read(job, self.noised_reference(job, sigma), sigma, job.null_text)
+            return {"flow": field.flow_PS2, "pairs": field.pairs_P2}
+
+        stored = job.stored(compute, kind=FastVMT.name, **self.reference_settings(job, sigma))
+        return MotionField(stored["flow"], stored["pairs"], job.backbone.layout.grid)
 
     def noised_reference(self, job: Job, sigma: float) -> Tensor:
         """The reference's latents at a noise level."""
@@ -88,35 +96,3 @@ class FastVMT(Method):
             "seed": g.reference_seed,
             "window": asdict(self.window),
         }
-
-    def reference_motion(self, job: Job, sigma: float) -> MotionField:
-        """The reference's motion field at a noise level: null text, fixed noise, cached on disk."""
-
-        def compute() -> dict[str, Tensor]:
-            field, _ = self.read(job, self.noised_reference(job, sigma), sigma, job.null_text)
-            return {"flow": field.flow_PS2, "pairs": field.pairs_P2}
-
-        stored = job.stored(compute, kind=FastVMT.name, **self.reference_settings(job, sigma))
-        return MotionField(stored["flow"], stored["pairs"], job.backbone.layout.grid)
-
-    def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        g = self.guidance
-        if step >= guided_steps(len(job.sigmas) - 1, g.fraction):
-            return latents
-        reference = self.reference_motion(job, min(sigma, g.reference_noise))
-
-        def loss(x: Tensor) -> Tensor:
-            return self.objective(*self.read(job, x, sigma, job.text), reference)
-
-        with job.watch.stage("guide"):
-            return optimise(
-                latents,
-                loss,
-                iterations=g.iterations,
-                lr=g.lr,
-                lr_end=g.lr_end,
-                delta=self.skip.delta,
-                weight_decay=g.weight_decay,
-                dtype=self.latent_dtype,
-                on_iteration=lambda row: job.record({"step": step, "sigma": sigma} | row),
-            )

@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job, sampling_passes
+from fastvmt.guidance.optimisation import Optimisation
+from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import Guided
+from fastvmt.methods.job import Job
 from fastvmt.motion.clean import clean_loss, regularised
-from fastvmt.sampling import guided_velocity
-from fastvmt.settings import check
+from fastvmt.settings import check, check_choice
 from fastvmt.types import PassCounter
+
+
+def predicted_clean(x: Tensor, sigma: float, velocity: Tensor) -> Tensor:
+    """x_0 = x - sigma v: where a straight path ends."""
+    return x - sigma * velocity
 
 
 class FlowMotion(Guided):
@@ -40,42 +46,41 @@ class FlowMotion(Guided):
         lr_end: float,
         reference_seed: int,
     ) -> None:
-        super().__init__(fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
-        known = representation in ("source_velocity", "clean_latent")
-        check(known, "method.representation", representation, "source_velocity or clean_latent")
+        super().__init__(Optimisation(fraction, iterations, lr, lr_end))
+        check_choice("method.representation", representation, ("source_velocity", "clean_latent"))
         check(weight >= 0, "method.weight", weight, "at least 0")
         check(difference_weight >= 0, "method.difference_weight", difference_weight, "at least 0")
         check(0 <= across <= 1, "method.across", across, "in [0, 1]")
-        self.representation, self.reference_seed = representation, reference_seed
-        self.weight, self.difference_weight, self.across = weight, difference_weight, across
+        self.representation = representation
+        self.weight = weight
+        self.difference_weight = difference_weight
+        self.across = across
+        self.reference_seed = reference_seed
 
     def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
         return PassCounter(sampling_passes(layout, steps + self.inner_iterations(steps), cfg_scale))
 
-    def reference_latents(self, job: Job, step: int, sigma: float) -> Tensor:
+    def reference_latents(self, job: Job, i: int, sigma: float) -> Tensor:
         """The reference's clean latents: predicted at this noise level and cached on disk, or encoded."""
         if self.representation == "clean_latent":
             return job.reference
+        seed = self.reference_seed + i
 
         def compute() -> dict[str, Tensor]:
-            noisy = job.noised_reference(sigma, self.reference_seed + step)
-            return {"clean": noisy - sigma * job.backbone.velocity(noisy, sigma, job.null_text)}
+            noisy = job.noised_reference(sigma, seed)
+            return {"clean": predicted_clean(noisy, sigma, job.backbone.velocity(noisy, sigma, job.null_text))}
 
-        return job.stored(compute, kind="flowmotion", sigma=round(sigma, 6), seed=self.reference_seed + step)["clean"]
+        return job.stored(compute, kind="flowmotion", sigma=round(sigma, 6), seed=seed)["clean"]
 
-    def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
-        reference = self.reference_latents(job, step, sigma)
-        mean = None
-        if step > 0:
-            assert job.noise is not None
-            mean = (latents - self.start(job, job.noise)) / (sigma - job.sigmas[0])
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+        reference = self.reference_latents(job, i, sigma)
+        mean = (x - self.start(job)) / (sigma - job.sigmas[0]) if i > 0 else None  # velocity so far
 
         def loss(x: Tensor) -> Tensor:
             with torch.no_grad():
-                text, negative, scale = job.text, job.negative, job.sampler.cfg_scale
-                velocity = guided_velocity(job.backbone, x, sigma, text, negative, scale)
+                velocity = job.velocity(x, sigma)
                 if mean is not None:
                     velocity = regularised(velocity, mean, self.across)
-            return clean_loss(x - sigma * velocity, reference, self.weight, self.difference_weight)
+            return clean_loss(predicted_clean(x, sigma, velocity), reference, self.weight, self.difference_weight)
 
         return loss

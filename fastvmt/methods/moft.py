@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from fastvmt.methods.base import Job
+from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.job import Job
 from fastvmt.motion.features import moft_loss, motion_channels, motion_part
 from fastvmt.settings import check
 
@@ -16,7 +17,8 @@ class MOFT(BlockGuided):
     """Match hidden features after a block, less their temporal mean, on the channels that move most.
 
     The channels come from the reference: the ``share`` with the largest entries of the first right
-    singular vector. The reference is read at ``reference_noise`` at most (0: clean) with the null text.
+    singular vector; a departure: their number is rounded, in DiTFlow's authors' code truncated. The reference is
+    read at ``reference_noise`` at most (0: clean) with the null text.
     """
 
     name = "moft"
@@ -34,10 +36,12 @@ class MOFT(BlockGuided):
         lr: float,
         lr_end: float,
     ) -> None:
-        super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
+        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
         check(0 < share <= 1, "method.share", share, "in (0, 1]")
         check(0 <= reference_noise <= 1, "method.reference_noise", reference_noise, "in [0, 1]")
-        self.share, self.reference_noise, self.reference_seed = share, reference_noise, reference_seed
+        self.share = share
+        self.reference_noise = reference_noise
+        self.reference_seed = reference_seed
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:
         """``channels`` and the reference's ``motion`` (F, S, channels) on them, cached on disk."""
@@ -53,7 +57,7 @@ class MOFT(BlockGuided):
             compute, kind="moft", sigma=round(level, 6), block=self.block, seed=self.reference_seed, share=self.share
         )
 
-    def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_features(job, sigma)
 
         def loss(x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from functools import cache
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job
-from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
+from fastvmt.methods.job import Job
+from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
 from fastvmt.settings import check
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw, choose
@@ -47,7 +47,10 @@ class MotionDirector(Tuned):
         check(rank >= 1, "method.rank", rank, "at least 1")
         check(0 <= dropout < 1, "method.dropout", dropout, "in [0, 1)")
         check(0 <= skip_spatial <= 1, "method.skip_spatial", skip_spatial, "in [0, 1]")
-        self.rank, self.dropout, self.skip_spatial, self.noise_error = rank, dropout, skip_spatial, noise_error
+        self.rank = rank
+        self.dropout = dropout
+        self.skip_spatial = skip_spatial
+        self.noise_error = noise_error
         self.targets = ATTENTION + (FEED_FORWARD if feed_forward else ())
 
     def skips(self, choices: Draw) -> bool:
@@ -63,7 +66,7 @@ class MotionDirector(Tuned):
 
     def identity(self, job: Job) -> dict[str, object]:
         return {
-            "frames": case_of(job).reference.frames_THWC,
+            "frames": job.case.reference.frames_THWC,
             "rank": self.rank,
             "input_dropout": self.dropout,
             "skip_spatial": self.skip_spatial,
@@ -78,8 +81,8 @@ class MotionDirector(Tuned):
             for i, group in enumerate((SPATIAL, TEMPORAL))
         }
 
-    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
-        clip, blocks, factor = case_of(job).reference, blocks_of(job.backbone), job.backbone.layout.temporal_factor
+    def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
+        clip, blocks, factor = job.case.reference, blocks_of(job.backbone), job.backbone.layout.temporal_factor
 
         @cache
         def image(frame: int) -> Tensor:
@@ -92,11 +95,11 @@ class MotionDirector(Tuned):
             frame = choose(choices.frame, len(clip.frames_THWC))
             latent_frame = -(-frame // factor)
             noise = noise[:, :, latent_frame : latent_frame + 1]
-            _, error = velocity_error(job, image(frame), choices, text, noise)
+            _, error = velocity_error(job, image(frame), choices, noise)
             return weight(choices) * mean_square(error)
 
         def temporal_loss(choices: Draw, noise: Tensor) -> Tensor:
-            _, error = velocity_error(job, job.reference, choices, text, noise)
+            _, error = velocity_error(job, job.reference, choices, noise)
             anchor = choose(choices.anchor, error.shape[2])
             return weight(choices) * (mean_square(error) + mean_square(debiased(error, anchor)))
 

@@ -12,9 +12,10 @@ from enum import Enum
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job
+from fastvmt.methods.job import Job
+from fastvmt.methods.requirements import check_blocks
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
-from fastvmt.settings import check
+from fastvmt.settings import check, check_choice
 from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
@@ -51,19 +52,17 @@ class MotionInversion(Tuned):
         debiased_loss: bool = False,
     ) -> None:
         super().__init__(tuning, inversion)
-        legal = [kind.value for kind in ValueTable]
-        check(value in legal, "method.value", value, f"one of {', '.join(legal)}")
+        check_choice("method.value", value, [kind.value for kind in ValueTable])
         check(bool(blocks) and min(blocks) >= 0, "method.blocks", blocks, "0-based blocks, at least one")
         check(pool >= 1, "method.pool", pool, "at least 1")
-        self.blocks, self.value = sorted(set(blocks)), ValueTable(value)
-        self.pool, self.debiased_loss = pool, debiased_loss
+        self.blocks = sorted(set(blocks))
+        self.value = ValueTable(value)
+        self.pool = pool
+        self.debiased_loss = debiased_loss
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        if max(self.blocks) >= layout.depth:
-            raise ValueError(
-                f"method.blocks={self.blocks} does not fit: {layout.name} has blocks 0..{layout.depth - 1}"
-            )
+        check_blocks("method.blocks", self.blocks, layout)
 
     def tuning_passes(self, layout: Layout) -> PassCounter:
         n = self.tuning.iterations
@@ -76,10 +75,10 @@ class MotionInversion(Tuned):
         grid, width = job.backbone.layout.grid, width_of(blocks_of(job.backbone))
         return {self.kept: MotionEmbeddings.zeros(self.blocks, grid, width, self.pool, job.backbone.device)}
 
-    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
+    def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
         def phases(choices: Draw) -> Phases:
             with adapters[self.kept].installed(blocks_of(job.backbone)):
-                _, error = velocity_error(job, job.reference, choices, text, draw_noise(job, choices))
+                _, error = velocity_error(job, job.reference, choices, draw_noise(job, choices))
                 loss = mean_square(error)
                 if self.debiased_loss:
                     loss = loss + mean_square(debiased(error, choose(choices.anchor, error.shape[2])))

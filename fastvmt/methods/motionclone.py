@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.guidance.optimize import guided_steps
-from fastvmt.methods.base import Job, Method, sampling_passes
-from fastvmt.methods.guided import check_block, check_frames
+from fastvmt.guidance.optimisation import guided_steps
+from fastvmt.methods.base import Method, sampling_passes
+from fastvmt.methods.job import Job
+from fastvmt.methods.requirements import check_blocks
 from fastvmt.motion.temporal import self_hits, sparse_loss, strongest, temporal_probability
+from fastvmt.sampling import euler_step
 from fastvmt.settings import check
 from fastvmt.types import PassCounter
 
 
-def ramp(step: int, guided: int, share: float) -> float:
+def ramp(i: int, guided: int, share: float) -> float:
     """Linear warm-up over the first ``share`` of the guided steps, and cool-down over the last, in (0, 1]."""
     steps = max(1, round(guided * share))
-    return min(1.0, (step + 1) / steps, (guided - step) / steps)
+    return min(1.0, (i + 1) / steps, (guided - i) / steps)
 
 
 class MotionClone(Method):
@@ -33,6 +35,7 @@ class MotionClone(Method):
     """
 
     name = "motionclone"
+    least_frames = 2
 
     def __init__(
         self,
@@ -51,13 +54,18 @@ class MotionClone(Method):
         check(0 <= ramp_share <= 0.5, "method.ramp_share", ramp_share, "in [0, 0.5]")
         check(0 <= fraction <= 1, "method.fraction", fraction, "in [0, 1]")
         check(0 <= reference_noise <= 1, "method.reference_noise", reference_noise, "in [0, 1]")
-        self.block, self.rope, self.weight, self.ramp_share = block, rope, weight, ramp_share
-        self.exclude_self, self.fraction = exclude_self, fraction
-        self.reference_noise, self.reference_seed = reference_noise, reference_seed
+        self.block = block
+        self.rope = rope
+        self.weight = weight
+        self.ramp_share = ramp_share
+        self.exclude_self = exclude_self
+        self.fraction = fraction
+        self.reference_noise = reference_noise
+        self.reference_seed = reference_seed
 
     def requirements(self, layout: Layout) -> None:
-        check_frames(layout)
-        check_block(self.block, layout)
+        super().requirements(layout)
+        check_blocks("method.block", self.block, layout)
 
     def inner_iterations(self, steps: int) -> int:
         return guided_steps(steps, self.fraction)
@@ -87,28 +95,33 @@ class MotionClone(Method):
         )
         return stored["value"], stored["index"]
 
-    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        guided = guided_steps(len(job.sigmas) - 1, self.fraction)
-        if step >= guided:
-            return super().velocity(job, step, latents, sigma)
+    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, float, Tensor, float]:
+        """From one pass with the prompt: its velocity, the loss, the loss' gradient, and the share of self-hits."""
         value, index = self.reference_attention(job)
-        following = job.sigmas[step + 1]
         with torch.enable_grad():
-            x = latents.detach().clone().requires_grad_(True)
+            x = x.detach().clone().requires_grad_(True)
             velocity, q, k = job.backbone.tapped_velocity(x, sigma, job.text, self.block, self.rope)
             with job.watch.stage("guide"):
                 loss = sparse_loss(temporal_probability(q, k), value, index)
                 (gradient,) = torch.autograd.grad(loss, x)
+        return velocity, loss.item(), gradient, self_hits(index)
+
+    def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """x' = x + (sigma' - sigma) v - weight ramp sigma sigma' g."""
+        guided = guided_steps(job.steps, self.fraction)
+        if i >= guided:
+            return super().step(job, i, x, sigma, sigma_next)
+        velocity, loss, gradient, hits = self.tapped(job, x, sigma)
         if job.sampler.cfg_scale != 1:
-            negative = job.backbone.velocity(latents, sigma, job.negative)
+            negative = job.backbone.velocity(x, sigma, job.negative)
             velocity = torch.lerp(negative, velocity, job.sampler.cfg_scale)
-        move = self.weight * ramp(step, guided, self.ramp_share) * sigma * following * gradient
-        euler = (sigma - following) * velocity
-        row = {"step": step, "sigma": sigma, "iteration": 0, "loss": loss.item(), "grad_norm": float(gradient.norm())}
-        if not math.isfinite(row["grad_norm"]):
+        norm = float(gradient.norm())
+        if not math.isfinite(norm):
             raise FloatingPointError(
-                f"the loss {row['loss']} has a gradient that is not finite at step {step}; lower method.weight"
+                f"the loss {loss} has a gradient that is not finite at step {i}; lower method.weight"
             )
-        ratio = float(move.norm() / euler.norm())
-        job.record(row | {"reused": 0.0, "self_hits": self_hits(index), "move_ratio": ratio})
-        return velocity + move / (sigma - following)
+        move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient
+        ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
+        row = {"step": i, "sigma": sigma, "iteration": 0, "loss": loss, "grad_norm": norm, "reused": 0.0}
+        job.record(row | {"self_hits": hits, "move_ratio": ratio})
+        return euler_step(x, velocity, sigma, sigma_next) - move

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job
 from fastvmt.methods.fastvmt import FastVMT
+from fastvmt.methods.job import Job
 from fastvmt.motion.released import (
     between_frames,
     reduce_queries_and_keys,
@@ -23,6 +23,7 @@ from fastvmt.motion.released import (
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
+from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField
@@ -56,23 +57,24 @@ class ReleasedFastVMT(FastVMT):
     ) -> None:
         """``name`` goes to the records."""
         super().__init__(window, skip, guidance)
-        self.switches, self.name = switches, name
+        self.switches = switches
+        self.name = name
         self.latent_dtype = getattr(torch, switches.latent_dtype)
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        s, window = self.switches, self.window
-        if s.pair_range == "code" and window.sf < 2:
+        s = self.switches
+        if s.pair_range == "code" and self.window.sf < 2:
             raise ValueError(
-                f"window.sf={window.sf} leaves no pair of frames with method.switches.pair_range=code, which looks "
-                "sf - 1 frames ahead: set window.sf=2 or more"
+                f"window.sf={self.window.sf} leaves no pair of frames with method.switches.pair_range=code, which "
+                "looks sf - 1 frames ahead: set window.sf=2 or more"
             )
         if s.head_reduce == "official_scramble":
-            tokens, heads = prod(layout.grid), layout.heads
-            if tokens % heads:
+            tokens = prod(layout.grid)
+            if tokens % layout.heads:
                 raise ValueError(
-                    f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head; "
-                    f"{layout.name} has {tokens}: change backbone.frames, height or width, or use mean_qk"
+                    f"method.switches.head_reduce=official_scramble needs a multiple of {layout.heads} tokens, one per "
+                    f"head; {layout.name} has {tokens}: change backbone.frames, height or width, or use mean_qk"
                 )
         self.check_windows(layout)
         unused = [name for name in ("key_mean", "window_norm") if getattr(s, name) != getattr(Switches(), name)]
@@ -82,20 +84,19 @@ class ReleasedFastVMT(FastVMT):
 
     def check_windows(self, layout: Layout) -> None:
         """Raise ``ValueError`` when a switch of the windows has none, or none that fits the frame, to work on."""
-        s, l = self.switches, self.window.l  # noqa: E741
-        correct = Switches()
         concerned = ("window_clamp", "offset", "parity", "key_mean", "window_norm")
-        changed = [name for name in concerned if getattr(s, name) != getattr(correct, name)]
-        if l == 0 and changed:
+        changed = [name for name in concerned if getattr(self.switches, name) != getattr(Switches(), name)]
+        if self.window.l == 0 and changed:
+            key, value = changed[0], getattr(self.switches, changed[0])
             raise ValueError(
-                f"method.switches.{changed[0]}={getattr(s, changed[0])} needs windows, but window.l=0 has none: "
-                f"set window.l to an odd number or method.switches.{changed[0]}={getattr(correct, changed[0])}"
+                f"method.switches.{key}={value} needs windows, but window.l=0 has none: "
+                f"set window.l to an odd number or method.switches.{key}={getattr(Switches(), key)}"
             )
         shorter = min(layout.grid[1:])
-        if s.window_clamp == "positions" and l > shorter:
+        if self.switches.window_clamp == "positions" and self.window.l > shorter:
             raise ValueError(
-                f"window.l={l} with method.switches.window_clamp=positions must be at most {shorter}, the shorter "
-                f"side in tokens of a frame of {layout.name}"
+                f"window.l={self.window.l} with method.switches.window_clamp=positions must be at most {shorter}, the "
+                f"shorter side in tokens of a frame of {layout.name}"
             )
 
     def level(self, sigma: float) -> float:
@@ -103,21 +104,24 @@ class ReleasedFastVMT(FastVMT):
         return rounded_level(sigma) if self.switches.timestep_dtype == "bfloat16" else sigma
 
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
-        g, w, s, grid = self.guidance, self.window, self.switches, job.backbone.layout.grid
+        g = self.guidance
+        w = self.window
+        grid = job.backbone.layout.grid
         q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
-        q, k, scale = reduce_queries_and_keys(q, k, s, g.head_reduce)
-        pairs = released_pairs(grid[0], w.sf, s).to(q.device)
-        field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, s)
+        q, k, scale = reduce_queries_and_keys(q, k, self.switches, g.head_reduce)
+        pairs = released_pairs(grid[0], w.sf, self.switches).to(q.device)
+        field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, self.switches)
         if index_PTL is None or g.window_weight == 0:
             return field, None
-        return field, tracked_keys(k, between_frames(pairs), index_PTL, grid, w, s)
+        return field, tracked_keys(k, between_frames(pairs), index_PTL, grid, w, self.switches)
 
-    def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
-        g, s = self.guidance, self.switches
-        weight_P = released_weights(reference.pairs_P2, self.window.sf, g.alpha, s)
-        value = g.amf_weight * released_amf_loss(generated, reference, weight_P, s)
+    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
+        g = self.guidance
+        weight_P = released_weights(reference.pairs_P2, self.window.sf, g.alpha, self.switches)
+        value = g.amf_weight * released_amf_loss(generated, reference, weight_P, self.switches)
         if mean_keys is not None:
-            value = value + g.window_weight * released_window_loss(mean_keys, between_frames(generated.pairs_P2), s)
+            between = between_frames(generated.pairs_P2)
+            value = value + g.window_weight * released_window_loss(mean_keys, between, self.switches)
         return value
 
     def noise_level(self, job: Job, sigma: float) -> float:
@@ -130,7 +134,6 @@ class ReleasedFastVMT(FastVMT):
         level = self.noise_level(job, sigma)
         if self.switches.ref_noise == "independent":
             return job.noised_reference(level, self.guidance.reference_seed)
-        assert job.noise is not None
         return add_noise(job.reference, job.noise, level)
 
     def reference_settings(self, job: Job, sigma: float) -> dict[str, object]:
@@ -138,10 +141,7 @@ class ReleasedFastVMT(FastVMT):
         settings = {"switches": asdict(self.switches), "noise": noise, "level": round(self.noise_level(job, sigma), 6)}
         return super().reference_settings(job, sigma) | settings
 
-    def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
+    def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """Also in steps without guidance, the trajectory is rounded to ``latent_dtype``."""
-        rounded = latents.to(self.latent_dtype).float()
-        return super().before_step(job, step, rounded, sigma).float()
-
-    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        return super().velocity(job, step, latents, self.level(sigma))
+        x = self.guide(job, i, x.to(self.latent_dtype).float(), sigma)
+        return euler_step(x, job.velocity(x, self.level(sigma)), sigma, sigma_next)

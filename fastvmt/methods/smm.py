@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.methods.base import Job, sampling_passes
+from fastvmt.guidance.optimisation import Optimisation
+from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.job import Job
 from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
-from fastvmt.settings import check
+from fastvmt.settings import check_choice
 from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter
 
-REFERENCES = ("matched", "clean", "rf_inversion")
 LOW_FREQUENCY = 4
 """Frames are reduced by this factor to find their low frequencies."""
 
@@ -49,6 +51,8 @@ class SMM(BlockGuided):
     from the start noise. At ``sampler.strength=1`` noising leaves nothing of the reference.
     ``restart``: what a step has denoised is noised to the step's level again and denoised once more,
     without guidance. Not in the first step, whatever the start: of what pure noise became nothing would be left.
+    Departures from the authors' code: ``highfreq`` resizes without aligned corners, there with
+    them, and ``restart`` repeats all steps but the first, there all but the last.
     """
 
     name = "smm"
@@ -67,10 +71,13 @@ class SMM(BlockGuided):
         lr: float,
         lr_end: float,
     ) -> None:
-        super().__init__(block=block, fraction=fraction, iterations=iterations, lr=lr, lr_end=lr_end)
-        check(ref in REFERENCES, "method.ref", ref, f"one of {', '.join(REFERENCES)}")
-        check(init in ("highfreq", "noise"), "method.init", init, "highfreq or noise")
-        self.ref, self.init, self.restart, self.reference_seed = ref, init, restart, reference_seed
+        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
+        check_choice("method.ref", ref, ("matched", "clean", "rf_inversion"))
+        check_choice("method.init", init, ("highfreq", "noise"))
+        self.ref = ref
+        self.init = init
+        self.restart = restart
+        self.reference_seed = reference_seed
 
     def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
         passes = super().budget(layout, steps, cfg_scale)
@@ -78,32 +85,37 @@ class SMM(BlockGuided):
             passes.block_forwards += sampling_passes(layout, steps - 1, cfg_scale)
         return passes
 
-    def start(self, job: Job, noise: Tensor) -> Tensor:
+    def start(self, job: Job) -> Tensor:
         if self.init == "noise":
-            return super().start(job, noise)
-        inverted = self.ref == "rf_inversion"
-        noisy = self.inverted(job)["start"] if inverted else job.noised_reference(job.sigmas[0], self.reference_seed)
-        return low_frequencies(noisy) + noise - low_frequencies(noise)
+            return super().start(job)
+        if self.ref == "rf_inversion":
+            noisy = self.inverted(job)["start"]
+        else:
+            noisy = job.noised_reference(job.sigmas[0], self.reference_seed)
+        return low_frequencies(noisy) + job.noise - low_frequencies(job.noise)
 
     def inverted(self, job: Job) -> dict[str, Tensor]:
         """By inversion: the latents at the first level, and the means (G, F, E) at every guided one; cached on disk."""
-        caption = job.case.reference_prompt if job.case else ""
 
         def compute() -> dict[str, Tensor]:
-            text = job.backbone.embed(caption)
-            path = list(inverted_path(job.backbone, job.reference, job.sigmas, text))[::-1]
-            guided = zip(path[: self.guided(len(job.sigmas) - 1)], job.sigmas, strict=False)
-            means = [marginal_mean(job.backbone.hidden(x, sigma, text, self.block)) for x, sigma in guided]
+            path = list(inverted_path(job.backbone, job.reference, job.sigmas, job.caption))[::-1]
+            guided = zip(path[: self.optimisation.guided(job.steps)], job.sigmas, strict=False)
+            means = [marginal_mean(job.backbone.hidden(x, sigma, job.caption, self.block)) for x, sigma in guided]
             return {"start": path[0], "mean": torch.stack(means) if means else path[0].new_zeros(0)}
 
         return job.stored(
-            compute, kind="smm", sigmas=job.sigmas, block=self.block, share=self.fraction, caption=caption
+            compute,
+            kind="smm",
+            sigmas=job.sigmas,
+            block=self.block,
+            share=self.optimisation.fraction,
+            caption=job.case.reference_prompt,
         )
 
-    def reference_mean(self, job: Job, step: int, sigma: float) -> Tensor:
+    def reference_mean(self, job: Job, i: int, sigma: float) -> Tensor:
         """(F, E) the reference's marginal means, cached on disk."""
         if self.ref == "rf_inversion":
-            return self.inverted(job)["mean"][step]
+            return self.inverted(job)["mean"][i]
         level = sigma if self.ref == "matched" else 0.0
 
         def compute() -> dict[str, Tensor]:
@@ -113,17 +125,15 @@ class SMM(BlockGuided):
         kept = job.stored(compute, kind="smm", sigma=round(level, 6), block=self.block, seed=self.reference_seed)
         return kept["mean"]
 
-    def objective(self, job: Job, step: int, latents: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
-        reference = self.reference_mean(job, step, sigma)
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
+        reference = self.reference_mean(job, i, sigma)
         return lambda x: smm_loss(marginal_mean(job.backbone.hidden(x, sigma, job.text, self.block)), reference)
 
-    def velocity(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
-        """With ``restart`` the one whose Euler step ends where the repeated step does."""
-        first = super().velocity(job, step, latents, sigma)
-        if not self.restart or step == 0:
-            return first
-        assert job.case is not None
-        following = job.sigmas[step + 1]
-        noise = seeded_noise(tuple(latents.shape), job.case.seed + 1_000_003 * step, latents.device)
-        again = noised_again(latents + (following - sigma) * first, noise, following, sigma)
-        return super().velocity(job, step, again, sigma) + (again - latents) / (following - sigma)
+    def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """With ``restart``, what the step ends in is noised to ``sigma`` again and denoised once more."""
+        x_next = super().step(job, i, x, sigma, sigma_next)
+        if not self.restart or i == 0:
+            return x_next
+        noise = seeded_noise(tuple(x.shape), job.case.seed + 1_000_003 * i, x.device)
+        again = noised_again(x_next, noise, sigma_next, sigma)
+        return euler_step(again, job.velocity(again, sigma), sigma, sigma_next)

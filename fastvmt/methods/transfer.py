@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
-from fastvmt.methods.base import Job, Method
+from fastvmt.methods.base import Method
+from fastvmt.methods.job import Job
 from fastvmt.sampling import denoise
 from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
@@ -52,28 +54,30 @@ def transfer_case(
     sigmas = sigma_schedule(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
     with watch.stage("encode"):
         reference = backbone.encode(case.reference)
-        text, null_text = backbone.embed(case.prompt), backbone.embed("")
+        text = backbone.embed(case.prompt)
+        null_text = backbone.embed("")
         negative = backbone.embed(case.negative_prompt)
     job = Job(
-        backbone,
-        reference,
-        text,
-        null_text,
-        negative,
-        sampler,
-        sigmas,
-        watch,
-        cache,
-        noise=noise,
-        on_iteration=on_iteration,
+        backbone=backbone,
         case=case,
+        reference=reference,
+        noise=noise,
+        text=text,
+        null_text=null_text,
+        negative=negative,
+        sampler=sampler,
+        sigmas=sigmas,
+        watch=watch,
+        cache=cache,
+        on_iteration=on_iteration,
     )
-    with watch.stage("denoise"), method.session(job):
-        latents = denoise(
-            method.start(job, noise), sigmas, partial(method.velocity, job), partial(method.before_step, job), on_step
-        )
+    with watch.stage("denoise"):
+        start = method.start(job)
+        with method.session(job):
+            latents = denoise(start, sigmas, partial(method.step, job), on_step)
     with watch.stage("decode"):
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
-    return TransferResult(case, video, watch.totals(), job.trace, backbone.passes, latents.cpu(), learned=job.learned)
+    passes = replace(backbone.passes)  # later readings of the result count on the backbone's
+    return TransferResult(case, video, watch.totals(), job.trace, passes, latents.cpu(), learned=job.learned)

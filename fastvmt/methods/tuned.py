@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,27 +14,20 @@ from filelock import FileLock
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.cache import content_key
-from fastvmt.methods.base import Job, Method
+from fastvmt.methods.base import Method, sampling_passes
+from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Tuning, tune
-from fastvmt.types import PassCounter, TransferCase
+from fastvmt.types import PassCounter
 
 
-def case_of(job: Job) -> TransferCase:
-    """The case behind the latents: tuned methods need the reference's caption, some its frames."""
-    if job.case is None:
-        raise ValueError("this method needs job.case, the reference clip and its caption")
-    return job.case
-
-
-def velocity_error(job: Job, latents: Tensor, choices: Draw, text: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The noised latents at the draw's level, and by how much the predicted velocity is off there."""
+def velocity_error(job: Job, latents: Tensor, choices: Draw, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The noised latents x_sigma at the draw's level, and the error v(x_sigma) - (noise - x_0) under the caption."""
     noisy = add_noise(latents, noise, choices.sigma)
-    return noisy, job.backbone.velocity(noisy, choices.sigma, text) - (noise - latents)
+    return noisy, job.backbone.velocity(noisy, choices.sigma, job.caption) - (noise - latents)
 
 
 def draw_noise(job: Job, choices: Draw) -> Tensor:
@@ -51,19 +45,18 @@ class Tuned(Method, ABC):
     kept: str
     """Group of the adapter that sampling needs."""
     least_frames = 2
-    """Latent frames below which there is nothing to tune."""
 
     def __init__(self, tuning: Tuning, inversion: Inversion | None = None) -> None:
-        self.tuning, self.inversion = tuning, inversion or Inversion()
-        self._inverted: Tensor | None = None
+        self.tuning = tuning
+        self.inversion = inversion or Inversion()
 
     @abstractmethod
     def adapters(self, job: Job) -> dict[str, Adapter]:
         """Fresh adapters by group, which change nothing yet."""
 
     @abstractmethod
-    def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
-        """What an iteration minimises; ``text`` embeds the reference's caption."""
+    def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
+        """What an iteration minimises, under the reference's caption."""
 
     @abstractmethod
     def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
@@ -72,14 +65,6 @@ class Tuned(Method, ABC):
     @abstractmethod
     def identity(self, job: Job) -> dict[str, object]:
         """What of the method's own settings and inputs the tuned parameters depend on."""
-
-    def requirements(self, layout: Layout) -> None:
-        if layout.grid[0] < self.least_frames:
-            needed = (self.least_frames * layout.patch[0] - 1) * layout.temporal_factor + 1
-            raise ValueError(
-                f"{self.name} needs {self.least_frames} latent frames, {layout.name} has {layout.grid[0]}: "
-                f"set backbone.frames to at least {needed}"
-            )
 
     def inner_iterations(self, steps: int) -> int:
         return self.tuning.iterations
@@ -95,54 +80,36 @@ class Tuned(Method, ABC):
         With stored parameters a transfer costs the sampling alone.
         """
         passes = self.tuning_passes(layout)
-        passes.block_forwards += steps * layout.depth * (1 if cfg_scale == 1 else 2)
+        passes.block_forwards += sampling_passes(layout, steps, cfg_scale)
         if self.inversion.share > 0:
             passes.block_forwards += self.inversion.steps * layout.depth
         return passes
 
-    def start(self, job: Job, noise: Tensor) -> Tensor:
-        if self._inverted is not None:
-            noise = self.inversion.blend(self._inverted, noise)
-        return super().start(job, noise)
+    def start(self, job: Job) -> Tensor:
+        """The start noise blended with the reference's, before any adapter is in place."""
+        if self.inversion.share > 0:
+            job = replace(job, noise=self.inversion.blend(self.inverted(job), job.noise))
+        return super().start(job)
 
     @contextmanager
     def session(self, job: Job) -> Iterator[None]:
-        caption = case_of(job).reference_prompt
-        if not caption:
+        if not job.case.reference_prompt:
             warnings.warn(
                 f"{self.name} tunes on a reference without a caption: say what it shows with reference_prompt=<text> "
                 "(source_prompt in a manifest)",
                 stacklevel=2,
             )
-        with job.watch.stage("encode"):
-            text = job.backbone.embed(caption)
         with job.watch.stage("adapter"):  # waiting for another process that tunes the same is no denoising
-            adapter = self.sampler_adapter(job, self.tuned(job, text))
-        if self.inversion.share > 0:
-            self._inverted = self.inverted(job, text)
-        try:
-            with adapter.installed(blocks_of(job.backbone)):
-                yield
-        finally:
-            self._inverted = None
+            adapter = self.sampler_adapter(job, self.tuned(job))
+        with adapter.installed(blocks_of(job.backbone)):
+            yield
 
-    def key(self, job: Job, text: Tensor, **parts: object) -> str:
-        """Content key of something made from the reference and its caption."""
-        return content_key(
-            reference=job.reference,
-            text=text,
-            model=job.backbone.fingerprint,
-            precision=str(text.dtype),
-            grid=job.backbone.layout.grid,
-            **parts,
-        )
-
-    def tuned(self, job: Job, text: Tensor) -> dict[str, Tensor]:
+    def tuned(self, job: Job) -> dict[str, Tensor]:
         """The stored parameters, or new ones; an interrupted tuning goes on where it was last saved.
 
         Another process that wants the same ones waits until they are stored.
         """
-        key = self.key(job, text, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
+        key = job.key(job.caption, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
         file: Path | None = None
         alone: AbstractContextManager[object] = nullcontext()
         if job.cache.folder is not None:
@@ -153,7 +120,7 @@ class Tuned(Method, ABC):
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("tune"):
                 adapters = self.adapters(job)
-                losses = self.losses(job, text, adapters)
+                losses = self.losses(job, adapters)
                 tune(job.backbone, adapters, losses, self.tuning, file=file, on_iteration=job.record)
             return adapters[self.kept].tensors()
 
@@ -164,13 +131,13 @@ class Tuned(Method, ABC):
         return tensors
 
     @torch.no_grad()
-    def inverted(self, job: Job, text: Tensor) -> Tensor:
+    def inverted(self, job: Job) -> Tensor:
         """The reference's noise under the model as it was, stored."""
 
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("reference"):
-                noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, text)
+                noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, job.caption)
             return {"noise": noise}
 
-        key = self.key(job, text, inversion=self.inversion.steps, shift=job.sampler.shift)
+        key = job.key(job.caption, inversion=self.inversion.steps, shift=job.sampler.shift)
         return job.cache.get(key, compute)["noise"].to(job.reference.device)

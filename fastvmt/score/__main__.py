@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -15,8 +16,11 @@ from fastvmt.benchmarks import ManifestBenchmark
 from fastvmt.data.alignment import Alignment
 from fastvmt.data.triples import LISTS, Triple, listed, matched, read_prompts
 from fastvmt.engine import scoring
-from fastvmt.engine.plan import UserError, construct
-from fastvmt.results.record import Record, mean_scores, provenance, write_json
+from fastvmt.engine.plan import construct
+from fastvmt.errors import UserError
+from fastvmt.files import write_json
+from fastvmt.results.columns import mean_scores
+from fastvmt.results.provenance import provenance
 
 EXAMPLES = """
 examples:
@@ -132,7 +136,7 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
     triples, alone = find_triples(arguments, cases)
     policy = scoring.Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, any_world=a.clip is not None)
     scores, configuration = scoring.load_scores(cfg)
-    records: list[Record] = []
+    records: list[dict[str, Any]] = []
     for triple in track(triples, "clips", console=console, transient=True):
         try:
             records.append(scoring.score_triple(scores, triple, policy, cases))
@@ -144,7 +148,7 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
     console.print(scoring.means(records))
     if alone:
         console.print(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}")
-    content = {"scores": mean_scores(records), "clips": records, "unmatched": alone}
+    content = {"scores": mean_scores(scoring.scored_clips(records)), "clips": records, "unmatched": alone}
     how = {"metrics": scores.provenance() | {"scored_from": "file"}}
     file = arguments.output or Path("outputs", "scores", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,10 @@ import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastvmt.data.alignment import evenly, picked, spread
+from fastvmt.results.provenance import installed
 from fastvmt.score.definitions import DEFINITIONS
 from fastvmt.score.judges import Judges
 from fastvmt.score.scorers import BUILDERS, COLUMNS, Sample, Scorer
@@ -18,6 +18,7 @@ from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
 
 ON_MISSING = ("error", "skip")
+POOLED = ("subject_consistency", "background_consistency")
 PACKAGES = ("fastvmt", "torch", "torchvision", "torchmetrics", "open_clip_torch", "timm", "opencv-python-headless")
 
 
@@ -94,6 +95,11 @@ class Scores:
         return columns
 
     @property
+    def pooled(self) -> tuple[str, ...]:
+        """Columns whose means over videos weigh every frame after the first alike: VBench's, if it is followed."""
+        return tuple(name for name in POOLED if name in self.scorers) if self.vbench_compat else ()
+
+    @property
     def versions(self) -> dict[str, int]:
         """The version of every score's definition: values of different ones do not compare."""
         return {name: DEFINITIONS[name].version for name in self.scorers}
@@ -130,11 +136,3 @@ def thinned(sample: Sample, frames: int) -> Sample:
 def left_out(name: str, error: MissingWeightsError) -> Scorer:
     """A score whose weights are missing: its columns are NaN."""
     return Scorer(lambda _: dict.fromkeys(COLUMNS[name], math.nan), {"missing": str(error)})
-
-
-def installed(package: str) -> str:
-    """The version of a package, if it is installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

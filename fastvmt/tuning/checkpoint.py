@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 from torch.optim import Optimizer
 
+from fastvmt.files import read_tensors, write_tensors
 from fastvmt.tuning.adapter import Adapter
 
 ITERATION = "iteration"
 
 
 def save(path: Path, iteration: int, adapters: Mapping[str, Adapter], optimizers: Mapping[str, Optimizer]) -> None:
-    """Write what iteration ``iteration`` would start from, through a temporary file."""
+    """Write what iteration ``iteration`` would start from."""
     tensors = {ITERATION: torch.tensor(iteration)}
     for group, adapter in adapters.items():
         for name, value in adapter.parameters.items():
             tensors[f"{group}/{name}"] = value
             for kind, moment in optimizers[group].state[value].items():
                 tensors[f"{group}/{name}/{kind}"] = moment
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
-    os.replace(partial, path)
-
-
-def read(path: Path) -> dict[str, Tensor] | None:
-    """The stored tensors; None where there is no readable file."""
-    if not path.exists():
-        return None
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError):
-        path.unlink(missing_ok=True)  # cut short by a full disk or a kill: start again
-        return None
+    write_tensors(path, tensors)
 
 
 @torch.no_grad()
 def load(path: Path, adapters: Mapping[str, Adapter], optimizers: Mapping[str, Optimizer]) -> int:
     """Restore in place what :func:`save` wrote; returns the iteration to go on with, 0 without a file."""
-    stored = read(path)
+    stored = read_tensors(path)
     if stored is None:
         return 0
     for group, adapter in adapters.items():

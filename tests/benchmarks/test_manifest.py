@@ -10,7 +10,7 @@ import torch
 
 from fastvmt.benchmarks import ManifestBenchmark
 from fastvmt.data.frame_folder import clip_sha256
-from fastvmt.results.record import case_key
+from fastvmt.results.case_record import case_key
 from fastvmt.types import Video
 from helpers.clips import brightness, write_frames
 from helpers.manifests import LAYOUT, loaded

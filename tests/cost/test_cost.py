@@ -7,7 +7,8 @@ import time
 import pytest
 import torch
 
-from fastvmt.cost.account import CostAccount, loop_seconds, peak
+from fastvmt.cost.account import CostAccount
+from fastvmt.cost.cost import loop_seconds, peak
 from fastvmt.cost.memory import GIB, SampledPeak, resident_bytes
 from fastvmt.cost.poller import Poller
 from fastvmt.cost.rapl import open_rapl
@@ -68,15 +69,15 @@ def test_account_of_a_case_on_the_cpu_sees_an_allocation():
             del block
         with account.watch.stage("decode"):
             pass
-    report = account.report(frames=9)
-    resident = report["memory_gib"]["resident"]
+    report = account.report(frames=9, metrics=0.5)
+    resident = report.memory_gib["resident"]
     assert resident["guide"] - resident["encode"] == pytest.approx(0.29, abs=0.1)
-    assert report["memory_gib"]["allocated"] is None
-    assert report["memory_gib"]["device"] == {"encode": None, "guide": None, "decode": None}
-    assert report["energy"]["total"] is None and report["energy"]["reason"] == "not a CUDA device"
-    assert (report["cpu_energy"]["method"] is None) == bool(open_rapl()[1])
-    assert report["seconds"]["loop"] == pytest.approx(account.watch.seconds["guide"])
-    assert 0 < report["seconds"]["loop"] < report["seconds"]["total"]
+    assert report.memory_gib["allocated"] is None
+    assert report.memory_gib["device"] == {"encode": None, "guide": None, "decode": None}
+    assert report.energy.total is None and report.energy.reason == "not a CUDA device"
+    assert (report.cpu_energy.method is None) == bool(open_rapl()[1])
+    assert report.seconds["loop"] == pytest.approx(account.watch.seconds["guide"])
+    assert 0 < report.seconds["loop"] < report.seconds["total"]
     assert resident_bytes()() > 50 * 2**20
 
 
@@ -90,6 +91,6 @@ def test_account_on_the_gpu():
     device = torch.device("cuda")
     with CostAccount(device, None, "not asked") as account, account.watch.stage("guide"):
         torch.ones(2**30, dtype=torch.uint8, device=device)
-    report = account.report(frames=1)
-    assert report["memory_gib"]["allocated"]["guide"] >= 1
-    assert report["seconds"]["loop"] > 0
+    report = account.report(frames=1, metrics=0.0)
+    assert report.memory_gib["allocated"]["guide"] >= 1
+    assert report.seconds["loop"] > 0

@@ -33,10 +33,10 @@ def test_energy_is_charged_to_the_inner_stage_and_short_stages_have_none():
         work(0.5, 200)
     assert watch.seconds == {"denoise": 3.0, "guide": 3.0, "decode": 0.5}
     report = meter.report(watch.seconds, frames=4)
-    assert report["method"] == "counter"
-    assert report["joules"] == {"denoise": pytest.approx(0.9), "guide": pytest.approx(1.5), "decode": None}
-    assert report["total"] == pytest.approx(2.6)  # the short stage counts here
-    assert report["per_frame"] == pytest.approx(0.65)
+    assert report.method == "counter"
+    assert report.joules == {"denoise": pytest.approx(0.9), "guide": pytest.approx(1.5), "decode": None}
+    assert report.total == pytest.approx(2.6)  # the short stage counts here
+    assert report.per_frame == pytest.approx(0.65)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_counter_that_wraps_or_restarts_within_a_case():
             clock.now += 2
             library.energy = 500
         report = meter.report(watch.seconds, 1)
-        assert report["joules"]["a"] == (pytest.approx(1.5) if known else None)
-        assert report["total"] == (pytest.approx(1.5) if known else None)
+        assert report.joules["a"] == (pytest.approx(1.5) if known else None)
+        assert report.total == (pytest.approx(1.5) if known else None)
 
 
 def test_power_is_integrated_where_there_is_no_counter():
@@ -76,9 +76,9 @@ def test_power_is_integrated_where_there_is_no_counter():
     with watch.stage("b"):
         clock.now += 2
     report = meter.report(watch.seconds, 2)
-    assert report["method"] == "sampled power"
-    assert report["joules"] == {"a": pytest.approx(480), "b": pytest.approx(280)}
-    assert report["total"] == pytest.approx(760)
+    assert report.method == "sampled power"
+    assert report.joules == {"a": pytest.approx(480), "b": pytest.approx(280)}
+    assert report.total == pytest.approx(760)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_energy_that_cannot_be_read_is_missing_and_says_why(uuid, library, reaso
     with watch.stage("a"):
         pass
     report = meter.report({"a": 5.0}, 3)
-    assert reason in report["reason"]
-    assert report["method"] is report["joules"] is report["total"] is report["per_frame"] is None
+    assert reason in report.reason
+    assert report.method is report.joules is report.total is report.per_frame is None
 
 
 def test_mig_hides_the_neighbours():

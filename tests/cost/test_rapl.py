@@ -33,11 +33,11 @@ def test_energy_of_the_cpu_packages_across_their_wrap(tmp_path):
         assert rapl.energy_mj() == 1400  # a poller's reading in between, before the counter starts again
         first.write_text("100000")
     report = meter.report(watch.seconds, frames=4)
-    assert (report["method"], report["total"], report["per_frame"]) == ("counter", 1.6, 0.4)
+    assert (report.method, report.total, report.per_frame) == ("counter", 1.6, 0.4)
     with watch.stage("decode"):
         clock.now = 6.0
         second.unlink()
-    assert meter.report(watch.seconds, frames=4)["total"] is None
+    assert meter.report(watch.seconds, frames=4).total is None
 
 
 def test_unreadable_cpu_counters_say_why(tmp_path):
@@ -46,4 +46,4 @@ def test_unreadable_cpu_counters_say_why(tmp_path):
     rapl, reason = open_rapl(tmp_path)
     assert rapl is None and "energy_uj" in reason
     report = EnergyMeter(rapl, reason).report({"guide": 9.0}, frames=9)
-    assert report["total"] is None and report["reason"] == reason
+    assert report.total is None and report.reason == reason

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, make_plan
+from fastvmt import compose
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
+from fastvmt.engine.session import Session, Transfer
+from fastvmt.errors import UserError
+from fastvmt.types import TransferCase
 
 
 def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, capsys, monkeypatch):
@@ -29,8 +31,7 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
             "cache_dir=null",
             *more,
         ]
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-            return compose("config", overrides=overrides)
+        return compose.composed(overrides)
 
     bench(swan={"sha256": "0" * 64}, seeds=[4])
     with pytest.raises(UserError, match="swan: sha256"):
@@ -44,10 +45,13 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
     assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["energy_joules"]["n"] == 0
     bench(seeds=[4])  # the other clip came back: only its cases run
     ran = []
-    from fastvmt.engine.module import TransferModule
+    original = Session.transfer_case
 
-    original = TransferModule.run_transfer
-    monkeypatch.setattr(TransferModule, "run_transfer", lambda self, case: ran.append(case.id) or original(self, case))
+    def watched(self: Session, case: TransferCase, **hooks: object) -> Transfer:
+        ran.append(case.id)
+        return original(self, case, **hooks)
+
+    monkeypatch.setattr(Session, "transfer_case", watched)
     run(composed("benchmark.on_lost=skip"))
     assert ran == ["swan/same/s4", "swan/cat/s4"]
     bench(dog={"prompts": [{"id": "fox", "text": "a wolf"}]}, seeds=[4])  # same id, another prompt

@@ -15,9 +15,11 @@ from omegaconf import DictConfig
 
 import fastvmt
 from experiments.rows import composed
-from fastvmt.engine.plan import UserError, construct, make_plan, mistyped
-from fastvmt.engine.run import check_resources, transfer_all
-from fastvmt.results.record import commit
+from fastvmt.engine.plan import construct, make_plan, mistyped
+from fastvmt.engine.resources import check_devices, check_folder
+from fastvmt.engine.run import transfer_all
+from fastvmt.errors import UserError
+from fastvmt.results.provenance import commit
 
 
 @pytest.mark.parametrize(
@@ -77,12 +79,13 @@ def test_folders_and_devices_are_checked_before_weights_load(tmp_path: Path, mon
     for key in ("output_dir", "cache_dir"):
         blocked = {"output_dir": str(tmp_path), "cache_dir": None} | {key: str(tmp_path / "file" / "x")}
         with pytest.raises(UserError, match=rf"{key}=.*cannot be written to: .*set {key}=<folder>"):
-            check_resources(DictConfig(blocked))
-    check_resources(DictConfig({"output_dir": str(tmp_path / "new"), "cache_dir": None}))
+            check_folder(DictConfig(blocked), key)
+    for key in ("output_dir", "cache_dir"):
+        check_folder(DictConfig({"output_dir": str(tmp_path / "new"), "cache_dir": None}), key)
     assert list((tmp_path / "new").iterdir()) == []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"metrics\.device=cuda:1: torch finds no CUDA device"):
-        check_resources(DictConfig({"metrics": {"device": "cuda:1"}}))
+        check_devices(DictConfig({"metrics": {"device": "cuda:1"}}))
 
 
 @pytest.mark.parametrize(
@@ -92,20 +95,20 @@ def test_a_stopped_run_says_how_to_go_on_and_is_no_success(raised, code, tmp_pat
     def stopped(*_: object, **__: object) -> None:
         raise raised
 
-    module = SimpleNamespace(plan=SimpleNamespace(cases=None))
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir=tmp_path))
     with pytest.raises(SystemExit) as stop:
-        transfer_all(SimpleNamespace(test=stopped), module, tmp_path)
+        transfer_all(SimpleNamespace(test=stopped), None, plan)
     assert stop.value.code == code
     assert f"finished cases are kept, run again with output_dir={tmp_path}" in capsys.readouterr().err
 
 
-def test_online_logging_without_a_key_names_the_override(tmp_path: Path) -> None:
+def test_online_logging_without_a_key_names_the_override() -> None:
     def refused(*_: object, **__: object) -> None:
         raise wandb.errors.UsageError("No API key configured.")
 
     plan = make_plan(composed(["logger.mode=online"]))
     with pytest.raises(UserError, match=r"logger\.mode=online: No API key.*logger\.mode=offline"):
-        transfer_all(SimpleNamespace(test=refused), SimpleNamespace(plan=plan), tmp_path)
+        transfer_all(SimpleNamespace(test=refused), None, plan)
 
 
 def test_the_python_function_has_one_kind_of_error() -> None:

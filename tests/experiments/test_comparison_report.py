@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.cells import ratio
 from experiments.comparison import METHODS, picture
 from experiments.comparison_report import (
     at_start,
@@ -23,6 +22,7 @@ from experiments.comparison_report import (
     unpacked,
     write_report,
 )
+from experiments.markdown import ratio
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
 from helpers.comparison_lines import line
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,9 +17,9 @@ from fastvmt.methods.base import Method
 from fastvmt.motion.switches import Switches
 
 
-def record(case: str, fidelity: float | None, guide: float = 2.0, seed: int = 0) -> dict:
+def record(case: str, fidelity: float, guide: float = 2.0, seed: int = 0) -> SimpleNamespace:
     scores = dict.fromkeys(SCORES, 0.5) | {"motion_fidelity": fidelity}
-    return {"id": case, "seed": seed, "scores": scores, "seconds": {"guide": guide}}
+    return SimpleNamespace(id=case, seed=seed, scores=scores, seconds={"guide": guide})
 
 
 def test_rows_change_one_switch_each() -> None:
@@ -54,9 +55,9 @@ def test_every_row_differs_from_the_base_in_what_it_says() -> None:
 def test_differences_are_paired_with_the_base() -> None:
     ids = "abcdefg"
     table = {
-        "fastvmt": [record(case, 0.5 if case != "g" else None) for case in ids],
+        "fastvmt": [record(case, 0.5 if case != "g" else math.nan) for case in ids],
         "official": [record(case, 0.3, guide) for guide, case in enumerate(ids)],
-        "none": [record(case, None) for case in ids],
+        "none": [record(case, math.nan) for case in ids],
     }
     content = compared(table)
     assert content["official"]["minus_base"]["motion_fidelity"] == pytest.approx([-0.2, -0.2, -0.2, 6])
@@ -72,7 +73,7 @@ def test_differences_are_paired_with_the_base() -> None:
 
 
 @pytest.mark.parametrize("other", [[record("b", 0.1)], [record("a", 0.1, seed=1)], []])
-def test_rows_of_other_cases_are_refused(other: list[dict]) -> None:
+def test_rows_of_other_cases_are_refused(other: list[SimpleNamespace]) -> None:
     with pytest.raises(ValueError, match="row 'fork' holds other cases or seeds"):
         compared({"fastvmt": [record("a", 0.2)], "fork": other})
 

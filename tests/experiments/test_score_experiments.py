@@ -12,7 +12,7 @@ from experiments.score_check import CHANGES, band_lines, band_of, changed, markd
 from experiments.score_speed import panning_clip
 from experiments.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from fastvmt.backbones.layout import read_layout
-from fastvmt.results.record import finite
+from fastvmt.files import finite
 from fastvmt.score.scores import Scores
 from fastvmt.trackers.dis import DisTracker
 

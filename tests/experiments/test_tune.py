@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from experiments import tune
 from experiments.comparison import REFERENCES, SEEDS, Bench
-from experiments.rows import RESULTS, append_line, composed, locked, read_lines, weights_hash
+from experiments.json_lines import append_line, locked, read_lines
+from experiments.rows import RESULTS, composed, weights_hash
 from experiments.tune import BASE, CANDIDATES, FIRST, complete, main, means, method_of, settings_of, sift
 from experiments.tune_report import differing, markdown, winners
 from fastvmt.engine.plan import Plan, make_plan
@@ -42,9 +45,9 @@ def reference_blocks(plan: Plan) -> int:
     """Block forwards over the reference: one reading, or one at every guided step."""
     method, steps = plan.method, plan.sampler.steps
     if isinstance(method, FlowMotion):
-        return method.guided(steps) * plan.layout.depth
+        return method.optimisation.guided(steps) * plan.layout.depth
     once = plan.guidance.block + getattr(method, "stops_after", 0)
-    return once * (method.guided(steps) if isinstance(method, SMM) and method.ref == "matched" else 1)
+    return once * (method.optimisation.guided(steps) if isinstance(method, SMM) and method.ref == "matched" else 1)
 
 
 def test_as_many_candidates_for_every_method_or_more() -> None:
@@ -139,14 +142,14 @@ def test_only_lines_of_candidates_as_they_would_run_today_count() -> None:
     assert rows == [again] and others == {"moft": 4, "fastvmt": 1}
 
 
-def record(name: str, trajectory: float | None, fidelity: float) -> dict:
+def record(name: str, trajectory: float, fidelity: float) -> SimpleNamespace:
     scores = {"trajectory_cosine": trajectory, "motion_fidelity": fidelity, "text_similarity": 0.2}
-    return {"id": name, "scores": scores, "seconds": {"denoise": 2.0, "guide": 1.0, "tune": 5.0}}
+    seconds = {"denoise": 2.0, "guide": 1.0, "tune": 5.0}
+    return SimpleNamespace(id=name, scores=scores, seconds=seconds, frames=9, pooled=[])
 
 
-@pytest.mark.parametrize("unmeasured", [None, float("nan")])
-def test_an_unmeasured_trajectory_counts_as_nothing(unmeasured: float | None) -> None:
-    row = means([record("a/p0", 0.8, 0.6), record("a/p1", unmeasured, 0.5), record("b/p0", unmeasured, 0.4)])
+def test_an_unmeasured_trajectory_counts_as_nothing() -> None:
+    row = means([record("a/p0", 0.8, 0.6), record("a/p1", math.nan, 0.5), record("b/p0", math.nan, 0.4)])
     assert row["counted"]["trajectory_cosine"] == pytest.approx(0.8 / 3, abs=1e-4) and row["trajectories"] == 1
     assert row["counted"]["motion_fidelity"] == pytest.approx(0.5)
     assert row["trajectory_cosine"] == 0.8 and row["loop"] == 3 and row["tune"] == 7.5

@@ -12,8 +12,9 @@ import torch
 
 from experiments.vbench_export import main, official, read, run_cases, write
 from fastvmt.data.video import read_video, write_video
-from fastvmt.results.record import write_json
+from fastvmt.files import write_json
 from fastvmt.types import Video
+from helpers.records import case_record
 
 
 def make_run(folder: Path, cases: dict[str, int], lossless: bool = False) -> Path:
@@ -26,7 +27,7 @@ def make_run(folder: Path, cases: dict[str, int], lossless: bool = False) -> Pat
         if lossless:
             write_video(case / "generated_lossless.mp4", Video(frames, 8.0), lossless=True)
         scores = {"motion_fidelity": grey / 100, "trajectory_cosine": math.nan}
-        write_json(case / "case.json", {"id": name, "prompt": f"a {name}", "scores": scores})
+        write_json(case / "case.json", case_record(name, prompt=f"a {name}", scores=scores).to_json())
     return folder
 
 

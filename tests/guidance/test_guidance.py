@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.guidance.optimize import guided_steps, learning_rate, optimise
+from fastvmt.guidance.optimisation import Optimisation, guided_steps, optimise
 from fastvmt.guidance.reuse import GradientReuse
 
 
@@ -20,6 +20,20 @@ def start(seed: int = 0) -> Tensor:
 def curved(x: Tensor) -> Tensor:
     """A loss whose gradient changes from iteration to iteration."""
     return ((x - 0.3).square() * (1 + x.sin())).sum()
+
+
+def minimised(
+    x: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    iterations: int,
+    lr: float,
+    lr_end: float | None = None,
+    on_iteration: Callable[[dict[str, float]], None] | None = None,
+    **numbers: object,
+) -> Tensor:
+    """``optimise`` with a rate that falls within the step, or is constant."""
+    settings = Optimisation(1.0, iterations, lr, lr_end or lr, **numbers)
+    return optimise(x, loss, settings, settings.rates_within_step(), on_iteration=on_iteration)
 
 
 @pytest.mark.parametrize(("delta", "iterations"), [(1, 10), (2, 8), (3, 10), (4, 4), (7, 3)])
@@ -40,9 +54,41 @@ def test_reuse_computes_every_delta_th_gradient(delta: int, iterations: int) -> 
     assert [reused for _, reused in seen] == [i % delta != 0 for i in range(iterations)]
 
 
-def test_reuse_refuses_an_interval_below_one() -> None:
-    with pytest.raises(ValueError, match=r"skip\.delta=0"):
-        GradientReuse(0)
+NUMBERS = {"fraction": 0.5, "iterations": 6, "lr": 0.02, "lr_end": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "other"),
+    [
+        ({"fraction": 1.1}, "fraction", "guidance.fraction"),
+        ({"fraction": -0.1}, "fraction", "guidance.fraction"),
+        ({"iterations": 0}, "iterations", "guidance.iterations"),
+        ({"lr": 0.0}, "lr", "guidance.lr"),
+        ({"lr_end": -1.0}, "lr_end", "guidance.lr_end"),
+        ({"weight_decay": -0.1}, "weight_decay", "guidance.weight_decay"),
+        ({"delta": 0}, "skip.delta", "skip.delta"),
+        ({"delta": 7}, "skip.delta", "skip.delta"),
+    ],
+)
+def test_numbers_out_of_range_name_the_key_of_their_group(change: dict[str, float], key: str, other: str) -> None:
+    own = key if "." in key else f"method.{key}"
+    for group, name in (("method", own), ("guidance", other)):
+        with pytest.raises(ValueError, match=rf"^{name}=".replace(".", r"\.")):
+            Optimisation(**(NUMBERS | change), group=group)
+
+
+def test_a_gradient_is_reused_within_a_step_only() -> None:
+    Optimisation(**NUMBERS, delta=6)
+    with pytest.raises(ValueError, match=r"skip\.delta=7 must be at most guidance\.iterations=6"):
+        Optimisation(**NUMBERS, delta=7, group="guidance")
+
+
+@pytest.mark.parametrize(("delta", "gradients"), [(1, 6), (2, 3), (3, 2), (4, 2), (5, 2), (6, 1)])
+def test_gradients_of_a_step(delta: int, gradients: int) -> None:
+    numbers = Optimisation(**NUMBERS, delta=delta)
+    rows: list[dict[str, float]] = []
+    optimise(start(), curved, numbers, numbers.rates_within_step(), on_iteration=rows.append)
+    assert numbers.gradients == gradients == sum(not row["reused"] for row in rows)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
@@ -54,7 +100,7 @@ def test_without_reuse_it_is_adamw_bit_for_bit(weight_decay: float) -> None:
         optimizer.zero_grad()
         curved(x).backward()
         optimizer.step()
-    actual = optimise(start(), curved, iterations=7, lr=0.1, lr_end=0.04, delta=1, weight_decay=weight_decay)
+    actual = minimised(start(), curved, 7, 0.1, 0.04, weight_decay=weight_decay)
     torch.testing.assert_close(actual, x.detach(), rtol=0, atol=0)
 
 
@@ -71,9 +117,9 @@ def test_reuse_is_the_surrogate_loss_of_the_stale_gradient() -> None:
         else:
             (x * stale).sum().backward()
         optimizer.step()
-    actual = optimise(start(), curved, iterations=10, lr=0.05, lr_end=0.05, delta=3)
+    actual = minimised(start(), curved, 10, 0.05, delta=3)
     torch.testing.assert_close(actual, x.detach(), rtol=0, atol=0)
-    every = optimise(start(), curved, iterations=10, lr=0.05, lr_end=0.05, delta=1)
+    every = minimised(start(), curved, 10, 0.05)
     assert not torch.equal(actual, every)
 
 
@@ -86,7 +132,7 @@ def test_trace_tells_which_gradients_are_real() -> None:
         calls.append(float(value.detach()))
         return value
 
-    optimise(start(), loss, iterations=10, lr=0.01, lr_end=0.01, delta=3, on_iteration=rows.append)
+    minimised(start(), loss, 10, 0.01, delta=3, on_iteration=rows.append)
     real = [row for row in rows if not row["reused"]]
     assert [row["iteration"] for row in rows] == list(range(10))
     assert [row["iteration"] for row in real] == [0, 3, 6, 9]
@@ -96,21 +142,27 @@ def test_trace_tells_which_gradients_are_real() -> None:
     assert all(math.isfinite(row["grad_norm"]) and row["grad_norm"] > 0 for row in rows)
 
 
-def test_learning_rate_of_the_paper() -> None:
-    rates = [learning_rate(j, 10, 0.003, 0.002) for j in range(10)]
-    assert rates == pytest.approx([0.003 - 0.0001 * j for j in range(10)])
+def test_learning_rates_of_the_papers() -> None:
+    """FastVMT's fall within a step and never reach the end; DiTFlow's table of eleven entries loses its last."""
+    fastvmt = Optimisation(0.2, 10, 0.003, 0.002)
+    assert fastvmt.rates_within_step() == pytest.approx([0.003 - 0.0001 * j for j in range(10)])
+    ditflow = Optimisation(0.2, 5, 0.002, 0.001)
+    rates = [ditflow.rates_over_steps(i, 50) for i in range(10)]
+    assert [set(each) for each in rates] == [{each[0]} for each in rates]
+    assert [each[0] for each in rates] == pytest.approx([0.002 - 0.0001 * i for i in range(10)])
+    assert {len(each) for each in rates} == {5}
 
 
 def test_learning_rate_reaches_the_optimiser() -> None:
     """Adam's first step has the length lr; a constant gradient keeps every later step at its own lr."""
-    moved = optimise(start(), lambda x: (x * 5.0).sum(), iterations=4, lr=0.4, lr_end=0.2, delta=1)
+    moved = minimised(start(), lambda x: (x * 5.0).sum(), 4, 0.4, 0.2)
     expected = start() - (0.4 + 0.35 + 0.3 + 0.25)
     torch.testing.assert_close(moved, expected)
 
 
 def test_input_is_untouched_and_result_is_plain() -> None:
     x = start()
-    moved = optimise(x, curved, iterations=2, lr=0.1, lr_end=0.1, delta=1)
+    moved = minimised(x, curved, 2, 0.1)
     assert torch.equal(x, start())
     assert not x.requires_grad
     assert not moved.requires_grad
@@ -120,21 +172,22 @@ def test_input_is_untouched_and_result_is_plain() -> None:
 
 def test_gradients_are_taken_even_inside_no_grad() -> None:
     with torch.no_grad():
-        moved = optimise(start(), curved, iterations=1, lr=0.1, lr_end=0.1, delta=1)
+        moved = minimised(start(), curved, 1, 0.1)
     assert not torch.equal(moved, start())
 
 
 def test_half_precision_latents_are_optimised_in_float32() -> None:
     """Steps below the spacing of bfloat16 would leave the entries above 1 where they are."""
     x = torch.full((1, 1, 1, 2, 2), 3.0, dtype=torch.bfloat16)
-    moved = optimise(x, lambda x: x.sum(), iterations=3, lr=0.001, lr_end=0.001, delta=1)
+    moved = minimised(x, lambda x: x.sum(), 3, 0.001)
     torch.testing.assert_close(moved, torch.full((1, 1, 1, 2, 2), 2.997))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_stops_with_advice(bad: float) -> None:
-    with pytest.raises(FloatingPointError, match=r"inner iteration 0; lower guidance\.lr or window\.tau"):
-        optimise(start(), lambda x: (x * bad).sum(), iterations=2, lr=0.1, lr_end=0.1, delta=1)
+    for group in ("guidance", "method"):
+        with pytest.raises(FloatingPointError, match=rf"inner iteration 0; lower {group}\.lr$"):
+            minimised(start(), lambda x: (x * bad).sum(), 2, 0.1, group=group)
 
 
 @pytest.mark.parametrize(
@@ -142,4 +195,4 @@ def test_a_gradient_that_is_not_finite_stops_with_advice(bad: float) -> None:
     [(50, 0.2, 10), (20, 0.3, 6), (10, 0.25, 3), (10, 0.24, 2), (3, 0.5, 2), (7, 0.0, 0), (7, 1.0, 7), (1, 0.4, 0)],
 )
 def test_guided_steps_round_half_up(steps: int, fraction: float, guided: int) -> None:
-    assert guided_steps(steps, fraction) == guided
+    assert guided_steps(steps, fraction) == Optimisation(**(NUMBERS | {"fraction": fraction})).guided(steps) == guided

@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fastvmt.backbones.layout import Layout
@@ -17,7 +16,8 @@ from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
-from helpers.baselines import OPTIMISED, job_for, method_of, same, transfer
+from helpers.methods import OPTIMISED, composed, method_of
+from helpers.transfers import job_for, same, transfer
 
 
 @pytest.mark.parametrize("option", [*OPTIMISED, "motionclone"])
@@ -43,9 +43,9 @@ def test_learning_rate_falls_from_step_to_step_only(backbone: WanBackbone, case:
     job, method = job_for(backbone, case), method_of("smm", "iterations=1", "lr=0.02", "lr_end=0.01")
     x = seeded_noise(job.reference.shape, 1, backbone.device)
     for step, rate in enumerate([0.02, 0.015]):
-        moved = (method.before_step(job, step, x, job.sigmas[step]) - x).abs()
+        moved = (method.guide(job, step, x, job.sigmas[step]) - x).abs()
         assert float(moved.median()) == pytest.approx(rate, rel=1e-2)
-    assert method.before_step(job, 2, x, job.sigmas[2]) is x
+    assert method.guide(job, 2, x, job.sigmas[2]) is x
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,10 @@ def test_values_out_of_range_name_their_key(option: str, change: str) -> None:
 )
 @pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
 def test_numbers_of_wan_are_the_papers(option: str, expected: dict[str, float], model: str) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=[f"method={option}", f"backbone={model}", "output_dir=unused"])
+    cfg = composed(f"method={option}", f"backbone={model}")
     assert {key: OmegaConf.select(cfg.method, key) for key in expected} == expected
     method = construct(cfg.method, "method")
-    assert not isinstance(method, Guided) or method.guided(50) == 10
+    assert not isinstance(method, Guided) or method.optimisation.guided(50) == 10
     if option == "motion_inversion":
         assert method.blocks == ([12, 14, 16] if model == "wan_1_3b" else [16, 19, 21])
 

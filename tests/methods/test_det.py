@@ -12,7 +12,8 @@ from fastvmt.methods.det import grid_queries, mask_queries
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.tuning.draw import Draw
 from fastvmt.types import TransferCase
-from helpers.tuned_methods import captioned_case, det, job_for
+from helpers.methods import det
+from helpers.transfers import captioned_case, job_for
 
 
 @pytest.fixture(scope="session")
@@ -21,16 +22,16 @@ def case() -> TransferCase:
 
 
 def test_tracking_loss_of_det_acts_at_low_noise_only(backbone: WanBackbone, case: TransferCase) -> None:
-    job, text = job_for(backbone, case), backbone.embed("")
+    job = job_for(backbone, case)
     off, on = det(), det(tracking_weight=0.3, tracking_sigma=0.5)
     values = {}
     with torch.no_grad():
         for sigma in (0.4, 0.5, 0.6):
             choices = Draw(0, sigma, 0.0, 0.0, 0.0, 11)
-            values[sigma] = [float(next(m.losses(job, text, m.adapters(job))(choices))[1]) for m in (off, on)]
+            values[sigma] = [float(next(m.losses(job, m.adapters(job))(choices))[1]) for m in (off, on)]
         noise = seeded_noise(backbone.layout.latent_shape, 11, backbone.device)
         noisy = add_noise(job.reference, noise, 0.4)
-        clean = noisy - 0.4 * backbone.velocity(noisy, 0.4, text)
+        clean = noisy - 0.4 * backbone.velocity(noisy, 0.4, backbone.embed(case.reference_prompt))
     cells, visible = on.reference_cells(job)
     assert cells.shape == (16, 5, 2)
     pairs = [

@@ -8,32 +8,32 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from safetensors.torch import load_file, save_file
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import guided_velocity
+from fastvmt.sampling import euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
-from helpers.baselines import distinct_job, method_of, same, transfer
+from helpers.methods import composed, method_of
+from helpers.transfers import distinct_job, same, transfer
 
 
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
     job, method = distinct_job(backbone, case), method_of("ditflow", "inject=true")
-    sigma, x = job.sigmas[1], seeded_noise(job.reference.shape, 2, backbone.device)
+    x = seeded_noise(job.reference.shape, 2, backbone.device)
+    sigma, following = job.sigmas[1:3]
+    guided = method.guide(distinct_job(backbone, case), 1, x, sigma)
     with backbone.keys_and_values_of(add_noise(job.reference, job.noise, sigma), sigma, job.text):
-        expected = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
-    plain = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
-    torch.testing.assert_close(method.velocity(job, 1, x, sigma), expected)
-    torch.testing.assert_close(method.velocity(job, 2, x, sigma), plain)  # no longer guided
+        expected = guided_velocity(backbone, guided, sigma, job.text, job.negative, 3.0)
+    torch.testing.assert_close(method.step(job, 1, x, sigma, following), euler_step(guided, expected, sigma, following))
+    plain = guided_velocity(backbone, guided, sigma, job.text, job.negative, 3.0)
     assert (expected - plain).abs().max() > 1e-4
-    moved, without = (
-        one.before_step(distinct_job(backbone, case), 0, x, 1.0) for one in (method, method_of("ditflow"))
-    )  # in the optimisation, too
-    assert not torch.equal(moved, without)
+    unguided = guided_velocity(backbone, x, sigma, job.text, job.negative, 3.0)
+    torch.testing.assert_close(method.step(job, 2, x, sigma, following), euler_step(x, unguided, sigma, following))
+    moved, without = (one.guide(distinct_job(backbone, case), 0, x, 1.0) for one in (method, method_of("ditflow")))
+    assert not torch.equal(moved, without)  # in the optimisation, too
 
 
 def test_embeddings_are_learned_carried_on_and_dropped(backbone: WanBackbone, case: TransferCase) -> None:
@@ -89,25 +89,21 @@ def test_embeddings_that_do_not_fit_are_refused(backbone: WanBackbone, tmp_path:
 
 
 def test_a_run_writes_what_was_learned_and_what_was_declared(random_wan: Path, tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose(
-            "config",
-            overrides=[
-                f"backbone.path={random_wan}",
-                "backbone.height=48",
-                "backbone.width=48",
-                "sampler.steps=3",
-                "method=ditflow",
-                "method.target=embedding",
-                "guidance.block=1",
-                "guidance.fraction=0.34",
-                "method.iterations=2",
-                f"output_dir={tmp_path / 'out'}",
-                "cache_dir=null",
-                "logger=none",
-                "metrics=none",
-            ],
-        )
+    cfg = composed(
+        f"backbone.path={random_wan}",
+        "backbone.height=48",
+        "backbone.width=48",
+        "sampler.steps=3",
+        "method=ditflow",
+        "method.target=embedding",
+        "guidance.block=1",
+        "guidance.fraction=0.34",
+        "method.iterations=2",
+        f"output_dir={tmp_path / 'out'}",
+        "cache_dir=null",
+        "logger=none",
+        "metrics=none",
+    )
     run(cfg)
     (record,) = json.loads((tmp_path / "out" / "result.json").read_text())["cases"]
     declared, measured = record["declared_passes"], record["passes"]

@@ -10,15 +10,15 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
-from helpers.baselines import distinct_job, job_for, method_of
+from helpers.methods import method_of
+from helpers.transfers import SAMPLER, distinct_job, job_for
 
 
 def test_flowmotion_of_the_reference_itself(backbone: WanBackbone, case: TransferCase) -> None:
     """At the first step with the null text the predicted clean latents are the same."""
-    job, method = job_for(backbone, case), method_of("flowmotion")
-    job.sampler = replace(job.sampler, cfg_scale=1.0)
+    job, method = job_for(backbone, case, sampler=replace(SAMPLER, cfg_scale=1.0)), method_of("flowmotion")
     noisy = job.noised_reference(job.sigmas[0], method.reference_seed)
-    assert torch.equal(method.before_step(job, 0, noisy, job.sigmas[0]), noisy)
+    assert torch.equal(method.guide(job, 0, noisy, job.sigmas[0]), noisy)
     assert [row["loss"] for row in job.trace] == [0, 0, 0]
     assert backbone.passes.gradients == 0
 
@@ -30,7 +30,7 @@ def test_flowmotion_by_a_plain_loop(backbone: WanBackbone, case: TransferCase) -
     sigma, x = job.sigmas[1], seeded_noise(job.reference.shape, 5, backbone.device)
     mean = (x - job.noise) / (sigma - job.sigmas[0])
     leaf = x.clone().requires_grad_(True)
-    adam = torch.optim.Adam([leaf], lr=method.lr)
+    adam = torch.optim.Adam([leaf], lr=0.02)
     for _ in range(2):
         with torch.no_grad():
             v = guided_velocity(backbone, leaf, sigma, job.text, job.negative, 3.0)
@@ -46,7 +46,7 @@ def test_flowmotion_by_a_plain_loop(backbone: WanBackbone, case: TransferCase) -
         adam.zero_grad()
         loss.backward()
         adam.step()
-    torch.testing.assert_close(method.before_step(job, 1, x, sigma), leaf.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(method.guide(job, 1, x, sigma), leaf.detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_flowmotion_reads_the_reference_by_one_pass(backbone: WanBackbone, case: TransferCase) -> None:

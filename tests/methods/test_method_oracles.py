@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.methods.base import Job
 from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
-from helpers.baselines import distinct_job, method_of
+from helpers.methods import method_of
+from helpers.transfers import distinct_job
 
 PLACES_S2 = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))
 """(row, column) of a frame's tokens."""
@@ -46,7 +47,7 @@ def assert_first_iteration(
     with context():
         value = loss(x)
         (gradient,) = torch.autograd.grad(value, x)
-    moved = method.before_step(job, 1, x.detach(), job.sigmas[1]) - x.detach()
+    moved = method.guide(job, 1, x.detach(), job.sigmas[1]) - x.detach()
     (row,) = job.trace
     assert row["loss"] == pytest.approx(float(value.detach()), rel=1e-5)
     assert row["grad_norm"] == pytest.approx(float(gradient.norm()), rel=1e-4)

@@ -13,48 +13,16 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache, content_key
-from fastvmt.methods.base import Job, Method
+from fastvmt.methods.base import Method
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.sdedit import SDEdit
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
-from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
-from fastvmt.stopwatch import Stopwatch
-from fastvmt.types import TransferCase, TransferResult, Video
-
-SAMPLER = Sampler(steps=4, cfg_scale=3.0)
-GUIDANCE = Guidance(fraction=0.5, iterations=5, lr=0.02, lr_end=0.01, block=1)
-WINDOW = Window(l=3, sf=2, tile=[2, 2])
-
-
-def fastvmt(window: Window = WINDOW, delta: int = 2, **guidance: object) -> FastVMT:
-    return FastVMT(window, Skip(delta), replace(GUIDANCE, **guidance))
-
-
-def transfer(
-    backbone: WanBackbone, method: Method, case: TransferCase, cache: TensorCache | None = None, **sampler: float
-) -> TransferResult:
-    return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
-
-
-def same(a: TransferResult, b: TransferResult) -> bool:
-    return torch.equal(a.latents_BCFHW, b.latents_BCFHW) and torch.equal(a.video.frames_THWC, b.video.frames_THWC)
-
-
-def job_for(backbone: WanBackbone, case: TransferCase) -> Job:
-    null = backbone.embed("")
-    return Job(
-        backbone,
-        backbone.encode(case.reference),
-        null,
-        null,
-        null,
-        SAMPLER,
-        sigma_schedule(4, 3.0),
-        Stopwatch(backbone.device),
-        TensorCache(None),
-    )
+from fastvmt.settings import HeadReduce, Window
+from fastvmt.types import TransferCase, Video
+from helpers.methods import GUIDANCE, WINDOW, fastvmt
+from helpers.transfers import SAMPLER, job_for, same, transfer
 
 
 def test_no_guided_step_is_no_transfer(backbone: WanBackbone, case: TransferCase) -> None:
@@ -76,14 +44,13 @@ def test_sdedit_sees_the_reference_and_no_transfer_does_not(backbone: WanBackbon
 def test_below_full_strength_the_start_is_the_noised_reference(
     backbone: WanBackbone, case: TransferCase, method: Method
 ) -> None:
-    job = job_for(backbone, case)
-    job.sampler, job.sigmas = replace(SAMPLER, strength=0.6), sigma_schedule(4, 3.0, 0.6)
-    noise = seeded_noise(backbone.layout.latent_shape, 0, backbone.device)
-    expected = job.reference + 3 * 0.6 / (1 + 2 * 0.6) * (noise - job.reference)
-    torch.testing.assert_close(method.start(job, noise), expected)
+    job = job_for(backbone, case, sampler=replace(SAMPLER, strength=0.6))
+    expected = job.reference + 3 * 0.6 / (1 + 2 * 0.6) * (job.noise - job.reference)
+    torch.testing.assert_close(method.start(job), expected)
+    assert torch.equal(method.start(job_for(backbone, case)), job.noise)
 
 
-@pytest.mark.parametrize("window", [WINDOW, Window(l=0, sf=3)])
+@pytest.mark.parametrize("window", [WINDOW, replace(WINDOW, l=0, sf=3)])
 @pytest.mark.parametrize("rope", [False, True])
 def test_the_reference_itself_has_no_motion_to_gain(
     backbone: WanBackbone, case: TransferCase, window: Window, rope: bool
@@ -94,14 +61,14 @@ def test_the_reference_itself_has_no_motion_to_gain(
     noise = seeded_noise(job.reference.shape, GUIDANCE.reference_seed, backbone.device)
     sigma = job.sigmas[1]
     noisy = add_noise(job.reference, noise, sigma)
-    assert torch.equal(method.before_step(job, 1, noisy, sigma), noisy)
+    assert torch.equal(method.guide(job, 1, noisy, sigma), noisy)
     assert [row["loss"] for row in job.trace] == [0.0] * 5
-    method.before_step(job, 1, noisy + 0.1 * noise.flip(-1), sigma)
+    method.guide(job, 1, noisy + 0.1 * noise.flip(-1), sigma)
     assert job.trace[5]["loss"] > 0
 
 
 @pytest.mark.parametrize("head_reduce", list(HeadReduce))
-@pytest.mark.parametrize("window", [WINDOW, Window(l=0, sf=2), Window(l=3, sf=1, centre_gradient=False)])
+@pytest.mark.parametrize("window", [WINDOW, replace(WINDOW, l=0), replace(WINDOW, sf=1, centre_gradient=False)])
 def test_guidance_lowers_the_motion_loss(
     backbone: WanBackbone, case: TransferCase, window: Window, head_reduce: HeadReduce
 ) -> None:
@@ -259,9 +226,8 @@ WAN = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
     ("method", "message"),
     [
         (fastvmt(block=30), r"guidance\.block=30 does not exist: wan_1_3b has blocks 0\.\.29"),
-        (fastvmt(Window(sf=21)), r"window\.sf=21 must be below the 21 latent frames .* window\.sf to 1\.\.20"),
-        (fastvmt(Window(tile=[31, 2])), r"window\.tile=\[31, 2\] is larger than the 30 x 52 tokens"),
-        (fastvmt(delta=6), r"skip\.delta=6 must be at most guidance\.iterations=5"),
+        (fastvmt(replace(WINDOW, sf=21)), r"window\.sf=21 must be below the 21 latent frames .* window\.sf to 1\.\.20"),
+        (fastvmt(replace(WINDOW, tile=[31, 2])), r"window\.tile=\[31, 2\] is larger than the 30 x 52 tokens"),
     ],
 )
 def test_settings_that_do_not_fit_the_model_are_refused(method: FastVMT, message: str) -> None:
@@ -271,12 +237,12 @@ def test_settings_that_do_not_fit_the_model_are_refused(method: FastVMT, message
 
 @pytest.mark.parametrize(("side", "told"), [(51, False), (53, True)])
 def test_a_window_as_large_as_a_frame_is_told(side: int, told: bool, caplog: pytest.LogCaptureFixture) -> None:
-    fastvmt(Window(l=side)).requirements(WAN)
+    fastvmt(replace(WINDOW, l=side)).requirements(WAN)
     assert ("window.l=53 covers all 30 x 52 tokens of a frame" in caplog.text) is told
 
 
 def test_settings_at_the_limit_are_accepted(backbone: WanBackbone) -> None:
-    fastvmt(Window(sf=20, tile=[30, 52]), delta=5, block=29).requirements(WAN)
+    fastvmt(replace(WINDOW, sf=20, tile=[30, 52]), delta=5, block=29).requirements(WAN)
     for method in (NoTransfer(), SDEdit(), fastvmt()):
         method.requirements(backbone.layout)
 

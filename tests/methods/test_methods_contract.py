@@ -1,4 +1,4 @@
-"""What every method promises, checked for every yaml of ``conf/method`` on the random Wan."""
+"""What every method promises, for every yaml of ``conf/method`` on a small random model of every architecture."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
-from torch import nn
 
-from fastvmt.backbones.wan import WanBackbone
+from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.engine.plan import Plan, construct, make_plan
 from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
-from fastvmt.types import TransferResult
+from fastvmt.types import PassCounter, TransferResult
+from helpers.architectures import ARCHITECTURES, Architecture
+from helpers.methods import composed
+from helpers.transfers import remains, same
 
 OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))
 VARIANTS: dict[str, list[str]] = {
@@ -47,30 +48,51 @@ NEEDED = {"sdedit": ["sampler.strength=0.7"]}
 CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
 SMALL = {"iterations": 2, "fraction": 0.5, "tuning.iterations": 2, "blocks": [1]}
 """Applied to the keys of a method that has them, so that a transfer takes a second."""
-BLOCK, DEPTH, GUIDED, STEPS = 1, 3, 2, 4
-"""The block that is read, of how many, and the guided ones of the denoising steps, in all plans here."""
+BLOCK, GUIDED, STEPS = 1, 2, 4
+"""The block that is read, and the guided ones of the denoising steps, in all plans here."""
 READ = dict.fromkeys(["ditflow", "motionclone", *(name for name in OPTIONS if name.startswith("fastvmt"))], BLOCK)
-READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1, "flowmotion": DEPTH}
-"""Blocks of one reading of the reference: up to the block's input, to its output, or all; other methods read none."""
+READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1}
+"""Blocks of one reading of the reference, up to the block's input or its output; FlowMotion reads all, others none."""
 AT_EVERY_STEP = ("flowmotion", "guidance.reference_noise=1.0", "method.reference_noise=1.0", "method.ref=matched")
 """Methods and settings that read it at the noise level of every guided step; the others at one level, hence once."""
 
 
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
+Model = tuple[Architecture, Path]
+
+
+@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """An architecture and the folder of its random model."""
+    architecture = ARCHITECTURES[request.param]
+    return architecture, architecture.save(tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def overrides(model: Model) -> list[str]:
+    """Of a run with the random model."""
+    architecture, folder = model
+    return [*architecture.overrides, f"backbone.path={folder}", "backbone.height=48", "backbone.width=48"]
+
+
+@pytest.fixture(scope="module")
+def loaded(overrides: list[str]) -> Backbone:
+    return construct(composed(*overrides).backbone, "backbone")
 
 
 @pytest.fixture
-def plan_of(random_wan: Path) -> Callable[..., Plan]:
-    """A checked plan of four steps, the first two guided, on the random Wan."""
+def backbone(loaded: Backbone) -> Backbone:
+    loaded.passes = PassCounter()
+    return loaded
+
+
+@pytest.fixture
+def plan_of(overrides: list[str]) -> Callable[..., Plan]:
+    """A checked plan of four steps, the first two guided, on the random model."""
 
     def make(option: str, *changes: str) -> Plan:
         base = [
+            *overrides,
             f"method={option}",
-            f"backbone.path={random_wan}",
-            "backbone.height=48",
-            "backbone.width=48",
             "guidance.block=1",
             "guidance.iterations=4",
             "guidance.fraction=0.5",
@@ -85,35 +107,8 @@ def plan_of(random_wan: Path) -> Callable[..., Plan]:
     return make
 
 
-def transfer(backbone: WanBackbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
+def transfer(backbone: Backbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
     return transfer_case(backbone, plan.method, plan.sampler, plan.cases[0], TensorCache(folder), **hooks)
-
-
-def same(a: TransferResult, b: TransferResult) -> bool:
-    return torch.equal(a.latents_BCFHW, b.latents_BCFHW) and torch.equal(a.video.frames_THWC, b.video.frames_THWC)
-
-
-def state_of(root: nn.Module) -> dict[str, object]:
-    """Everything that a method could leave behind in a module: parts, hooks, processors, modes, weights."""
-    state: dict[str, object] = {"weights": {name: tensor.clone() for name, tensor in root.state_dict().items()}}
-    for name, module in root.named_modules():
-        hooks = [
-            list(getattr(module, kind))
-            for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        ]
-        own = [key for key in module.__dict__ if key in ("forward", "__call__")]
-        state[name] = (id(module), module.training, hooks, own, id(getattr(module, "processor", None)))
-    state["frozen"] = [(name, p.requires_grad, p.grad is None, id(p)) for name, p in root.named_parameters()]
-    return state
-
-
-def assert_same_state(root: nn.Module, before: dict[str, object]) -> None:
-    after = state_of(root)
-    weights, old = after.pop("weights"), dict(before)
-    old_weights = old.pop("weights")
-    assert after == old
-    assert weights.keys() == old_weights.keys()
-    assert all(torch.equal(weights[name], old_weights[name]) for name in weights)
 
 
 def test_every_file_of_conf_method_is_here() -> None:
@@ -123,30 +118,31 @@ def test_every_file_of_conf_method_is_here() -> None:
 
 @pytest.mark.parametrize(("option", "change"), [case for case in CASES if case[1]])
 def test_every_variant_changes_the_settings(option: str, change: str) -> None:
-    def settings(*overrides: str) -> object:
-        return OmegaConf.to_container(composed(f"method={option}", *overrides).method, resolve=True)
+    def settings(*words: str) -> object:
+        return OmegaConf.to_container(composed(f"method={option}", *words).method, resolve=True)
 
     assert [word for word in change.split() if settings(word) == settings()] == []
 
 
-def reference_forwards(option: str, change: str) -> int:
+def reference_forwards(option: str, change: str, depth: int) -> int:
     """Block forwards over a reference that is not stored yet."""
     if change == "method.representation=clean_latent":
         return 0
     if "rf_inversion" in change:
-        return STEPS * DEPTH + GUIDED * READ[option]
-    return READ.get(option, 0) * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
+        return STEPS * depth + GUIDED * READ[option]
+    blocks = depth if option == "flowmotion" else READ.get(option, 0)
+    return blocks * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
 
 
 @pytest.mark.parametrize(("option", "change"), CASES)
 def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, tmp_path: Path
+    backbone: Backbone, plan_of: Callable[..., Plan], option: str, change: str, tmp_path: Path
 ) -> None:
     plan = plan_of(option, change)
-    before = state_of(backbone.transformer)
+    before = remains(backbone.transformer)
     first = transfer(backbone, plan, tmp_path)
-    assert_same_state(backbone.transformer, before)
-    assert first.passes.reference_forwards == reference_forwards(option, change)
+    assert remains(backbone.transformer) == before
+    assert first.passes.reference_forwards == reference_forwards(option, change, backbone.layout.depth)
 
     assert first.latents_BCFHW.shape == backbone.layout.latent_shape
     assert first.latents_BCFHW.dtype == torch.float32
@@ -174,7 +170,7 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_budget_without_a_negative_pass(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, tmp_path: Path
+    backbone: Backbone, plan_of: Callable[..., Plan], option: str, tmp_path: Path
 ) -> None:
     plan = plan_of(option, "sampler.cfg_scale=1")
     passes = transfer(backbone, plan, tmp_path).passes
@@ -187,8 +183,8 @@ class Stop(Exception):
     """Raised by the tests in the middle of a transfer."""
 
 
-def assert_an_error_leaves_nothing(backbone: WanBackbone, plan: Plan, share: float) -> None:
-    """A hook counts the calls of a layer that every forward reaches; a second transfer fails at one of them."""
+def assert_an_error_leaves_nothing(backbone: Backbone, model: Model, plan: Plan, share: float) -> None:
+    """A hook counts the calls of a layer that every reading runs; a second transfer fails at one of them."""
     calls, limit = 0, 10**9
 
     def count(*_: object) -> None:
@@ -197,14 +193,14 @@ def assert_an_error_leaves_nothing(backbone: WanBackbone, plan: Plan, share: flo
         if calls > limit:
             raise Stop
 
-    watched = backbone.transformer.blocks[0].attn1.to_k.register_forward_hook(count)
+    watched = backbone.transformer.get_submodule(model[0].first).register_forward_hook(count)
     try:
-        before = state_of(backbone.transformer)
+        before = remains(backbone.transformer)
         transfer(backbone, plan)
         calls, limit = 0, int(share * calls)
         with pytest.raises(Stop):
             transfer(backbone, plan)
-        assert_same_state(backbone.transformer, before)
+        assert remains(backbone.transformer) == before
     finally:
         watched.remove()
 
@@ -212,14 +208,14 @@ def assert_an_error_leaves_nothing(backbone: WanBackbone, plan: Plan, share: flo
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize(("option", "change"), CASES)
 def test_an_error_in_the_transformer_leaves_nothing(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str, change: str, share: float
+    backbone: Backbone, model: Model, plan_of: Callable[..., Plan], option: str, change: str, share: float
 ) -> None:
-    assert_an_error_leaves_nothing(backbone, plan_of(option, change), share)
+    assert_an_error_leaves_nothing(backbone, model, plan_of(option, change), share)
 
 
 @pytest.mark.parametrize("inject", [False, True])
 def test_an_error_under_stored_embeddings_leaves_nothing(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], inject: bool, tmp_path: Path
+    backbone: Backbone, model: Model, plan_of: Callable[..., Plan], inject: bool, tmp_path: Path
 ) -> None:
     """In the first guided step and in the second: a step's two passes are a quarter of all."""
     file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
@@ -227,26 +223,26 @@ def test_an_error_under_stored_embeddings_leaves_nothing(
     plan = plan_of("ditflow", change, f"method.embeddings={file}")
     assert transfer(backbone, plan).passes.gradients == 0
     for share in (0.15, 0.3):
-        assert_an_error_leaves_nothing(backbone, plan, share)
+        assert_an_error_leaves_nothing(backbone, model, plan, share)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_error_between_iterations_and_steps_leaves_nothing(
-    backbone: WanBackbone, plan_of: Callable[..., Plan], option: str
+    backbone: Backbone, plan_of: Callable[..., Plan], option: str
 ) -> None:
     def stop(*_: object) -> None:
         raise Stop
 
-    plan, before = plan_of(option), state_of(backbone.transformer)
+    plan, before = plan_of(option), remains(backbone.transformer)
     for hooks in ({"on_iteration": stop}, {"on_step": stop}):
         if "on_step" in hooks or plan.method.inner_iterations(4):
             with pytest.raises(Stop):
                 transfer(backbone, plan, **hooks)
-        assert_same_state(backbone.transformer, before)
+        assert remains(backbone.transformer) == before
 
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option != "none"])
-def test_the_reference_matters(backbone: WanBackbone, plan_of: Callable[..., Plan], option: str) -> None:
+def test_the_reference_matters(backbone: Backbone, plan_of: Callable[..., Plan], option: str) -> None:
     plan = plan_of(option)
     case = plan.cases[0]
     mirrored = replace(case, reference=replace(case.reference, frames_THWC=case.reference.frames_THWC.flip(0, 2)))

@@ -16,7 +16,8 @@ from fastvmt.tuning.adapter import blocks_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import tune
 from fastvmt.types import TransferCase, Video
-from helpers.tuned_methods import TUNING, captioned_case, director, job_for
+from helpers.methods import TUNING, director
+from helpers.transfers import captioned_case, job_for
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def sets_at(layer: nn.Module) -> int:
 
 
 def test_motion_director_takes_apart_its_two_paths(backbone: WanBackbone, case: TransferCase) -> None:
-    job, text = job_for(backbone, case), backbone.embed("")
+    job = job_for(backbone, case)
     seen: list[tuple[int, float, bool]] = []
     plain = backbone.velocity
 
@@ -43,7 +44,7 @@ def test_motion_director_takes_apart_its_two_paths(backbone: WanBackbone, case: 
     start = {group: adapter.tensors() for group, adapter in adapters.items()}
     backbone.velocity = watched
     try:
-        tune(backbone, adapters, method.losses(job, text, adapters), method.tuning)
+        tune(backbone, adapters, method.losses(job, adapters), method.tuning)
     finally:
         del backbone.velocity
     expected = []
@@ -54,13 +55,13 @@ def test_motion_director_takes_apart_its_two_paths(backbone: WanBackbone, case: 
     assert all(not torch.equal(v, start[g][n]) for g, a in adapters.items() for n, v in a.tensors().items())
     always = director(skip_spatial=1.0)
     adapters = always.adapters(job)
-    tune(backbone, adapters, always.losses(job, text, adapters), always.tuning)
+    tune(backbone, adapters, always.losses(job, adapters), always.tuning)
     names = adapters[SPATIAL].tensors()
     assert all(torch.equal(value, start[SPATIAL][name]) for name, value in names.items())
 
 
 def test_losses_of_motion_director_by_hand(backbone: WanBackbone, case: TransferCase) -> None:
-    job, text = job_for(backbone, case), backbone.embed("")
+    job, text = job_for(backbone, case), backbone.embed(case.reference_prompt)
     choices = Draw(0, 0.4, coin=0.9, frame=0.4, anchor=0.5, seed=11)  # pixel frame 3 of 9, in latent frame 2
     noise = seeded_noise(backbone.layout.latent_shape, 11, backbone.device)
     image = backbone.encode(Video(case.reference.frames_THWC[3:4], 8.0))
@@ -74,7 +75,7 @@ def test_losses_of_motion_director_by_hand(backbone: WanBackbone, case: Transfer
         temporal = e.square().mean() + (2**0.5 * e - e[:, :, 2:3]).square().mean()
         for noise_error, weight in ((False, 1.0), (True, 0.36)):
             method = director(noise_error=noise_error)
-            losses = method.losses(job, text, method.adapters(job))
+            losses = method.losses(job, method.adapters(job))
             (first, a), (second, b) = list(losses(choices))
             assert (first, second) == (SPATIAL, TEMPORAL)
             torch.testing.assert_close(torch.stack([a, b]), weight * torch.stack([spatial, temporal]))

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
 from fastvmt.types import TransferCase
-from helpers.tuned_methods import captioned_case, inversion_method, job_for, same, transfer
+from helpers.methods import inversion_method
+from helpers.transfers import captioned_case, job_for, same, transfer
 
 
 @pytest.fixture(scope="session")

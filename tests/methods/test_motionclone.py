@@ -8,24 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
-from helpers.baselines import distinct_job, method_of, transfer
+from helpers.methods import composed, method_of
+from helpers.transfers import SAMPLER, distinct_job, same, transfer
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_motionclone_is_euler_less_a_gradient(backbone: WanBackbone, case: TransferCase, scale: float) -> None:
     """x' = Euler(x) - weight ramp sigma sigma' g, with g from a separate partial pass and explicit softmaxes."""
-    job = distinct_job(backbone, case)
-    job.sampler = replace(job.sampler, cfg_scale=scale)
+    job = distinct_job(backbone, case, sampler=replace(SAMPLER, cfg_scale=scale))
     method = method_of("motionclone", "weight=50.0", "ramp_share=0.5", "fraction=1.0", "rope=true")
     sigma, following = job.sigmas[0], job.sigmas[1]
     x = seeded_noise(job.reference.shape, 2, backbone.device)
@@ -39,7 +37,7 @@ def test_motionclone_is_euler_less_a_gradient(backbone: WanBackbone, case: Trans
     chosen = probability(leaf, sigma, job.text).gather(1, index[:, None])[:, 0]
     (gradient,) = torch.autograd.grad((chosen - value).square().mean(), leaf)
     plain = guided_velocity(backbone, x, sigma, job.text, job.negative, scale)
-    moved = x + (following - sigma) * method.velocity(job, 0, x, sigma)
+    moved = method.step(job, 0, x, sigma, following)
     expected = x + (following - sigma) * plain - 50.0 * 0.5 * sigma * following * gradient  # ramp: first of two
     torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
     (row,) = job.trace
@@ -53,27 +51,23 @@ def test_motionclone_is_euler_less_a_gradient(backbone: WanBackbone, case: Trans
 
 def test_motionclone_without_weight_is_no_transfer(backbone: WanBackbone, case: TransferCase) -> None:
     off = transfer(backbone, method_of("motionclone", "weight=0.0"), case)
-    torch.testing.assert_close(off.latents_BCFHW, transfer(backbone, NoTransfer(), case).latents_BCFHW)
+    assert same(off, transfer(backbone, NoTransfer(), case))
 
 
 def test_columns_that_a_method_adds_are_in_the_trace(random_wan: Path, tmp_path: Path) -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose(
-            "config",
-            overrides=[
-                f"backbone.path={random_wan}",
-                "backbone.height=48",
-                "backbone.width=48",
-                "sampler.steps=3",
-                "method=motionclone",
-                "guidance.block=1",
-                "guidance.fraction=0.3",
-                f"output_dir={tmp_path / 'out'}",
-                "cache_dir=null",
-                "logger=none",
-                "metrics=none",
-            ],
-        )
+    cfg = composed(
+        f"backbone.path={random_wan}",
+        "backbone.height=48",
+        "backbone.width=48",
+        "sampler.steps=3",
+        "method=motionclone",
+        "guidance.block=1",
+        "guidance.fraction=0.3",
+        f"output_dir={tmp_path / 'out'}",
+        "cache_dir=null",
+        "logger=none",
+        "metrics=none",
+    )
     run(cfg)
     (file,) = (tmp_path / "out").glob("cases/*/trace.csv")
     (row,) = csv.DictReader(file.open())

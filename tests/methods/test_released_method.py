@@ -8,27 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
-from fastvmt.config import config_folder
-from fastvmt.engine.plan import Plan, UserError, make_plan
+from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.errors import UserError
 from fastvmt.methods.fastvmt import FastVMT
+from fastvmt.methods.job import Job
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level
-from fastvmt.methods.transfer import transfer_case
 from fastvmt.motion.switches import Switches
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
-from fastvmt.settings import Guidance, HeadReduce, Sampler, Skip, Window
-from fastvmt.types import TransferCase, TransferResult
+from fastvmt.settings import HeadReduce, Skip, Window
+from fastvmt.types import TransferCase
+from helpers import methods
+from helpers.methods import composed
 from helpers.released_loops import CODE, loop_flow, softmax
+from helpers.transfers import SAMPLER, transfer
 
-SAMPLER = Sampler(steps=4, cfg_scale=3.0)
-GUIDANCE = Guidance(
-    fraction=0.5, iterations=3, lr=0.02, lr_end=0.01, block=1, window_weight=1.0, reference_noise=1.0, rope=True
-)
-WINDOW = Window(l=3, sf=2, tile=[2, 3], centre_gradient=False)
+GUIDANCE = replace(methods.GUIDANCE, iterations=3, window_weight=1.0, reference_noise=1.0, rope=True)
+WINDOW = replace(methods.WINDOW, tile=[2, 3], centre_gradient=False)
 CHANGES = {f.name: getattr(CODE, f.name) for f in fields(Switches)} | {"ref_noise": "init"}
 
 
@@ -36,13 +35,7 @@ def released(switches: Switches, window: Window = WINDOW, **guidance: object) ->
     return ReleasedFastVMT(window, Skip(2), replace(GUIDANCE, **guidance), switches)
 
 
-def transfer(
-    backbone: WanBackbone, method: FastVMT, case: TransferCase, cache: TensorCache | None = None
-) -> TransferResult:
-    return transfer_case(backbone, method, SAMPLER, case, cache or TensorCache(None))
-
-
-@pytest.mark.parametrize("window", [WINDOW, Window(l=5, sf=1, centre_gradient=True), Window(l=0, sf=2)])
+@pytest.mark.parametrize("window", [WINDOW, replace(methods.WINDOW, l=5, sf=1), replace(methods.WINDOW, l=0)])
 def test_with_all_switches_off_it_is_fastvmt_bit_for_bit(
     backbone: WanBackbone, case: TransferCase, window: Window
 ) -> None:
@@ -119,13 +112,13 @@ def test_the_trajectory_is_rounded_to_the_latents_precision(
     backbone: WanBackbone, case: TransferCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, list[torch.Tensor]] = {}
-    velocity = FastVMT.velocity
+    velocity = Job.velocity
 
-    def watched(self: FastVMT, job: object, step: int, latents: torch.Tensor, sigma: float) -> torch.Tensor:
-        seen.setdefault(self.switches.latent_dtype, []).append(latents)
-        return velocity(self, job, step, latents, sigma)
+    def watched(job: Job, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        seen.setdefault(dtype, []).append(x)
+        return velocity(job, x, sigma)
 
-    monkeypatch.setattr(FastVMT, "velocity", watched)
+    monkeypatch.setattr(Job, "velocity", watched)
     for dtype in ("float32", "bfloat16"):
         transfer(backbone, released(Switches(latent_dtype=dtype)), case)
     assert [torch.equal(x, x.bfloat16().float()) for x in seen["bfloat16"]] == [True] * 4
@@ -168,9 +161,7 @@ def test_init_noise_is_the_start_noise_and_follows_the_seed(
 
 
 def compose_method(*overrides: str) -> dict[str, object]:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        cfg = compose("config", overrides=["output_dir=unused", *overrides])
-    switches = OmegaConf.to_object(cfg.method.switches)
+    switches = OmegaConf.to_object(composed(*overrides).method.switches)
     return {key: value for key, value in switches.items() if key != "_target_"}
 
 
@@ -184,8 +175,7 @@ def test_presets_say_what_the_code_does() -> None:
 
 
 def plan(*overrides: str) -> Plan:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return make_plan(compose("config", overrides=["output_dir=unused", *overrides]))
+    return make_plan(composed(*overrides))
 
 
 @pytest.mark.parametrize("option", ["fastvmt_released", "fastvmt_official", "fastvmt_fork"])
@@ -193,7 +183,7 @@ def test_presets_fit_the_embedded_model(option: str) -> None:
     method = plan(f"method={option}").method
     assert isinstance(method, ReleasedFastVMT)
     assert method.name == option
-    assert method.window == Window()
+    assert method.window == Window(**composed(f"method={option}").window)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +220,7 @@ def test_dense_flow_accepts_what_does_not_concern_windows(backbone: WanBackbone)
 
 
 def test_guidance_lowers_the_released_loss(backbone: WanBackbone, case: TransferCase) -> None:
-    method = released(replace(CODE, latent_dtype="float32", head_reduce="guidance"), iterations=8, lr=0.05, lr_end=0.05)
-    method.guidance = replace(method.guidance, head_reduce=HeadReduce.mean_logit)
+    switches = replace(CODE, latent_dtype="float32", head_reduce="guidance")
+    method = released(switches, iterations=8, lr=0.05, lr_end=0.05, head_reduce=HeadReduce.mean_logit)
     losses = [row["loss"] for row in transfer(backbone, method, case).trace if row["step"] == 0]
     assert 0 < losses[-1] < 0.95 * losses[0]

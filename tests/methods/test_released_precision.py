@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.guidance.optimize import optimise
+from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.released import nearest_level, rounded_level
 from fastvmt.schedule import sigma_schedule
 
@@ -18,8 +18,10 @@ def test_in_bfloat16_latents_of_magnitude_one_and_more_never_move() -> None:
     """The paper's ten steps in one direction: 0.0255 in float32; in bfloat16 a third of a unit normal stays."""
     start = torch.randn(1, 1, 1, 200, 200, generator=torch.Generator().manual_seed(0)).bfloat16()
 
+    numbers = Optimisation(0.2, 10, 0.003, 0.002, delta=3)
+
     def moved(dtype: torch.dtype) -> Tensor:
-        end = optimise(start, lambda x: x.sum(), iterations=10, lr=0.003, lr_end=0.002, delta=3, dtype=dtype)
+        end = optimise(start, lambda x: x.sum(), numbers, numbers.rates_within_step(), dtype=dtype)
         assert end.dtype == dtype
         return start.float() - end.float()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -11,15 +13,16 @@ from fastvmt.methods.smm import low_frequencies, noised_again
 from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
-from helpers.baselines import job_for, method_of, transfer
+from helpers.methods import method_of
+from helpers.transfers import SAMPLER, job_for, transfer
 
 
 def test_smm_starts_from_low_frequencies_of_the_reference(backbone: WanBackbone, case: TransferCase) -> None:
-    job, method = job_for(backbone, case, 0.6), method_of("smm", "init=highfreq")
-    start = method.start(job, job.noise)
+    job, method = job_for(backbone, case, sampler=replace(SAMPLER, strength=0.6)), method_of("smm", "init=highfreq")
+    start = method.start(job)
     noisy = job.noised_reference(job.sigmas[0], method.reference_seed)
     torch.testing.assert_close(start - low_frequencies(noisy), job.noise - low_frequencies(job.noise))
-    plain = method_of("smm").start(job, job.noise)
+    plain = method_of("smm").start(job)
     torch.testing.assert_close(plain, add_noise(job.reference, job.noise, job.sigmas[0]))
 
 

@@ -11,9 +11,9 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
 from fastvmt.methods.smm import low_frequencies
 from fastvmt.motion.features import marginal_mean, smm_loss
-from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
-from helpers.baselines import job_for, method_of
+from helpers.methods import method_of
+from helpers.transfers import SAMPLER, job_for
 
 INVERTED = ("smm", "ref=rf_inversion", "init=highfreq", "fraction=0.5", "block=2")
 
@@ -22,16 +22,16 @@ def test_the_reference_is_inverted_once_with_its_caption(
     backbone: WanBackbone, case: TransferCase, tmp_path: Path
 ) -> None:
     case = replace(case, reference_prompt="a red car on sand")
-    job = replace(job_for(backbone, case), case=case, cache=TensorCache(tmp_path), text=backbone.embed("a dog"))
+    job = job_for(backbone, case, cache=TensorCache(tmp_path), text=backbone.embed("a dog"))
     caption, method = backbone.embed("a red car on sand"), method_of(*INVERTED)
     x, found = job.reference, {0.0: job.reference}
     for low, high in zip(job.sigmas[:0:-1], job.sigmas[-2::-1], strict=True):  # upwards, by hand
         with torch.no_grad():
             x = x + (high - low) * backbone.velocity(x, low, caption)
         found[high] = x
-    noise = seeded_noise(backbone.layout.latent_shape, 3, backbone.device)
+    noise = job.noise
     before = replace(backbone.passes)
-    start = method.start(job, noise)
+    start = method.start(job)
     torch.testing.assert_close(start, low_frequencies(x) + noise - low_frequencies(noise))
     steps, depth = len(job.sigmas) - 1, backbone.layout.depth
     assert backbone.passes.reference_forwards - before.reference_forwards == steps * depth + 2 * 3  # two guided steps
@@ -42,15 +42,16 @@ def test_the_reference_is_inverted_once_with_its_caption(
         loss = smm_loss(marginal_mean(backbone.hidden(noise, sigma, job.text, 2)), expected)
         torch.testing.assert_close(method.objective(job, step, noise, sigma)(noise), loss)
     again = replace(backbone.passes)
-    method.start(job, noise)
+    method.start(job)
     assert backbone.passes == again  # stored
 
 
 def test_what_the_inversion_depends_on_is_in_its_key(backbone: WanBackbone, case: TransferCase, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
-    job, method = replace(job_for(backbone, case), case=case, cache=cache), method_of(*INVERTED)
+    job, method = job_for(backbone, case, cache=cache), method_of(*INVERTED)
     caption = replace(case, reference_prompt="a red car on sand")
-    jobs = [job, replace(job, case=caption), replace(job_for(backbone, case, strength=0.6), case=case, cache=cache)]
+    weaker = job_for(backbone, case, sampler=replace(SAMPLER, strength=0.6), cache=cache)
+    jobs = [job, replace(job, case=caption), weaker]
     for found, one in enumerate(jobs, 1):
         method.inverted(one)
         assert cache.misses == found
@@ -62,6 +63,6 @@ def test_what_the_inversion_depends_on_is_in_its_key(backbone: WanBackbone, case
 
 
 def test_without_guidance_the_start_is_still_inverted(backbone: WanBackbone, case: TransferCase) -> None:
-    job = replace(job_for(backbone, case), case=case)
+    job = job_for(backbone, case)
     kept = method_of(*INVERTED, "fraction=0").inverted(job)
     assert kept["mean"].numel() == 0 and kept["start"].shape == backbone.layout.latent_shape

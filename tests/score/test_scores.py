@@ -17,8 +17,11 @@ from hydra import compose, initialize_config_dir
 
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, construct
-from fastvmt.results.record import processor, score_summaries, write_json
+from fastvmt.engine.plan import construct
+from fastvmt.errors import UserError
+from fastvmt.files import write_json
+from fastvmt.results.columns import score_summaries
+from fastvmt.results.provenance import processor
 from fastvmt.score.consistency import consistency
 from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.functional import temporal_consistency, text_similarity
@@ -29,6 +32,7 @@ from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
+from helpers.records import case_record
 from helpers.stand_ins import Colours
 
 EARLIER = {
@@ -202,16 +206,17 @@ def test_vbench_compat_changes_vbenchs_scores_alone() -> None:
 
 
 def test_vbench_compat_pools_frames_in_tables() -> None:
-    values = {"a": (3, 1.0), "b": (9, 0.5), "c": (5, None)}
-    records: list[Any] = [
-        {"id": i, "frames": frames, "scores": {"subject_consistency": value, "text_similarity": value}}
+    values = {"a": (3, 1.0), "b": (9, 0.5), "c": (5, math.nan)}
+    records = [
+        case_record(i, frames=frames, scores={"subject_consistency": value, "text_similarity": value})
         for i, (frames, value) in values.items()
     ]
+    pooled = [replace(record, pooled=["subject_consistency"]) for record in records]
     assert score_summaries(records)["subject_consistency"].mean == 0.75
-    found = score_summaries([record | {"vbench_compat": True} for record in records])
+    found = score_summaries(pooled)
     assert found["subject_consistency"].mean == pytest.approx((2 * 1.0 + 8 * 0.5) / 10)
     assert found["text_similarity"].mean == 0.75 and found["subject_consistency"].n == 2
-    gone = score_summaries([record | {"vbench_compat": True} for record in records[2:]])
+    gone = score_summaries(pooled[2:])
     assert math.isnan(gone["subject_consistency"].mean) and gone["subject_consistency"].n == 0
 
 

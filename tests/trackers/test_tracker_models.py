@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from fastvmt.cache import TensorCache
 from fastvmt.config import config_folder
-from fastvmt.engine.plan import UserError, construct, make_tracker
+from fastvmt.engine.plan import construct, make_tracker
+from fastvmt.errors import UserError
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.cached import CachedTracker
 from fastvmt.trackers.cotracker import CoTracker3Tracker

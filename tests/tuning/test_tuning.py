@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import denoise
+from fastvmt.sampling import denoise, euler_step
 from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.tuning.adapter import Adapter, blocks_of
 from fastvmt.tuning.draw import Draw, choose, draw
@@ -112,7 +112,7 @@ def test_inverted_noise_leads_back(backbone: WanBackbone) -> None:
     def error(steps: int) -> float:
         sigmas = sigma_schedule(steps, 3.0)
         noise = list(inverted_path(backbone, x, sigmas, text))[-1]
-        back = denoise(noise, sigmas, lambda step, z, sigma: backbone.velocity(z, sigma, text))
+        back = denoise(noise, sigmas, lambda i, z, s, s_next: euler_step(z, backbone.velocity(z, s, text), s, s_next))
         return float((back - x).norm() / x.norm())
 
     coarse, fine = error(5), error(40)

@@ -1,4 +1,4 @@
-"""The README's pictures from finished runs: ``python -m experiments.strip <none> <fastvmt> --cases 0 5``.
+"""The README's pictures from finished runs: ``python -m experiments.readme_pictures <none> <fastvmt> --cases 0 5``.
 
 Both arguments are output folders of runs over the same benchmark.
 """
@@ -6,7 +6,6 @@ Both arguments are output folders of runs over the same benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fastvmt.data.video import read_video
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.folder import RunFolder
 
 SIDE = 120
 GAP = 6
@@ -37,14 +38,14 @@ def labelled(image: Frames, text: str, width: int = 150) -> Frames:
     return np.concatenate([margin, image], 1)
 
 
-def case_rows(folders: list[Path], case: dict[str, str]) -> list[tuple[str, Frames]]:
+def case_rows(folders: list[Path], case: CaseRecord) -> list[tuple[str, Frames]]:
     """Label and frames of the reference and of each run."""
-    paths = [folder / "cases" / case["id"] for folder in folders]
-    words = case["prompt"].replace(" on ", "\non ")
-    shown = case["reference"].replace(" on ", "\non ")
-    rows = [(f"reference:\n{shown}", frames_of(paths[0] / "reference.mp4"))]
+    runs = [RunFolder(folder).case(case.id) for folder in folders]
+    words = case.prompt.replace(" on ", "\non ")
+    shown = case.reference.replace(" on ", "\non ")
+    rows = [(f"reference:\n{shown}", frames_of(runs[0].reference))]
     labels = [f"no transfer:\n{words}", f"FastVMT:\n{words}"]
-    return rows + [(label, frames_of(p / "generated.mp4")) for label, p in zip(labels, paths, strict=True)]
+    return rows + [(label, frames_of(run.generated)) for label, run in zip(labels, runs, strict=True)]
 
 
 def strip(rows: list[tuple[str, Frames]], moments: Sequence[int]) -> Frames:
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     folders = [arguments.none, arguments.fastvmt]
-    records = json.loads((arguments.fastvmt / "result.json").read_text())["cases"]
+    records = RunFolder(arguments.fastvmt).records()
     chosen = [case_rows(folders, records[i]) for i in arguments.cases]
     arguments.folder.mkdir(exist_ok=True)
     image = np.concatenate([strip(rows, [0, 2, 4, 6, 8]) for rows in chosen])

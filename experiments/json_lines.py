@@ -1,0 +1,78 @@
+"""Logs of JSON lines that several processes write, and their lines as columns take them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastvmt.files import finite
+
+Line = dict[str, Any]
+"""A line of a log: older ones have other keys."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores and seconds of a line."""
+
+    id: str
+    scores: Mapping[str, float]
+    seconds: Mapping[str, float]
+
+
+def measured(lines: Sequence[Line]) -> list[Measured]:
+    """Lines as columns take them: null is NaN; those of transfers that failed have neither scores nor seconds."""
+    return [
+        Measured(
+            line["id"],
+            {name: math.nan if value is None else value for name, value in line["scores"].items()},
+            line.get("seconds", {}),
+        )
+        for line in lines
+    ]
+
+
+@contextmanager
+def locked(file: Path, wait: bool = True) -> Iterator[bool]:
+    """Whether this process holds ``file`` alone among all; without ``wait`` False at once while another does.
+
+    A process that ends in any way lets it go.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            mine = True
+        except BlockingIOError:
+            mine = False
+        yield mine
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Append one JSON line. Several processes may, and a line that a kill cut short spoils only itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        end = log.seek(0, os.SEEK_END)
+        log.seek(max(0, end - 1))
+        start = b"" if log.read(1) in (b"", b"\n") else b"\n"
+        log.write(start + json.dumps(finite(row), allow_nan=False).encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a log, none where there is no file; warns about those that are no JSON."""
+    rows = []
+    for number, text in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            rows.append(json.loads(text))
+        except json.JSONDecodeError:
+            warnings.warn(f"{path.name}, line {number} is cut short: not used", stacklevel=2)
+    return rows

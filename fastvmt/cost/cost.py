@@ -1,0 +1,52 @@
+"""What a transfer cost, as numbers: seconds, memory, energy and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOOP = ("reference", "guide", "denoise")
+
+
+def loop_seconds(seconds: Mapping[str, float]) -> float:
+    """Sum the seconds of the denoising loop with its guidance: the publication's time."""
+    return sum(seconds.get(stage, 0.0) for stage in LOOP)
+
+
+def peak(memory_gib: Mapping[str, Mapping[str, float | None] | None], kind: str) -> float | None:
+    """Take the largest value over stages of one kind of memory; None where none was read."""
+    known = [value for value in (memory_gib.get(kind) or {}).values() if value is not None]
+    return max(known, default=None)
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Joules of one meter; None is n/a, for the ``reason``."""
+
+    method: str | None
+    """``counter`` or ``sampled power``."""
+    reason: str
+    joules: dict[str, float | None] | None
+    """Per stage; those below a second count in the total only."""
+    total: float | None
+    per_frame: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The account of a case, by stages as :mod:`fastvmt.cost.account` names them; None is n/a."""
+
+    seconds: dict[str, float]
+    """``loop`` and ``total`` of the generation, and outside of both ``metrics`` and ``save``."""
+    wall_seconds: dict[str, float]
+    host_bound: bool | None
+    """Whether the host, not the device, set the time."""
+    process_cpu_seconds: float
+    threads: int
+    memory_gib: dict[str, dict[str, float | None] | None]
+    """Peak per stage by kind: allocated, reserved, device, resident."""
+    energy: Energy
+    """Of the GPU."""
+    cpu_energy: Energy
+    transformer_flops: dict[str, float] | None
+    """Forward, backward, total; None for an architecture without a closed form."""

@@ -1,0 +1,66 @@
+"""The files of a finished case, all written here: videos, motion picture, trace, what was learned, the record."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from fastvmt.data.panel import side_by_side
+from fastvmt.data.video import write_video
+from fastvmt.engine.motion_plot import plot_motion
+from fastvmt.engine.session import Session, Transfer
+from fastvmt.files import write_json, write_tensors
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.folder import CaseFolder
+from fastvmt.types import TransferResult, Video
+
+TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")
+VIEW_SIDE = 384
+"""Small videos are enlarged to about this height, so that players show more than a stamp."""
+
+
+def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> CaseRecord:
+    """Write everything that a case leaves behind, last the record that marks it finished, and return that.
+
+    It is the transfer's, and has the seconds that the other files took.
+    """
+    start = time.perf_counter()
+    result, plan = transfer.result, session.plan
+    folder.path.mkdir(parents=True, exist_ok=True)
+    tags = {"config_hash": session.key, "backbone": session.backbone.name}
+    write_videos(folder, result, tags, lossless=plan.cfg.lossless)
+    plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window)
+    write_trace(folder.trace, result.trace)
+    if result.learned:
+        write_tensors(folder.learned, result.learned)
+    cost = transfer.record.cost
+    seconds = cost.seconds | {"save": time.perf_counter() - start}
+    record = replace(transfer.record, cost=replace(cost, seconds=seconds))
+    write_json(folder.record, record.to_json())
+    return record
+
+
+def write_videos(folder: CaseFolder, result: TransferResult, known: dict[str, str], *, lossless: bool) -> None:
+    """Write reference, generated video (both once more without loss, if asked for) and both beside each other."""
+    case = result.case
+    tags = {"comment": "AI-generated", "title": case.prompt, "generator": "fastvmt"} | known
+    reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")
+    generated = Video(result.video.frames_THWC, result.video.fps, case.prompt)
+    scale = max(1, VIEW_SIDE // case.reference.size[1])
+    write_video(folder.reference, reference, known, scale=scale)
+    write_video(folder.generated, generated, tags, scale=scale)
+    if lossless:
+        write_video(folder.lossless, generated, tags, lossless=True)
+        write_video(folder.lossless_reference, reference, known, lossless=True)
+    write_video(folder.side_by_side, side_by_side([reference, generated]), tags, scale=scale)
+
+
+def write_trace(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write loss, gradient norm and reuse per inner iteration, and what the method adds."""
+    with path.open("w", newline="") as stream:
+        columns = dict.fromkeys(TRACE_COLUMNS) | dict.fromkeys(name for row in rows for name in row)
+        writer = csv.DictWriter(stream, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)

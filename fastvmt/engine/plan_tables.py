@@ -1,0 +1,41 @@
+"""What a dry run prints, and what a benchmark left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from fastvmt.benchmarks import Lost
+from fastvmt.engine.plan import Plan
+
+
+def plan_table(plan: Plan) -> Table:
+    """What would run."""
+    layout, sampler = plan.layout, plan.sampler
+    table = Table(title="dry run: valid", show_header=False)
+    rows = {
+        "cases": str(len(plan.cases)),
+        "references left out": str(len(plan.cases.lost)),
+        "method": plan.method.name,
+        "backbone": f"{layout.name}, {layout.depth} blocks",
+        "clip": f"{layout.frames} frames, {layout.height} x {layout.width}",
+        "tokens": "{} x {} x {}".format(*layout.grid),
+        "sampler": f"{sampler.steps} steps, shift {sampler.shift}, CFG {sampler.cfg_scale}",
+        "strength": str(sampler.strength),
+        "inner iterations per case": str(plan.method.inner_iterations(sampler.steps)),
+        "output": plan.cfg.output_dir,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def lost_table(lost: Sequence[Lost]) -> Table:
+    """References that were left out, and why."""
+    table = Table(title=f"{len(lost)} references left out, {sum(row.cases for row in lost)} cases")
+    for column in ("reference", "cases", "reason"):
+        table.add_column(column)
+    for row in lost:
+        table.add_row(row.reference, str(row.cases), row.reason)
+    return table

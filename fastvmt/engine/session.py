@@ -1,0 +1,227 @@
+"""One loaded model with its scores, cache and meters: transfers run on it, each with its record."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.cache import TensorCache
+from fastvmt.cost.account import CostAccount
+from fastvmt.cost.cost import Cost, peak
+from fastvmt.cost.flops import Block, read_block, transformer_flops
+from fastvmt.cost.meters import Meters, open_meters
+from fastvmt.engine.identity import config_hash
+from fastvmt.engine.plan import CLIP, Plan, construct, make_plan, make_tracker
+from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.resources import check_devices, check_folder
+from fastvmt.errors import UserError
+from fastvmt.methods.transfer import transfer_case
+from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
+from fastvmt.results.provenance import frames_sha256
+from fastvmt.score.scores import Scores
+from fastvmt.types import TransferCase, TransferResult, Video
+
+LOADED = ("backbone", "metrics", "tracker")
+"""Groups that a session loads once."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A finished transfer: what was generated, and the record of it."""
+
+    result: TransferResult
+    record: CaseRecord
+
+    @property
+    def video(self) -> Video:
+        """What was generated."""
+        return self.result.video
+
+    @property
+    def latents(self) -> Tensor:
+        """Its latents (1, C, F, H', W')."""
+        return self.result.latents_BCFHW
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """By column; NaN is missing."""
+        return self.record.scores
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Per stage, and their sum as ``total``."""
+        return self.record.seconds
+
+    @property
+    def trace(self) -> list[dict[str, float]]:
+        """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
+        return self.result.trace
+
+
+@dataclass(eq=False)
+class Session:
+    """Owns what is loaded and transfers any number of cases on it. A context manager that lets go of the model."""
+
+    plan: Plan
+    backbone: Backbone
+    scores: Scores
+    cache: TensorCache
+    meters: Meters
+    block: Block | None
+    """Sizes that set the transformer's arithmetic, if they are known."""
+    load_seconds: float
+    """Weights from disk to device."""
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the configuration."""
+        return config_hash(self.plan.cfg)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model, the scores and their memory; the session transfers nothing afterwards."""
+        for name in ("backbone", "scores"):
+            vars(self).pop(name, None)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def under(self, cfg: DictConfig) -> Session:
+        """Give a session of another configuration on what this one has loaded.
+
+        Raises :class:`UserError` for a configuration that is not valid, and ``ValueError`` for one that asks for
+        another backbone, other scores or another tracker.
+        """
+        for group in LOADED:
+            wanted, loaded = (OmegaConf.to_container(c[group], resolve=True) for c in (cfg, self.plan.cfg))
+            if wanted != loaded:
+                raise ValueError(f"{group} differs from the one that is loaded: open a session of its own")
+        return replace(self, plan=make_plan(cfg), cache=cache_of(cfg))
+
+    def transfer(self, video: str | Path, prompt: str, **clip: Any) -> Transfer:
+        """Make a video that shows ``prompt`` and moves as ``video`` moves; writes nothing but the caches.
+
+        ``clip`` are the command line's keys for it: negative_prompt, reference_prompt, fps, start, frame_policy,
+        seed. Raises :class:`UserError` for a clip that does not fit.
+        """
+        return self.transfer_case(self._case_of({"video": str(video), "prompt": prompt, **clip}))
+
+    def _case_of(self, clip: Mapping[str, Any]) -> TransferCase:
+        """Read a clip as a case."""
+        if unknown := [key for key in clip if key not in ("video", "seed", *CLIP)]:
+            raise UserError(f"{unknown[0]}= is not a key of a clip; it has {', '.join(('seed', *CLIP))}")
+        cfg = self.plan.cfg.copy()
+        for key, value in clip.items():
+            OmegaConf.update(cfg, key, value)
+        return make_plan(cfg).cases[0]
+
+    def transfer_case(
+        self,
+        case: TransferCase,
+        *,
+        on_step: Callable[[int], None] | None = None,
+        on_iteration: Callable[[dict[str, float]], None] | None = None,
+    ) -> Transfer:
+        """Generate the video of a case and score it; the functions hear of every step and inner iteration.
+
+        Raises ``FloatingPointError`` for latents that are not finite, ``ValueError`` after :meth:`close`.
+        """
+        if "backbone" not in vars(self):
+            raise ValueError("the session is closed: open another one")
+        plan = self.plan
+        with self.meters.account() as account:
+            result = transfer_case(
+                self.backbone,
+                plan.method,
+                plan.sampler,
+                case,
+                self.cache,
+                on_step=on_step,
+                on_iteration=on_iteration,
+                watch=account.watch,
+            )
+        start = time.perf_counter()
+        scores = self.scores(result)
+        return Transfer(result, self._record(result, scores, self._cost(account, result, time.perf_counter() - start)))
+
+    def identity(self, case: TransferCase) -> Identity:
+        """Tell what the record of a case would stand for."""
+        return Identity(self.key, self.backbone.fingerprint, case_key(case), self.scores.versions)
+
+    def _cost(self, account: CostAccount, result: TransferResult, scoring: float) -> Cost:
+        block, grid = self.block, self.plan.layout.grid
+        flops = None if block is None else transformer_flops(block, grid, result.passes)
+        return account.report(result.video.size[0], scoring, flops)
+
+    def _record(self, result: TransferResult, scores: dict[str, float], cost: Cost) -> CaseRecord:
+        case, plan = result.case, self.plan
+        return CaseRecord(
+            version=VERSION,
+            id=case.id,
+            config=self.key,
+            weights=self.backbone.fingerprint,
+            case=case_key(case),
+            prompt=case.prompt,
+            reference=case.reference_prompt or case.reference.name,
+            category=case.category,
+            seed=case.seed,
+            frames=result.video.size[0],
+            size=list(result.video.size[1:]),
+            fps=result.video.fps,
+            frames_sha256={"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
+            scores=scores,
+            score_versions=dict(self.scores.versions),
+            vbench_compat=self.scores.vbench_compat,
+            pooled=list(self.scores.pooled),
+            seconds=result.seconds,
+            passes=result.passes,
+            declared_passes=plan.method.budget(plan.layout, plan.sampler.steps, plan.sampler.cfg_scale),
+            cost=cost,
+            reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},
+            peak_memory_gib=peak_memory(cost),
+        )
+
+
+def peak_memory(cost: Cost) -> dict[str, float]:
+    """Give the process' peak resident memory since it started and the case's peak in device tensors, GiB."""
+    memory = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    allocated = peak(cost.memory_gib, "allocated")
+    return memory if allocated is None else memory | {"device": allocated}
+
+
+def cache_of(cfg: DictConfig) -> TensorCache:
+    """Make the cache of a configuration."""
+    return TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
+
+
+def open_session(cfg: DictConfig) -> Session:
+    """Check a composed configuration and load what it needs. Raises :class:`UserError` for what the user can mend."""
+    return load(make_plan(cfg))
+
+
+def load(plan: Plan) -> Session:
+    """Load what a checked plan needs: the scores first, which fail sooner, then the backbone."""
+    cfg = plan.cfg
+    check_devices(cfg)
+    check_folder(cfg, "cache_dir")
+    with quiet_libraries():
+        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+        start = time.perf_counter()
+        backbone: Backbone = construct(cfg.backbone, "backbone")
+        seconds = time.perf_counter() - start
+    block = read_block(cfg.backbone.path, cfg.backbone.max_tokens)
+    return Session(plan, backbone, scores, cache_of(cfg), open_meters(backbone.device), block, seconds)

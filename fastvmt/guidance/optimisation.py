@@ -1,0 +1,115 @@
+"""The inner optimisation of one guided denoising step: its numbers, and AdamW on a tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastvmt.guidance.reuse import GradientReuse
+from fastvmt.settings import check
+
+
+def guided_steps(steps: int, fraction: float) -> int:
+    """How many of the first of ``steps`` denoising steps are guided: ``fraction`` of them, halves rounded up."""
+    return int(math.floor(steps * fraction + 0.5))
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Which denoising steps are guided, and what AdamW does in each of them.
+
+    Raises ``ValueError`` for a number out of its range, naming the key: ``<group>.<name>``, or ``skip.delta``.
+    """
+
+    fraction: float
+    """Guided share of the denoising steps, the first ones, in [0, 1]."""
+    iterations: int
+    """Inner iterations J of a guided step."""
+    lr: float
+    """Learning rate of the first iteration, or of the first guided step."""
+    lr_end: float
+    """What the rate approaches, linearly."""
+    delta: int = 1
+    """Every ``delta``-th gradient is computed, the others are replayed; at most J."""
+    weight_decay: float = 0.0
+    group: str = "method"
+    """Group of the configuration that the numbers come from."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.fraction <= 1, f"{self.group}.fraction", self.fraction, "in [0, 1]")
+        check(self.iterations >= 1, f"{self.group}.iterations", self.iterations, "at least 1")
+        check(self.lr > 0, f"{self.group}.lr", self.lr, "above 0")
+        check(self.lr_end > 0, f"{self.group}.lr_end", self.lr_end, "above 0")
+        check(self.delta >= 1, "skip.delta", self.delta, "at least 1")
+        check(self.weight_decay >= 0, f"{self.group}.weight_decay", self.weight_decay, "at least 0")
+        if self.delta > self.iterations:
+            raise ValueError(
+                f"skip.delta={self.delta} must be at most {self.group}.iterations={self.iterations}: "
+                "gradients are reused within a denoising step only"
+            )
+
+    def guided(self, steps: int) -> int:
+        """How many of the first of ``steps`` denoising steps are guided."""
+        return guided_steps(steps, self.fraction)
+
+    @property
+    def gradients(self) -> int:
+        """Gradients that a guided step computes: J / delta, rounded up."""
+        return -(-self.iterations // self.delta)
+
+    def rates_within_step(self) -> list[float]:
+        """The rate of every iteration, the same in all guided steps: lr_j = lr + (lr_end - lr) j / J (FastVMT)."""
+        return [self.lr + (self.lr_end - self.lr) * j / self.iterations for j in range(self.iterations)]
+
+    def rates_over_steps(self, i: int, steps: int) -> list[float]:
+        """The rate of every iteration of step ``i``, constant within it: lr + (lr_end - lr) i / guided (DiTFlow)."""
+        rate = self.lr + (self.lr_end - self.lr) * i / self.guided(steps)
+        return [rate] * self.iterations
+
+
+def optimise(
+    start: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    settings: Optimisation,
+    rates: Sequence[float],
+    *,
+    dtype: torch.dtype = torch.float32,
+    on_iteration: Callable[[dict[str, float]], None] | None = None,
+) -> Tensor:
+    """Minimise ``loss`` from ``start`` with a fresh AdamW, one iteration per rate; every ``delta``-th gradient is real.
+
+    The tensor, its moments and the result are ``dtype``: float32, unless the rounding of lower precision is itself
+    of interest. The moments keep advancing on replayed gradients. Raises ``FloatingPointError`` when a gradient is
+    not finite, saying what to lower. Returns a new tensor; ``start`` is untouched.
+    """
+    x = start.detach().to(dtype, copy=True).requires_grad_(True)
+    optimizer = torch.optim.AdamW([x], lr=rates[0], weight_decay=settings.weight_decay)
+    reuse = GradientReuse(settings.delta)
+    last_loss = math.nan
+
+    def gradient() -> Tensor:
+        nonlocal last_loss
+        with torch.enable_grad():
+            value = loss(x)
+            (grad,) = torch.autograd.grad(value, x)
+        last_loss = float(value.detach())
+        return grad
+
+    for iteration, rate in enumerate(rates):
+        grad, reused = reuse(iteration, gradient)
+        norm = float(grad.norm())
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"the motion loss {last_loss} has a gradient that is not finite at inner iteration {iteration}; "
+                f"lower {settings.group}.lr"
+            )
+        optimizer.param_groups[0]["lr"] = rate
+        x.grad = grad.clone()
+        optimizer.step()
+        if on_iteration is not None:
+            on_iteration({"iteration": iteration, "loss": last_loss, "grad_norm": norm, "reused": float(reused)})
+    return x.detach()

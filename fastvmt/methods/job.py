@@ -1,0 +1,103 @@
+"""A job: everything that a method sees of the case it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.cache import TensorCache, content_key
+from fastvmt.sampling import guided_velocity
+from fastvmt.schedule import add_noise, seeded_noise
+from fastvmt.settings import Sampler
+from fastvmt.stopwatch import Stopwatch
+from fastvmt.types import TransferCase
+
+Trace = list[dict[str, float]]
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One case on one backbone: its latents and embeddings, and what its transfer leaves behind.
+
+    Latents are (1, C, F, H', W') float32; embeddings are (1, tokens, C).
+    """
+
+    backbone: Backbone
+    case: TransferCase
+    """The clip, its caption and the prompt that the latents and embeddings were made from."""
+    reference: Tensor
+    """Latents of the reference clip."""
+    noise: Tensor
+    """The case's start noise."""
+    text: Tensor
+    """Embedded prompt."""
+    null_text: Tensor
+    """Embedded empty prompt."""
+    negative: Tensor
+    """Embedded negative prompt."""
+    sampler: Sampler
+    sigmas: list[float]
+    """Noise levels of the denoising, from the start to 0."""
+    watch: Stopwatch
+    cache: TensorCache
+    trace: Trace = field(default_factory=list)
+    learned: dict[str, Tensor] = field(default_factory=dict)
+    """What the method wants to use again with another prompt, by name; stored beside the video."""
+    on_iteration: Callable[[dict[str, float]], None] | None = None
+    """Called with every new trace row (progress bars)."""
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps."""
+        return len(self.sigmas) - 1
+
+    @cached_property
+    def caption(self) -> Tensor:
+        """The embedded caption of the reference, which only some methods need."""
+        with self.watch.stage("encode"):
+            return self.backbone.embed(self.case.reference_prompt)
+
+    def velocity(self, x: Tensor, sigma: float) -> Tensor:
+        """The velocity of latents at a noise level under the case's prompts and the sampler's guidance scale."""
+        return guided_velocity(self.backbone, x, sigma, self.text, self.negative, self.sampler.cfg_scale)
+
+    def noised_reference(self, sigma: float, seed: int) -> Tensor:
+        """The reference at a noise level, with noise of its own seed."""
+        return add_noise(self.reference, seeded_noise(self.reference.shape, seed, self.reference.device), sigma)
+
+    def record(self, row: dict[str, float]) -> None:
+        """Append a row to the trace and tell whoever watches."""
+        self.trace.append(row)
+        if self.on_iteration is not None:
+            self.on_iteration(row)
+
+    def key(self, text: Tensor, **parts: object) -> str:
+        """Content key of something made from the reference with a text; ``parts`` are the settings that matter."""
+        return content_key(
+            reference=self.reference,
+            text=text,
+            model=self.backbone.fingerprint,
+            precision=str(text.dtype),
+            grid=self.backbone.layout.grid,
+            **parts,
+        )
+
+    def stored(self, compute: Callable[[], dict[str, Tensor]], **parts: object) -> dict[str, Tensor]:
+        """Tensors that ``compute`` reads from the reference, cached on disk under the null text and ``parts``."""
+        with self.reading_reference(), torch.no_grad():
+            tensors = self.cache.get(self.key(self.null_text, **parts), compute)
+        return {name: tensor.to(self.reference.device) for name, tensor in tensors.items()}
+
+    @contextmanager
+    def reading_reference(self) -> Iterator[None]:
+        """Charge time and block forwards within the context to the reference."""
+        before = self.backbone.passes.block_forwards
+        with self.watch.stage("reference"):
+            yield
+        self.backbone.passes.reference_forwards += self.backbone.passes.block_forwards - before

@@ -1,0 +1,99 @@
+"""The record of a finished case: what was asked, what came out, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fastvmt.cache import content_key
+from fastvmt.cost.cost import Cost
+from fastvmt.results.schema import decoded
+from fastvmt.types import PassCounter, TransferCase
+
+VERSION: Literal[1] = 1
+"""Rises when a key goes, comes or changes its meaning; records of other versions do not count as finished."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a record must agree in to stand for a case that is asked for."""
+
+    config: str
+    """Hash of the configuration, as far as it changes results."""
+    weights: str
+    """SHA-256 of the backbone's weights."""
+    case: str
+    """:func:`case_key`."""
+    score_versions: Mapping[str, int]
+    """Of every score's definition, by name."""
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """One finished case, as ``case.json`` and ``result.json`` hold it. NaN, in the files null, is a missing value.
+
+    ``case_record.schema.json`` beside this module is its JSON schema.
+    """
+
+    version: Literal[1]
+    id: str
+    """``reference/prompt/s<seed>``, or the reference's name alone."""
+    config: str
+    weights: str
+    case: str
+    prompt: str
+    reference: str
+    """The reference's caption, or its name where it has none."""
+    category: str
+    seed: int
+    frames: int
+    size: list[int]
+    """Height and width, pixels."""
+    fps: float
+    frames_sha256: dict[str, str]
+    """SHA-256 of the pixels of ``generated`` and ``reference``, uint8 in the order (T, H, W, RGB)."""
+    scores: dict[str, float]
+    score_versions: dict[str, int]
+    vbench_compat: bool
+    pooled: list[str]
+    """Scores whose means over cases weigh every frame after a video's first alike."""
+    seconds: dict[str, float]
+    """Per stage, and their sum as ``total``."""
+    passes: PassCounter
+    declared_passes: PassCounter
+    """What the method says a transfer costs, the reading of the reference aside."""
+    cost: Cost
+    reference_cache: dict[str, int]
+    """Hits and misses of the session so far."""
+    peak_memory_gib: dict[str, float]
+    """Of the ``process`` since it started, and of the case's tensors on the ``device``."""
+
+    @property
+    def identity(self) -> Identity:
+        """What the record stands for."""
+        return Identity(self.config, self.weights, self.case, self.score_versions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> CaseRecord:
+        """Read what :meth:`to_json` gave. Raises ``ValueError`` for anything else, naming what is wrong."""
+        record: CaseRecord = decoded(cls, content)
+        return record
+
+
+def case_key(case: TransferCase) -> str:
+    """Hash what a case asks for: a manifest or a clip may change between runs under the same path."""
+    return content_key(
+        prompt=case.prompt,
+        negative=case.negative_prompt,
+        caption=case.reference_prompt,
+        seed=case.seed,
+        frames=case.reference.frames_THWC,
+        size=case.reference.size,
+        fps=case.reference.fps,
+        foreground=case.foreground_THW,
+    )

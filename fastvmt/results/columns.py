@@ -1,0 +1,106 @@
+"""Columns of records: one quantity by case id, and their summaries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Protocol
+
+from fastvmt.cost.cost import Energy, loop_seconds, peak
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.statistics import Summary, summarise
+
+
+class Scored(Protocol):
+    """Whatever has scores."""
+
+    @property
+    def id(self) -> str:
+        """Of the case."""
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """By column; NaN is missing."""
+
+
+class Pooled(Scored, Protocol):
+    """Whatever has scores, and says how they are averaged over videos."""
+
+    @property
+    def frames(self) -> int:
+        """Of the scored video."""
+
+    @property
+    def pooled(self) -> Sequence[str]:
+        """Scores whose means weigh every frame after a video's first alike, as in VBench's tables."""
+
+
+class Timed(Protocol):
+    """Whatever has seconds per stage."""
+
+    @property
+    def id(self) -> str:
+        """Of the case."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """By stage."""
+
+
+def score_column(records: Sequence[Scored], score: str) -> dict[str, float]:
+    """Give one score by case id; NaN where it is missing."""
+    return {record.id: record.scores.get(score, math.nan) for record in records}
+
+
+def score_summaries(records: Sequence[Pooled]) -> dict[str, Summary]:
+    """Summarise every score over cases, seeds averaged within, or pooled; scores that no case has have n = 0."""
+    names = dict.fromkeys(name for record in records for name in record.scores)
+    found = {name: summarise(score_column(records, name)) for name in names}
+    pooled = {name for record in records for name in record.pooled}
+    return {n: replace(row, mean=pooled_mean(records, n)) if n in pooled else row for n, row in found.items()}
+
+
+def pooled_mean(records: Sequence[Pooled], score: str) -> float:
+    """Average a score in which a video weighs as many frames as it has after the first; NaN without any."""
+    column = {name: value for name, value in score_column(records, score).items() if math.isfinite(value)}
+    weight = {record.id: record.frames - 1 for record in records if record.id in column}
+    return sum(column[name] * weight[name] for name in column) / sum(weight.values()) if column else math.nan
+
+
+def mean_scores(records: Sequence[Pooled]) -> dict[str, dict[str, float | int]]:
+    """Give :func:`score_summaries` of the scores that some case has, as plain values."""
+    return {name: asdict(row) for name, row in score_summaries(records).items() if row.n}
+
+
+def seconds_column(records: Sequence[Timed], stage: str) -> dict[str, float]:
+    """Give seconds of a stage by case id, also of ``loop`` (reference + guide + denoise); 0 where it did not run."""
+    if stage == "loop":
+        return {record.id: loop_seconds(record.seconds) for record in records}
+    return {record.id: record.seconds.get(stage, 0.0) for record in records}
+
+
+def mean_seconds(records: Sequence[Timed]) -> dict[str, float]:
+    """Average the seconds of every stage over cases, and of ``loop``."""
+    names = dict.fromkeys(name for record in records for name in record.seconds)
+    return {name: summarise(seconds_column(records, name)).mean for name in (*names, "loop")}
+
+
+def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
+    """Summarise seconds of loop and total, peak memory by kind and joules by meter, over cases; n = 0 is n/a."""
+    columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
+    for kind in ("allocated", "reserved", "device", "resident"):
+        columns[f"{kind}_gib"] = {record.id: known(peak(record.cost.memory_gib, kind)) for record in records}
+    columns["energy_joules"] = {record.id: joules(record.cost.energy) for record in records}
+    columns["cpu_energy_joules"] = {record.id: joules(record.cost.cpu_energy) for record in records}
+    return {name: summarise(column) for name, column in columns.items()}
+
+
+def joules(energy: Energy) -> float:
+    """Give joules of the whole generation; NaN where not measured."""
+    return known(energy.total)
+
+
+def known(value: float | None) -> float:
+    """Give a value; NaN where it is None."""
+    return math.nan if value is None else value

@@ -1,0 +1,26 @@
+"""Random small models, one per architecture, on which every method's contract is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.random_models import save_random_wan
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to make a model of at least three blocks, and how to run it with clips of 9 frames of 48 x 48 pixels."""
+
+    save: Callable[[Path], Path]
+    """Writes the model's folder and returns it."""
+    overrides: tuple[str, ...]
+    """Of the configuration, beside ``backbone.path`` and the clip's size."""
+    first: str
+    """A layer of ``backbone.transformer`` that every reading runs."""
+
+
+ARCHITECTURES = {
+    "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
+}

@@ -1,0 +1,65 @@
+"""Reading the folders of runs: which cases are finished, and what becomes of damaged files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from fastvmt.files import write_json
+from fastvmt.results.case_record import VERSION
+from fastvmt.results.folder import RunFolder
+from helpers.records import case_record
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Two finished cases and one that was interrupted."""
+    run = RunFolder(tmp_path)
+    for name in ("a/p0/s0", "b/p0/s0"):
+        write_json(run.case(name).record, case_record(name).to_json())
+    run.case("c/p0/s0").path.mkdir()
+    return run
+
+
+def test_finished_cases_are_those_with_a_record(run: RunFolder) -> None:
+    assert [record.id for record in run.finished()] == ["a/p0/s0", "b/p0/s0"]
+    assert run.case("../../x").path.parent == run.path / "cases"
+    record = case_record("a/p0/s0")
+    assert run.case("a/p0/s0").finished(record.identity) == record
+    for other in ({"weights": "v"}, {"config": "d"}, {"case": "l"}, {"score_versions": {"motion_fidelity": 3}}):
+        assert run.case("a/p0/s0").finished(case_record("a/p0/s0", **other).identity) is None
+
+
+@pytest.mark.parametrize("content", ["", '{"version": 1', '{"version": 1}', "[]", "\x00\x01"])
+def test_a_damaged_record_is_set_aside_with_one_line(run: RunFolder, content: str, caplog) -> None:
+    folder = run.case("a/p0/s0")
+    folder.record.write_text(content)
+    with caplog.at_level(logging.WARNING):
+        assert folder.read() is None and folder.read() is None
+    (line,) = caplog.messages
+    assert str(folder.record) in line and "case.json.damaged" in line and "\n" not in line
+    assert not folder.record.exists() and (folder.path / "case.json.damaged").read_text() == content
+    assert [record.id for record in run.finished()] == ["b/p0/s0"]
+
+
+def test_a_record_of_another_version_is_not_finished_and_stays(run: RunFolder, caplog) -> None:
+    folder = run.case("a/p0/s0")
+    write_json(folder.record, {"id": "a/p0/s0", "scores": {}})  # of a time before versions
+    assert folder.read() is None and folder.record.exists() and not caplog.messages
+
+
+def test_results_that_cannot_be_read_name_their_file(run: RunFolder) -> None:
+    cases = [record.to_json() for record in run.finished()]
+    write_json(run.result, {"version": VERSION, "cases": cases})
+    assert [record.id for record in run.records()] == ["a/p0/s0", "b/p0/s0"]
+    write_json(run.result, {"cases": cases})
+    with pytest.raises(ValueError, match=r"result\.json is of version None, not 1"):
+        run.records()
+    write_json(run.result, {"version": VERSION, "cases": [{**cases[0], "seed": "0"}]})
+    with pytest.raises(ValueError, match=r"result\.json: seed is '0'"):
+        run.records()
+    run.result.write_text('{"version": 1,')
+    with pytest.raises(ValueError, match=r"result\.json is damaged: "):
+        run.content()
