@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -43,15 +44,15 @@ class Clip:
         """Whether every frame is shown within half a frame's time of a constant rate."""
         return all(abs(time * self.fps - i) <= 0.5 for i, time in enumerate(self.times))
 
-    def nearest(self, start: int, seconds: float) -> int:
-        """The frame shown nearest to ``seconds`` after frame ``start``, the later of two; the count when it is over.
+    def nearest(self, start: int, steps: int, rate: float) -> int:
+        """The frame shown nearest to ``steps`` / ``rate`` seconds after frame ``start``, of two the later.
 
-        The last frame is shown for one more mean interval; in its second half the clip counts as over.
+        The number of frames stands for a time when the clip is over, half a mean interval after its last frame.
         """
         count = len(self.times)
         if self.constant:
-            return min(count, start + int(seconds * self.fps + 0.5))
-        time = self.times[start] + seconds
+            return min(count, start + math.floor(steps * (self.fps / rate) + 0.5))
+        time = self.times[start] + steps / rate
         after = bisect_left(self.times, time)
         if after == count:
             return count - 1 if time < self.times[-1] + 0.5 / self.fps else count
@@ -67,7 +68,9 @@ class Clip:
             frames = np.empty((len(chosen), self.height, self.width, 3), np.uint8)
         except MemoryError:
             need = len(chosen) * self.height * self.width * 3 / 2**30
-            raise ValueError(f"{self.name!r}: {len(chosen)} frames take {need:.1f} GiB of memory: cut it first") from None
+            raise ValueError(
+                f"{self.name!r}: {len(chosen)} frames take {need:.1f} GiB of memory: cut it first"
+            ) from None
         for place, picture in zip(frames, self.pictures(chosen), strict=True):
             place[:] = picture
         return Video(torch.from_numpy(frames), self.fps, self.name)

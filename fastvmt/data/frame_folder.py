@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -46,15 +47,19 @@ def check_numbering(files: list[Path]) -> None:
     """
     for file in files:
         if file.suffix.lower() != files[0].suffix.lower():
-            raise ValueError(f"frames {files[0].name!r} and {file.name!r} are of several kinds: keep those of one suffix")
+            raise ValueError(
+                f"frames {files[0].name!r} and {file.name!r} are of several kinds: keep those of one suffix"
+            )
     found = [re.findall(r"[0-9]+", file.stem) for file in files]
     if not any(found):
         return
     if not all(found):
-        raise ValueError(f"frame {files[[bool(each) for each in found].index(False)].name!r} has no number, others have")
-    columns = [column for column in zip(*found, strict=False) if len(set(column)) > 1]
-    numbers = [int(number) for number in (columns or [[each[-1] for each in found]])[-1]]
-    steps = [after - before for before, after in zip(numbers, numbers[1:])]
+        raise ValueError(
+            f"frame {files[[bool(each) for each in found].index(False)].name!r} has no number, others have"
+        )
+    varying = [column for column in zip(*found, strict=False) if len(set(column)) > 1]
+    numbers = [int(number) for number in (varying[-1] if varying else [each[-1] for each in found])]
+    steps = [after - before for before, after in pairwise(numbers)]
     for i, step in enumerate(steps):
         if step != min(steps) or step < 1:
             wrong = "numbers are missing" if step > 0 else "the number does not go up"
@@ -88,8 +93,8 @@ def open_folder(folder: Path, fps: float) -> Clip:
             picture = read_picture(file)
             if picture.shape[:2] != size:
                 raise ValueError(
-                    f"frame {str(file)!r} has (height, width) {picture.shape[:2]}, the first frame has {size}: frames of "
-                    "a clip are of one size"
+                    f"frame {str(file)!r} has (height, width) {picture.shape[:2]}, the first frame has {size}: "
+                    "frames of a clip are of one size"
                 )
             yield picture
 

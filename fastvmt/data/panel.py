@@ -25,8 +25,8 @@ MOST_LINES = 4
 def side_by_side(videos: Sequence[Video], labels: Sequence[str] | None = None, scale: int = 1) -> Video:
     """One video with all ``videos`` in a row, at the first one's frame rate.
 
-    Every pixel becomes ``scale`` x ``scale`` pixels. Lower videos are padded with black above and below. ``labels`` (one
-    each) stand above their videos, in lines that fit their width.
+    Every pixel becomes ``scale`` x ``scale`` pixels. Lower videos are padded with black above and below. ``labels``
+    (one each) stand above their videos, in lines that fit their width.
 
     Raises ``ValueError`` for no videos, unequal frame counts or a wrong number of labels.
     """
@@ -57,9 +57,7 @@ def _banner(labels: Sequence[str], widths: Sequence[int]) -> Tensor:
     letters = max(6, round(LETTERS * min(1, min(widths) / READABLE)))
     font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), letters)
     margin = letters // 2
-    texts = [
-        "\n".join(wrapped(label, font, width - 2 * margin)) for label, width in zip(labels, widths, strict=True)
-    ]
+    texts = ["\n".join(wrapped(label, font, width - 2 * margin)) for label, width in zip(labels, widths, strict=True)]
     lines = max(text.count("\n") + 1 for text in texts)
     picture = Image.new("RGB", (sum(widths), lines * round(1.3 * letters) + 2 * margin))
     draw = ImageDraw.Draw(picture)

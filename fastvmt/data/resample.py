@@ -73,10 +73,10 @@ def described(clip: Clip, index: list[int], video: Video) -> str:
     distinct = len({hashlib.sha256(frame.numpy()).digest() for frame in video.frames_THWC})
     notes = "".join(f", {note}" for note in clip.notes)
     return (
-        f"{clip.name or 'video'}: {count} frames of {width}x{height} at {clip.fps:g} fps{notes} -> {len(index)} frames of "
-        f"{video.size[2]}x{video.size[1]} at {video.fps:g} fps (frames {index[0]}-{index[-1]}, "
-        f"{clip.times[index[0]]:.3f}-{clip.times[index[-1]]:.3f} s, {distinct} distinct pictures; "
-        f"crop x {left:.5g}-{right:.5g}, y {top:.5g}-{bottom:.5g})"
+        f"{clip.name or 'video'}: {count} frames of {width}x{height} at {clip.fps:g} fps{notes} -> "
+        f"{len(index)} frames of {video.size[2]}x{video.size[1]} at {video.fps:g} fps "
+        f"(frames {index[0]}-{index[-1]}, {clip.times[index[0]]:.3f}-{clip.times[index[-1]]:.3f} s, "
+        f"{distinct} distinct pictures; crop x {left:.5g}-{right:.5g}, y {top:.5g}-{bottom:.5g})"
     )
 
 
@@ -85,7 +85,9 @@ def doubts(clip: Clip, video: Video, fps: float | None) -> list[str]:
     found = []
     shown = video.size[0] / video.fps
     if not clip.constant and fps is None:
-        found.append("its frame rate varies and every frame is taken, so motion changes its speed; fps=<rate> takes by time")
+        found.append(
+            "its frame rate varies and every frame is taken, so motion changes its speed; fps=<rate> takes by time"
+        )
     frames = video.frames_THWC.short()
     if all((frame - frames[0]).abs().max() <= STILL for frame in frames):
         found.append("all frames taken are the same picture: there is no motion to transfer")
@@ -122,14 +124,14 @@ def nearest_frames(clip: Clip, frames: int, fps: float | None, start: int) -> li
     count = len(clip.times)
     if fps is None:
         return list(range(start, min(start + frames, count)))
-    wanted = (clip.nearest(start, i / fps) for i in range(frames))
+    wanted = (clip.nearest(start, i, fps) for i in range(frames))
     return [number for number in wanted if number < count]
 
 
 def covering(native_h: int, native_w: int, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Box]:
-    """The size to scale to so that ``height`` x ``width`` is covered, its crop's corner, and that crop in native pixels.
+    """The size that covers ``height`` x ``width``, the corner (top, left) to crop it from, and that crop.
 
-    The crop is (left, top, right, bottom).
+    The crop is (left, top, right, bottom) in native pixels.
     """
     ratio = max(height / native_h, width / native_w)
     size = max(height, round(native_h * ratio)), max(width, round(native_w * ratio))

@@ -1,8 +1,7 @@
-"""Whole video files: read into memory, and written so that any browser plays them, the same bytes for the same input."""
+"""Whole video files: read into memory, and written the same way every time, so that any browser plays them."""
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from fastvmt.data.video_stream import check_file, open_video
+from fastvmt.files import replacing
 from fastvmt.types import Video
 
 CRF = "16"
@@ -51,18 +51,12 @@ def write_video(
         raise ValueError(f"{path}: a video to write needs frames and fps > 0, got {video.size[0]} at {video.fps} fps")
     if scale < 1:
         raise ValueError(f"scale={scale} must be a whole number from 1")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(Path(path)) as partial:
         options = {"movflags": "+faststart+use_metadata_tags"}
         container: OutputContainer
         with av.open(str(partial), "w", format="mp4", options=options) as container:
             container.metadata.update((metadata or {}) | ({ENLARGED: str(scale)} if scale > 1 else {}))
             _encode(container, _enlarged(video.frames_THWC.cpu().numpy(), scale, lossless), video.fps, lossless)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _enlarged(frames: NDArray[np.uint8], scale: int, odd_sides: bool) -> NDArray[np.uint8]:

@@ -132,7 +132,7 @@ def score_all(arguments: argparse.Namespace, console: Console) -> None:
     cfg = scoring.composed(options, values)
     cases: ManifestBenchmark | None = None
     if manifest is not None:
-        cases = construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)
+        cases = construct(cfg.benchmark, "benchmark", clip=None, fps=1.0, sample_seed=cfg.seed)
     triples, alone = find_triples(arguments, cases)
     policy = scoring.Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, any_world=a.clip is not None)
     scores, configuration = scoring.load_scores(cfg)
