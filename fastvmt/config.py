@@ -80,6 +80,8 @@ class Config:
     """First frame of ``video``."""
     frame_policy: str = "error"
     """What to do when ``video`` is too short: error or pad_last."""
+    cut_policy: str = "error"
+    """What to do about a cut between shots: error, first_shot or ignore."""
     seed: int = 0
     output_dir: str = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
     cache_dir: str | None = "outputs/cache"

@@ -35,6 +35,17 @@ class Video:
 
 
 @dataclass(frozen=True)
+class ClipShape:
+    """What a model wants of a clip."""
+
+    frames: int
+    height: int
+    width: int
+    temporal_factor: int
+    """A clip has this many times k, plus 1, frames: what a causal video autoencoder keeps; 1 takes any number."""
+
+
+@dataclass(frozen=True)
 class Truth:
     """What is known about the motion of a generated-world reference."""
 

@@ -1,6 +1,6 @@
 """Motion fidelity from a second implementation, and why copies of a clip that move otherwise find partners in it.
 
-``python -m experiments.checks.fidelity_oracle CLIPS`` scores the changed copies of :mod:`experiments.checks.score_check` again with
+``python -m experiments.checks.fidelity_oracle CLIPS`` scores the changed copies of ``score_check`` again with
 the code of this file alone: OpenCV and NumPy, no tracker or score of the package, no repairs for tiny clips. Writes
 ``experiments/results/fidelity_oracle.json`` and ``fidelity_oracle.md`` beside the package's own numbers.
 

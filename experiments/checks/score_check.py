@@ -24,7 +24,7 @@ from torch import Tensor
 from fastvmt.compose import composed
 from fastvmt.construct import construct
 from fastvmt.data.resample import prepare
-from fastvmt.data.video import read_video
+from fastvmt.data.video_stream import open_video
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.score.motion_fidelity import (
@@ -39,7 +39,7 @@ from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, pape
 from fastvmt.score.sample import Sample
 from fastvmt.score.scores import Scores
 from fastvmt.trackers.base import Tracker, Tracks
-from fastvmt.types import Video
+from fastvmt.types import ClipShape, Video
 
 RESULTS = Path(__file__).parents[1] / "results"
 FASTEST = 15
@@ -97,9 +97,8 @@ def clips_of(folder: Path | None, frames: int, height: int, width: int) -> Itera
     if not files:
         raise SystemExit(f"{folder or 'CLIPS'} holds no .mp4 files: name a folder of clips")
     for file in files:
-        video = read_video(file)
-        fps = min(video.fps, FASTEST)
-        yield file.stem, prepare(video, frames=frames, height=height, width=width, fps=fps, temporal_factor=1)[0]
+        clip = open_video(file)
+        yield file.stem, prepare(clip, ClipShape(frames, height, width, 1), fps=min(clip.fps, FASTEST))[0]
 
 
 def scores_of_clip(reference: Video, tracker: Tracker, steadiness: Scores) -> dict[str, dict[str, Any]]:

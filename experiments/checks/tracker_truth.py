@@ -62,7 +62,9 @@ def backwards(clip: Clip) -> Clip:
 
 def pairs(layout: Layout, scenes: int) -> list[tuple[str, str, Clip, Clip]]:
     """(kind, category, generated, reference) of every scene, three ways."""
-    benchmark = WorldBenchmark(layout, 8.0, 0, cases=scenes + len(CATEGORIES), categories=list(CATEGORIES), seed=50)
+    benchmark = WorldBenchmark(
+        layout.clip, 8.0, 0, cases=scenes + len(CATEGORIES), categories=list(CATEGORIES), seed=50
+    )
     rng = np.random.default_rng(50)
     result = []
     for index in range(scenes):

@@ -88,7 +88,7 @@ def main() -> None:
     cfg = composed(["method=fastvmt"])
     backbone, method = construct(cfg.backbone, "backbone"), construct(cfg.method, "method")
     benchmark = WorldBenchmark(
-        backbone.layout, cfg.backbone.fps, 0, cases=arguments.cases, categories=CATEGORIES, seed=SPLIT
+        backbone.layout.clip, cfg.backbone.fps, 0, cases=arguments.cases, categories=CATEGORIES, seed=SPLIT
     )
     kinds = measure(backbone, method, [benchmark[i] for i in range(len(benchmark))])
     title = "cosine of the field that is read and the true motion of objects, by noise level"

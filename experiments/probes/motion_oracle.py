@@ -70,7 +70,7 @@ def main() -> None:
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
     )
     benchmark = WorldBenchmark(
-        backbone.layout, 8, 0, cases=arguments.cases, categories=["single_object", "multi_object"], seed=100
+        backbone.layout.clip, 8, 0, cases=arguments.cases, categories=["single_object", "multi_object"], seed=100
     )
     cases = [benchmark[i] for i in range(len(benchmark))]
     table = Table(title="cosine of attention motion flow and true object motion")

@@ -170,7 +170,7 @@ def main() -> None:
     backbone = WanBackbone(
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
     )
-    benchmark = WorldBenchmark(backbone.layout, 8, 0, cases=arguments.cases, categories=["camera"], seed=100)
+    benchmark = WorldBenchmark(backbone.layout.clip, 8, 0, cases=arguments.cases, categories=["camera"], seed=100)
     drawn = [benchmark[i] for i in range(len(benchmark))]
     cases = [case for case in drawn if true_path(case, backbone.layout.temporal_factor) is not None]
     rows = measure(backbone, cases, arguments.block, arguments.seeds)

@@ -1,4 +1,4 @@
-"""The README's pictures from finished runs: ``python -m experiments.tools.readme_pictures <none> <fastvmt> --cases 0 5``.
+"""The pictures of the README: ``python -m experiments.tools.readme_pictures <none> <fastvmt> --cases 0 5``.
 
 Both arguments are output folders of runs over the same benchmark.
 """

@@ -12,7 +12,8 @@ The folder holds video files, or folders of pictures; DAVIS' own layout (``JPEGI
         - {id: car, kind: subject, text: a toy car on a river}
         - {id: desert, kind: scene, text: a camel in the desert, negative: water}
 
-Any key of a manifest's line may be given per clip and wins over what is measured here.
+A clip may be given its prompts alone, as a list, or one as plain text; prompts may be plain text too, and are then
+called p0, p1 .. Any key of a manifest's line may be given per clip and wins over what is measured here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from rich.console import Console
 
 from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.benchmarks.reference import Reference
-from fastvmt.data.frame_folder import clip_sha256, read_clip
+from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.triples import clips_in
 
 MASKS = "Annotations"
@@ -51,20 +52,36 @@ def find_clips(folder: Path, resolution: str) -> tuple[dict[str, Path], dict[str
 
 
 def read_prompts(path: Path, clips: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """Keys by clip name. Raises ``ValueError`` for a clip that is not there, or one without prompts."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Keys by clip name, the name of its file with or without suffix.
+
+    Raises ``ValueError`` for a clip that is not there or comes twice, or one without prompts.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} must map clip names to their keys, prompts among them")
-    if unknown := sorted(set(content) - set(clips)):
-        raise ValueError(f"{path} names clips that are not in the folder: {', '.join(unknown)}")
-    if bare := sorted(name for name, keys in content.items() if not (keys or {}).get("prompts")):
-        raise ValueError(f"{path} gives no prompts for {', '.join(bare)}")
-    return content
+        raise ValueError(f"{path} must map clip names to their prompts, as in  blackswan: a toy car on a river")
+    files = {clip.name: name for name, clip in clips.items()}
+    named: dict[str, dict[str, Any]] = {}
+    for key, value in content.items():
+        name = files.get(str(key), str(key))
+        if name not in clips:
+            raise ValueError(f"{path} names clips that are not in the folder: {key}; there are {', '.join(clips)}")
+        if name in named:
+            raise ValueError(f"{path} names the clip {name} twice")
+        keys = (
+            {"prompts": [value]} if isinstance(value, str) else {"prompts": value} if isinstance(value, list) else value
+        )
+        if not isinstance(keys, dict) or not keys.get("prompts"):
+            raise ValueError(f"{path} gives no prompts for {name}: add  {name}: {{prompts: [a toy car on a river]}}")
+        named[name] = keys
+    return named
 
 
 def manifest_row(name: str, clip: Path, mask: Path | None, beside: Path, folder_fps: float) -> dict[str, Any]:
     """What can be measured of a clip; paths relative to ``beside``."""
-    video = read_clip(clip, folder_fps)
+    video = open_clip(clip, folder_fps)
     row = {
         "id": name,
         "video": os.path.relpath(clip, beside),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from fastvmt.types import ClipShape
+
 PARTS = ("model_index.json", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
@@ -65,6 +67,11 @@ class Layout:
                     f"backbone.{key}={value} must be a multiple of {multiple} for {self.name}; "
                     f"the nearest legal value is backbone.{key}={nearest}"
                 )
+
+    @property
+    def clip(self) -> ClipShape:
+        """The clips that the model takes and makes."""
+        return ClipShape(self.frames, self.height, self.width, self.temporal_factor)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:

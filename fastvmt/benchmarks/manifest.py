@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
-from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark, Lost
-from fastvmt.benchmarks.reference import KINDS, SPLITS, ManifestError, Prompt, Reference, read_reference
-from fastvmt.data.frame_folder import clip_sha256, read_clip, read_frames, read_picture
-from fastvmt.data.resample import prepare
-from fastvmt.types import TransferCase, Video
-from fastvmt.world.motion import CATEGORIES
+from fastvmt.benchmarks.reference import (
+    FASTEST,
+    KINDS,
+    SPLITS,
+    ManifestError,
+    Prompt,
+    Reference,
+    read_reference,
+    require,
+)
+from fastvmt.benchmarks.sampling import open_mask, sampled, sampled_rate, stated_range
+from fastvmt.data.cuts import cut_detector, one_shot
+from fastvmt.data.frame_folder import clip_sha256, open_clip
+from fastvmt.data.resample import doubts, frame_index
+from fastvmt.types import ClipShape, TransferCase, Video
 
 log = logging.getLogger(__name__)
 
@@ -36,26 +44,22 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
 
     Raises ``FileNotFoundError`` for a missing file and :class:`ManifestError` for wrong contents.
     """
-    header_path = path.with_suffix(".yaml")
-    for file, what in ((path, "manifest"), (header_path, "header of the manifest")):
-        if not file.is_file():
-            raise FileNotFoundError(f"{what} {str(file)!r} does not exist: set benchmark.path=<file>.jsonl")
-    try:
-        header = yaml.safe_load(header_path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{header_path.name} is not YAML: {error}") from None
-    if not isinstance(header, dict) or not header.get("name") or not set(header) <= set(HEADER_KEYS):
-        raise ManifestError(f"{header_path.name} must have a name, and may have {', '.join(HEADER_KEYS[1:])}")
+    if path.suffix != ".jsonl":
+        raise ManifestError(
+            f"benchmark.path={str(path)!r} must be a file <name>.jsonl, its header <name>.yaml beside it"
+        )
+    header = read_header(path.with_suffix(".yaml"))
     references: dict[str, Reference] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path, "manifest").split("\n"), 1):  # JSON may hold other ends of lines
         if not line.strip():
             continue
         where = f"{path.name}, line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ManifestError(f"{where} is not JSON: {error}") from None
-        reference = read_reference({**(header.get("defaults") or {}), **row}, where)
+            row = json.loads(line, object_pairs_hook=once)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{where} is not JSON: {' '.join(str(error).split())}") from None
+        defaults = header.get("defaults") or {}
+        reference = read_reference({**defaults, **row} if isinstance(row, dict) else row, where)
         if reference.id in references:
             raise ManifestError(f"{where}: id={reference.id} is used twice; ids must be unique")
         references[reference.id] = reference
@@ -64,67 +68,48 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
     return header, list(references.values())
 
 
-def sampled_clip(
-    reference: Reference, clip: Video, layout: Layout, target_fps: float | None, mask: bool = False
-) -> tuple[Video, str]:
-    """The frames of a decoded clip that the backbone takes, and a line for the log.
-
-    Frame i is native frame ``start + round(i * stride * fps / target_fps)``. With ``frame_policy=error``
-    ``frames.num`` must be the backbone's count and the clip must hold it; ``round_down`` cuts a longer
-    range to the backbone's count, ``pad_last`` repeats the last frame of a shorter one.
-
-    Raises ``ValueError`` for a clip that does not fit.
-    """
-    factor, wanted = layout.temporal_factor, layout.frames
-    num, policy = reference.num or wanted, reference.frame_policy
-    if policy == "error" and (num - 1) % factor:
-        raise ValueError(f"frames.num={num} must be {factor} k + 1, or set frame_policy to round_down or pad_last")
-    if num > wanted and policy != "round_down":
-        raise ValueError(f"frames.num={num} is more than backbone.frames={wanted}: set frame_policy=round_down")
-    if num < wanted and policy != "pad_last":
-        raise ValueError(f"frames.num={num} is fewer than backbone.frames={wanted}: set frame_policy=pad_last")
-    rate = (target_fps or reference.fps) / reference.stride
-    last = reference.start + math.floor((num - 1) * reference.fps / rate + 0.5)
-    count = clip.size[0]
-    if policy == "error" and count <= last:
-        raise ValueError(f"decodes to {count} frames, but frames needs frame {last}: the clip is too short")
-    ranged = Video(clip.frames_THWC[: last + 1], reference.fps, reference.id)
-    video, how = prepare(
-        ranged,
-        frames=wanted,
-        height=layout.height,
-        width=layout.width,
-        fps=rate,
-        start=reference.start,
-        policy=policy,
-        temporal_factor=factor,
-        mask=mask,
-    )
-    if video.size[0] != wanted:
-        raise ValueError(f"decodes to {count} frames: enough for {video.size[0]}, fewer than backbone.frames={wanted}")
-    return video, how
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a manifest. Raises as :func:`read_manifest`."""
+    try:
+        header = yaml.safe_load(read_text(path, "header of the manifest"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ManifestError):
+            raise
+        raise ManifestError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(header, dict) or not header.get("name") or not set(header) <= set(HEADER_KEYS):
+        raise ManifestError(f"{path.name} must have a name, and may have {', '.join(HEADER_KEYS[1:])}")
+    for key in ("name", "license"):
+        require(isinstance(header.get(key, ""), str), path.name, key, header.get(key), "text")
+    version, defaults = header.get("version", ""), header.get("defaults") or {}
+    require(isinstance(version, str | int | float), path.name, "version", version, "text or a number")
+    require(isinstance(defaults, dict), path.name, "defaults", defaults, "keys of a line, such as seeds: [0, 1]")
+    require(all(isinstance(key, str) for key in defaults), path.name, "defaults", defaults, "keys that are text")
+    return header
 
 
-def read_mask(path: Path, clip: Video, first: int) -> Video:
-    """A mask as a clip of the native frames, black where background is; a picture alone is that of frame ``first``.
+def read_text(path: Path, what: str) -> str:
+    """A file's text; raises ``FileNotFoundError``, and :class:`ManifestError` for what is not UTF-8."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{what} {str(path)!r} does not exist: set benchmark.path=<file>.jsonl")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})") from None
 
-    Raises ``ValueError`` unless it has the clip's size and, as a folder, its number of frames.
-    """
-    if path.is_dir():
-        mask = read_frames(path, clip.fps)
-    else:
-        picture = torch.from_numpy(read_picture(path))
-        frames = picture.new_zeros(clip.size[0], *picture.shape)
-        frames[first] = picture
-        mask = Video(frames, clip.fps)
-    if mask.size != clip.size:
-        raise ValueError(f"mask {path.name!r} has (frames, height, width) {mask.size}, its clip {clip.size}")
-    return mask
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ``ValueError`` for a key that comes twice."""
+    keys = [key for key, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f"the key {twice[0]!r} comes twice")
+    return dict(pairs)
 
 
 def check_filters(**filters: tuple[Sequence[str] | None, Sequence[str]]) -> None:
     """Raise ``ValueError`` for a chosen value that is not among the legal ones."""
     for key, (chosen, legal) in filters.items():
+        if isinstance(chosen, str):
+            raise ValueError(f"benchmark.{key}={chosen} must be a list: benchmark.{key}=[{chosen}]")
         if unknown := [value for value in chosen or () if value not in legal]:
             raise ValueError(f"benchmark.{key}={unknown} must be among {', '.join(legal)}")
 
@@ -144,7 +129,7 @@ class ManifestBenchmark(Benchmark):
 
     def __init__(
         self,
-        layout: Layout | None,
+        clip: ClipShape | None,
         fps: float,
         sample_seed: int,
         *,
@@ -154,55 +139,66 @@ class ManifestBenchmark(Benchmark):
         categories: Sequence[str] | None = None,
         kinds: Sequence[str] | None = None,
         on_lost: str = "error",
+        cut_policy: str = "error",
     ) -> None:
         """Manifests state every clip's own rate, so the backbone's ``fps`` is not used.
 
         Args:
-            layout: shapes of the cases; None leaves every clip unchecked until :meth:`fitted` asks for its case.
+            clip: shape of the cases' clips; None leaves every clip unchecked until :meth:`fitted` asks for its case.
             target_fps: sample clips at this rate; None keeps each clip's own.
             splits, categories, kinds: keep only these; None keeps all.
             on_lost: ``error`` refuses the whole benchmark when a clip cannot be used, ``skip`` leaves it out.
+            cut_policy: see :class:`fastvmt.data.cuts.CutPolicy`.
         """
         if path is None:
             raise ValueError("benchmark=manifest needs benchmark.path=<file>.jsonl")
-        check_filters(splits=(splits, SPLITS), categories=(categories, CATEGORIES), kinds=(kinds, KINDS))
         if on_lost not in ON_LOST:
             raise ValueError(f"benchmark.on_lost={on_lost} must be one of {', '.join(ON_LOST)}")
-        if target_fps is not None and not target_fps > 0:
-            raise ValueError(f"benchmark.target_fps={target_fps} must be above 0, or null for each clip's own rate")
+        if target_fps is not None and not 0 < target_fps <= FASTEST:
+            raise ValueError(
+                f"benchmark.target_fps={target_fps} must be in (0, {FASTEST}], or null for each clip's own rate"
+            )
         self.path = Path(path).expanduser()
-        self.layout, self.target_fps, self.sample_seed = layout, target_fps, sample_seed
+        self.shape, self.target_fps, self.sample_seed = clip, target_fps, sample_seed
+        self.cut_policy, self.detector = cut_policy, cut_detector(cut_policy)
         self.header, references = read_manifest(self.path)
+        known = sorted({reference.category for reference in references})
+        check_filters(splits=(splits, SPLITS), categories=(categories, known), kinds=(kinds, KINDS))
         self.kinds = tuple(kinds or KINDS)
-        chosen = [r for r in references if r.split in (splits or SPLITS) and r.category in (categories or CATEGORIES)]
-        self.lost = () if layout is None else tuple(self._unusable(chosen, layout))
+        chosen = [r for r in references if r.split in (splits or SPLITS) and r.category in (categories or known)]
+        self.lost = () if clip is None else tuple(self._unusable(chosen, clip))
         if self.lost and on_lost == "error":
             raise ValueError(refusal(self.lost, len(chosen)))
+        self._entries = self._cases_of(chosen)
+        self._latest: tuple[tuple[str, ClipShape], Video, Tensor | None] | None = None
+
+    def _cases_of(self, references: Sequence[Reference]) -> list[tuple[Reference, Prompt, int]]:
+        """The cases of the references that can be used; raises ``ValueError`` for none, or two of one folder."""
         gone = {lost.reference for lost in self.lost}
-        self._entries: list[tuple[Reference, Prompt, int]] = [
+        entries = [
             (r, prompt, seed)
-            for r in chosen
+            for r in references
             if r.id not in gone
             for prompt in r.prompts
             if prompt.kind in self.kinds
             for seed in r.seeds
         ]
-        if not self._entries:
+        if not entries:
             raise ValueError(f"{self.path.name}: no case is left; relax benchmark.splits, categories or kinds")
-        self._latest: tuple[tuple[str, Layout], Video, Tensor | None] | None = None
-        names = [self._case_id(*entry).replace("/", "-") for entry in self._entries]
+        names = [self._case_id(*entry).replace("/", "-") for entry in entries]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ManifestError(f"two cases would share the folder {twice[0]}: rename a reference or a prompt")
+        return entries
 
     def _case_id(self, reference: Reference, prompt: Prompt, seed: int) -> str:
         return f"{reference.id}/{prompt.id}/s{self.sample_seed + seed}"
 
-    def _unusable(self, references: Sequence[Reference], layout: Layout) -> list[Lost]:
+    def _unusable(self, references: Sequence[Reference], shape: ClipShape) -> list[Lost]:
         lost = []
         for reference in references:
             try:
                 self._check_files(reference)
-                self._clip(reference, layout)
+                self._clip(reference, shape)
             except (ValueError, OSError) as error:
                 log.warning("%s is left out: %s", reference.id, error)
                 prompts = sum(prompt.kind in self.kinds for prompt in reference.prompts)
@@ -219,19 +215,24 @@ class ManifestBenchmark(Benchmark):
             said = f"{found[:12]}..., the manifest says {reference.sha256[:12]}..."
             raise ValueError(f"sha256 of {reference.video!r} is {said}")
 
-    def _clip(self, reference: Reference, layout: Layout) -> tuple[Video, Tensor | None, str]:
-        """The clip and its mask (T, H, W) as a layout has them, and a line for the log."""
-        clip = read_clip(self.path.parent / reference.video, reference.fps)
+    def _clip(self, reference: Reference, shape: ClipShape) -> tuple[Video, Tensor | None, list[str]]:
+        """The clip and its mask (T, H, W) in a shape, a line for the log, and warnings."""
+        clip = open_clip(self.path.parent / reference.video, reference.fps)
         if clip.size[1:] != reference.size:
             raise ValueError(f"frames are {clip.size[1:]}, the manifest says size={list(reference.size)}")
         if abs(clip.fps - reference.fps) > FPS_TOLERANCE * reference.fps:
             raise ValueError(f"plays at {clip.fps:g} fps, the manifest says fps={reference.fps:g}")
-        video, how = sampled_clip(reference, clip, layout, self.target_fps)
+        rate = sampled_rate(reference, clip, self.target_fps)
+        ranged = stated_range(reference, clip, shape, rate)
+        index = frame_index(ranged, shape, rate, reference.start, reference.frame_policy)
+        shot = one_shot(ranged, index, self.cut_policy, self.detector)
+        video, how = sampled(reference, shot, shape, rate)
+        lines = [how, *doubts(shot, video, rate)]
         if reference.mask is None:
-            return video, None, how
-        mask = read_mask(self.path.parent / reference.mask, clip, reference.start)
-        frames_THWC = sampled_clip(reference, mask, layout, self.target_fps, mask=True)[0].frames_THWC
-        return video, (frames_THWC > 0).any(-1), how
+            return video, None, lines
+        mask = replace(open_mask(self.path.parent / reference.mask, clip, reference.start), times=shot.times)
+        frames_THWC = sampled(reference, mask, shape, rate, mask=True)[0].frames_THWC
+        return video, (frames_THWC > 0).any(-1), lines
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -239,8 +240,9 @@ class ManifestBenchmark(Benchmark):
     def __getitem__(self, index: int) -> TransferCase:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        assert self.layout is not None
-        return self._case(index, self.layout)
+        if self.shape is None:
+            raise ValueError("cases of a manifest without a shape of clips come from fitted()")
+        return self._case(index, self.shape)
 
     @property
     def listed(self) -> list[tuple[str, Path, str]]:
@@ -253,14 +255,16 @@ class ManifestBenchmark(Benchmark):
         reference = self._entries[index][0]
         self._check_files(reference)
         frames = reference.num if reference.num and reference.frame_policy == "error" else size[0]
-        return self._case(index, Layout("clips", frames, *size[1:], 1, 1, 1, 1, (1, 1, 1), 1))
+        return self._case(index, ClipShape(frames, *size[1:], temporal_factor=1))
 
-    def _case(self, index: int, layout: Layout) -> TransferCase:
+    def _case(self, index: int, shape: ClipShape) -> TransferCase:
         reference, prompt, seed = self._entries[index]
-        if self._latest is None or self._latest[0] != (reference.id, layout):
-            video, mask, how = self._clip(reference, layout)
-            log.info("%s: %s", reference.id, how)
-            self._latest = ((reference.id, layout), video, mask)
+        if self._latest is None or self._latest[0] != (reference.id, shape):
+            video, mask, (how, *warnings) = self._clip(reference, shape)
+            log.info("%s", how)
+            for warning in warnings:
+                log.warning("%s: %s", reference.id, warning)
+            self._latest = ((reference.id, shape), video, mask)
         return TransferCase(
             id=self._case_id(reference, prompt, seed),
             reference=self._latest[1],

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fastvmt.data.resample import FramePolicy
-from fastvmt.world.motion import CATEGORIES
 
-SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+NAME = "1 to 80 letters, digits, . _ -"
 KINDS = ("caption", "subject", "scene", "free")
 """A prompt describes the reference, another subject, a new scene altogether, or anything."""
 ORIGINS = ("davis", "real", "generated")
 SPLITS = ("dev", "test", "hidden")
+FASTEST, LONGEST, WIDEST = 1000, 10_000_000, 16_384
+"""Bounds of frame rates (Hz), frame numbers, and sides (pixels)."""
+PROMPTS = 'a list of {"id": "cat", "text": "a cat on grass"}, or of plain strings'
 
 
 class ManifestError(ValueError):
@@ -44,8 +47,9 @@ class Reference:
     fps: float
     """Native frames per second."""
     size: tuple[int, int]
-    """Native height and width, pixels."""
-    category: str
+    """Native height and width, as a player shows it, pixels."""
+    category: str = "own"
+    """Any name; results are grouped by it."""
     start: int = 0
     """First native frame."""
     num: int | None = None
@@ -56,7 +60,6 @@ class Reference:
     seeds: tuple[int, ...] = (0,)
     origin: str = "real"
     split: str = "test"
-    tags: tuple[str, ...] = ()
     source_prompt: str = ""
     mask: str | None = None
     """A folder of masks, one per native frame, or the picture of frame ``start``'s; background is black. Relative
@@ -64,58 +67,108 @@ class Reference:
     tracks: str | None = None
     """A file of point tracks that comes with the clip; checked to be there, not read."""
     license: str = ""
-    attribution: str = ""
 
 
-def read_reference(row: Mapping[str, Any], where: str) -> Reference:
+def read_reference(row: Any, where: str) -> Reference:
     """A reference from a line's keys, the header's defaults already merged in.
 
     Raises :class:`ManifestError` that names the line, the key, its value and what is legal.
     """
+    require(isinstance(row, Mapping), where, "the line", row, 'an object, {"id": ..., "video": ..., ...}')
     row = dict(row)
     frames = row.pop("frames", {})
-    if not isinstance(frames, dict):
-        raise ManifestError(f"{where}: frames={frames} must be an object with start, num, stride")
+    require(isinstance(frames, Mapping), where, "frames", frames, "an object with start, num, stride")
     known = {f.name for f in fields(Reference)} - {"start", "num", "stride"}
     for key in [*(set(row) - known), *(f"frames.{key}" for key in set(frames) - {"start", "num", "stride"})]:
         raise ManifestError(f"{where}: unknown key {key}; known are frames, {', '.join(sorted(known))}")
-    for key in ("id", "video", "prompts", "sha256", "fps", "size", "category"):
+    for key in ("id", "video", "prompts", "sha256", "fps", "size"):
         if row.get(key) in (None, "", [], ()):
             raise ManifestError(f"{where}: {key} is missing")
-    try:
-        prompts = tuple(Prompt(**prompt) for prompt in row.pop("prompts"))
-        lists = {"size": tuple(int(v) for v in row["size"]), "fps": float(row["fps"])}
-        lists |= {key: tuple(row[key]) for key in ("seeds", "tags") if key in row}
-        reference = Reference(**{**row, **frames, **lists, "prompts": prompts})
-    except (TypeError, ValueError) as error:
-        raise ManifestError(f"{where}: {error}") from None
-    check_reference(reference, where)
-    return reference
+    for key, value in {**row, **{f"frames.{key}": value for key, value in frames.items()}}.items():
+        if key != "prompts":
+            legal, ok = RULES[key]
+            require(ok(value), where, key, value, legal)
+    lists = {key: tuple(row[key]) for key in ("seeds", "size") if key in row}
+    return Reference(**{**row, **frames, **lists, "prompts": read_prompts(row["prompts"], where)})
 
 
-def check_reference(reference: Reference, where: str) -> None:
-    """Raise :class:`ManifestError` for a value that is out of range."""
-    r, prompt_ids = reference, [prompt.id for prompt in reference.prompts]
-    ids = [r.id, *prompt_ids]
-    rules = [
-        (all(isinstance(i, str) and SLUG.fullmatch(i) for i in ids), "id", ids, "of letters, digits, . _ -"),
-        (len(set(prompt_ids)) == len(prompt_ids), "prompts.id", prompt_ids, "all different"),
-        (all(p.text.strip() for p in r.prompts), "prompts.text", [p.text for p in r.prompts], "not empty"),
-        (all(p.kind in KINDS for p in r.prompts), "prompts.kind", [p.kind for p in r.prompts], " | ".join(KINDS)),
-        (r.category in CATEGORIES, "category", r.category, " | ".join(CATEGORIES)),
-        (r.origin in ORIGINS, "origin", r.origin, " | ".join(ORIGINS)),
-        (r.split in SPLITS, "split", r.split, " | ".join(SPLITS)),
-        (r.frame_policy in list(FramePolicy), "frame_policy", r.frame_policy, " | ".join(FramePolicy)),
-        (re.fullmatch(r"[0-9a-f]{64}", r.sha256) is not None, "sha256", r.sha256, "64 hexadecimal digits"),
-        (r.fps > 0, "fps", r.fps, "above 0"),
-        (len(r.size) == 2 and min(r.size) > 0, "size", list(r.size), "[height, width] in pixels"),
-        (isinstance(r.start, int) and r.start >= 0, "frames.start", r.start, "a whole number from 0"),
-        (isinstance(r.stride, int) and r.stride >= 1, "frames.stride", r.stride, "a whole number from 1"),
-        (r.num is None or (isinstance(r.num, int) and r.num >= 2), "frames.num", r.num, "a whole number from 2"),
-        (len(r.seeds) > 0 and len(set(r.seeds)) == len(r.seeds), "seeds", list(r.seeds), "one or more, all different"),
-        (all(isinstance(s, int) and s >= 0 for s in r.seeds), "seeds", list(r.seeds), "whole numbers from 0"),
-        (not Path(r.video).is_absolute(), "video", r.video, "relative to the manifest"),
-    ]
-    for ok, key, value, legal in rules:
-        if not ok:
-            raise ManifestError(f"{where}: {key}={value} must be {legal}")
+def read_prompts(prompts: Any, where: str) -> tuple[Prompt, ...]:
+    """Prompts, whole or as plain strings; those without an id are ``p0``, ``p1`` .. by their place.
+
+    Raises :class:`ManifestError`.
+    """
+    require(isinstance(prompts, Sequence) and not isinstance(prompts, str), where, "prompts", prompts, PROMPTS)
+    read: list[Prompt] = []
+    for number, prompt in enumerate(prompts):
+        keys = {"text": prompt} if isinstance(prompt, str) else prompt
+        require(isinstance(keys, Mapping), where, "prompts", prompt, PROMPTS)
+        known = [f.name for f in fields(Prompt)]
+        for key, value in keys.items():
+            if key not in known:
+                raise ManifestError(f"{where}: unknown key prompts.{key}; known are {', '.join(known)}")
+            require(isinstance(value, str), where, f"prompts.{key}", value, "text")
+        made = Prompt(**{"id": f"p{number}", "text": "", **keys})
+        require(SLUG.fullmatch(made.id) is not None, where, "prompts.id", made.id, NAME)
+        require(made.text.strip() != "", where, "prompts.text", made.text, "not empty")
+        require(made.kind in KINDS, where, "prompts.kind", made.kind, " | ".join(KINDS))
+        require(made.id not in [other.id for other in read], where, "prompts.id", made.id, "unlike the others")
+        read.append(made)
+    return tuple(read)
+
+
+def require(ok: bool, where: str, key: str, value: object, legal: str) -> None:
+    """Raise :class:`ManifestError` with its place, key, value and what is legal, unless ``ok``."""
+    if not ok:
+        text = repr(value) if isinstance(value, str) else str(value)
+        shown = text if len(text) <= 100 else f"{text[:97]}..."
+        raise ManifestError(f"{where}: {key}={shown} must be {legal}")
+
+
+def whole(value: object, low: int, high: int) -> bool:
+    """Whether a value is a whole number in a range, both ends included."""
+    return type(value) is int and low <= value <= high
+
+
+def all_whole(value: object, low: int, high: int) -> bool:
+    """Whether a value is a list of different whole numbers in a range, at least one."""
+    return isinstance(value, list) and bool(value) and all(whole(each, low, high) for each in value)
+
+
+def inside(value: object) -> bool:
+    """Whether a value is a path that is relative to the manifest."""
+    return isinstance(value, str) and value != "" and "\0" not in value and not Path(value).is_absolute()
+
+
+def name(value: object) -> bool:
+    """Whether a value may be the name of a folder."""
+    return isinstance(value, str) and SLUG.fullmatch(value) is not None
+
+
+def rate(value: object) -> bool:
+    """Whether a value is a frame rate."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= FASTEST
+
+
+RULES = {
+    "id": (NAME, name),
+    "video": ("a path relative to the manifest", inside),
+    "mask": ("a path relative to the manifest, or null", lambda value: value is None or inside(value)),
+    "tracks": ("a path relative to the manifest, or null", lambda value: value is None or inside(value)),
+    "sha256": ("64 hexadecimal digits", lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) is not None),
+    "fps": (f"a number above 0, at most {FASTEST}", rate),
+    "size": ("[height, width] in pixels", lambda v: isinstance(v, list) and len(v) == 2 and all_whole(v, 1, WIDEST)),
+    "category": (NAME, name),
+    "frames.start": ("a whole number from 0", lambda value: whole(value, 0, LONGEST)),
+    "frames.stride": ("a whole number from 1", lambda value: whole(value, 1, LONGEST)),
+    "frames.num": ("a whole number from 2, or null", lambda value: value is None or whole(value, 2, LONGEST)),
+    "frame_policy": (" | ".join(FramePolicy), lambda value: value in list(FramePolicy)),
+    "seeds": (
+        "a list of different whole numbers in [0, 4294967295]",
+        lambda value: all_whole(value, 0, 2**32 - 1) and len(set(value)) == len(value),
+    ),
+    "origin": (" | ".join(ORIGINS), lambda value: value in ORIGINS),
+    "split": (" | ".join(SPLITS), lambda value: value in SPLITS),
+    "source_prompt": ("text", lambda value: isinstance(value, str)),
+    "license": ("text", lambda value: isinstance(value, str)),
+}
+"""Of every key but the prompts: what is legal, in words and as a test of any value."""

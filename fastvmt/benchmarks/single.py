@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark
-from fastvmt.data.frame_folder import read_clip
-from fastvmt.data.resample import prepare
+from fastvmt.data.cuts import cut_detector, one_shot
+from fastvmt.data.frame_folder import open_clip
+from fastvmt.data.resample import doubts, frame_index, prepare
 from fastvmt.settings import check
-from fastvmt.types import TransferCase
+from fastvmt.types import ClipShape, TransferCase
 
 log = logging.getLogger(__name__)
-LITTLE = 0.4
-"""Seconds of a clip below which its motion may not be seen."""
 
 
 class SingleClip(Benchmark):
@@ -22,7 +20,7 @@ class SingleClip(Benchmark):
 
     def __init__(
         self,
-        layout: Layout,
+        clip: ClipShape,
         fps: float,
         sample_seed: int,
         *,
@@ -33,25 +31,18 @@ class SingleClip(Benchmark):
         sample_fps: float | None = None,
         start: int = 0,
         frame_policy: str = "error",
+        cut_policy: str = "error",
     ) -> None:
         """A folder of pictures as ``video`` states no rate: it is ``sample_fps``, or else the backbone's ``fps``."""
         check(frame_policy in ("error", "pad_last"), "frame_policy", frame_policy, "error or pad_last")
         path = Path(video).expanduser()
-        clip = read_clip(path, sample_fps or fps)
-        reference, how = prepare(
-            clip,
-            frames=layout.frames,
-            height=layout.height,
-            width=layout.width,
-            fps=sample_fps,
-            start=start,
-            policy=frame_policy,
-            temporal_factor=layout.temporal_factor,
-        )
-        log.info("%s: %s", path.name, how)
-        shown = layout.frames / reference.fps
-        if shown < LITTLE:
-            log.warning("%s: only %.2f s of it are used and may show little motion; fps=8 takes more", path.name, shown)
+        found = open_clip(path, sample_fps or fps)
+        index = frame_index(found, clip, sample_fps, start, frame_policy)
+        shot = one_shot(found, index, cut_policy, cut_detector(cut_policy))
+        reference, how = prepare(shot, clip, fps=sample_fps, start=start, policy=frame_policy)
+        log.info("%s", how)
+        for doubt in doubts(shot, reference, sample_fps):
+            log.warning("%s: %s", path.name, doubt)
         self.case = TransferCase(
             id=path.stem,
             reference=reference,

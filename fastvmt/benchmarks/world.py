@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks.base import Benchmark
 from fastvmt.settings import check
-from fastvmt.types import TransferCase, Truth, Video
+from fastvmt.types import ClipShape, TransferCase, Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
@@ -28,7 +27,7 @@ class WorldBenchmark(Benchmark):
 
     def __init__(
         self,
-        layout: Layout,
+        clip: ClipShape,
         fps: float,
         sample_seed: int,
         *,
@@ -46,12 +45,12 @@ class WorldBenchmark(Benchmark):
         if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
             legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
             raise ValueError(f"benchmark.prompts={prompts} must be in {legal}")
-        if layout.height != layout.width:
+        if clip.height != clip.width:
             raise ValueError(
-                f"the moving-emoji world renders square clips, not {layout.height} x {layout.width}: set "
+                f"the moving-emoji world renders square clips, not {clip.height} x {clip.width}: set "
                 "backbone.height and backbone.width equal, or give your own clip with video=<file> prompt=<text>"
             )
-        self.layout, self.fps, self.sample_seed = layout, fps, sample_seed
+        self.clip, self.fps, self.sample_seed = clip, fps, sample_seed
         self.cases, self.categories, self.seed, self.prompts = cases, categories, seed, prompts
 
     def __len__(self) -> int:
@@ -61,7 +60,7 @@ class WorldBenchmark(Benchmark):
         """The reference's scene and the prompt of a case."""
         reference, prompt = divmod(index, self.prompts)
         rng = np.random.default_rng([BENCHMARK_SPLIT, self.seed, reference])
-        scene = sample_scene(rng, self.layout.frames, self.categories[reference % len(self.categories)])
+        scene = sample_scene(rng, self.clip.frames, self.categories[reference % len(self.categories)])
         places = [name for name in BACKGROUNDS if name != scene.background]
         used = list(scene.objects)
         for _ in range(prompt + 1):  # earlier prompts are drawn too: how many there are changes none of them
@@ -75,7 +74,7 @@ class WorldBenchmark(Benchmark):
         if not 0 <= index < self.cases:
             raise IndexError(index)
         scene, prompt = self.scene(index)
-        clip = render(scene, self.layout.height)
+        clip = render(scene, self.clip.height)
         number, which = divmod(index, self.prompts)
         reference = f"{self.seed:02d}-{number:03d}-{scene.category}-{scene.motion}"
         return TransferCase(

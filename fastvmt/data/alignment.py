@@ -71,7 +71,7 @@ def align(
     if generated.size[1:] != reference.size[1:]:
         (height, width), native = generated.size[1:], reference.size[1:]
         notes.append(f"reference of {native[1]}x{native[0]} scaled and cropped to {width}x{height}")
-        reference = Video(cover(reference.frames_THWC, height, width)[0], reference.fps, reference.name)
+        reference = Video(cover(reference.frames_THWC, height, width), reference.fps, reference.name)
     if policy is Alignment.strict and notes:
         raise ValueError(f"{generated.name!r} and its reference differ ({'; '.join(notes)}): align=strict refuses that")
     if generated.size[0] < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from enum import Enum
 
@@ -9,10 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from fastvmt.types import Video
+from fastvmt.data.clip import Clip
+from fastvmt.types import ClipShape, Video
 
+Box = tuple[float, float, float, float]
 CHUNK = 16
 """Frames resized at a time: bounds the memory of the float copy."""
+
+LITTLE = 0.4
+"""Seconds of a clip below which its motion may not be seen."""
+STILL = 3
+"""Levels of 255 by which pictures of one still scene may differ, from coding."""
 
 
 class FramePolicy(str, Enum):
@@ -26,93 +34,124 @@ class FramePolicy(str, Enum):
 
 
 def prepare(
-    video: Video,
+    clip: Clip,
+    shape: ClipShape,
     *,
-    frames: int,
-    height: int,
-    width: int,
     fps: float | None = None,
     start: int = 0,
     policy: FramePolicy | str = FramePolicy.error,
-    temporal_factor: int = 4,
     mask: bool = False,
 ) -> tuple[Video, str]:
-    """Resample in time, resize to cover, crop to the centre; return the clip and a line for the log.
+    """Resample in time, resize to cover, crop to the centre; return the frames and a line for the log.
 
-    Frame i of the result is frame ``start + round(i * native_fps / fps)`` of the video (halves round
-    up, so that doubled frames come evenly); ``fps=None`` keeps the native spacing. ``frames`` must be
-    ``temporal_factor * k + 1``, the counts that a causal video autoencoder keeps. ``mask`` resizes as
-    :func:`cover` does with masks.
+    Frame i of the result is the one shown nearest to i / ``fps`` seconds after frame ``start`` (of two, the later, so
+    that doubled frames come evenly); ``fps=None`` takes every frame. ``mask`` resizes as :func:`cover` does with masks.
+    Memory: the result, and one frame of the clip at a time.
 
     Raises ``ValueError`` for illegal numbers and, with ``policy=error``, for a clip that is too short.
     """
-    if frames < 1 or (frames - 1) % temporal_factor:
-        legal = max(1, round((frames - 1) / temporal_factor)) * temporal_factor + 1
-        raise ValueError(f"frames={frames} must be {temporal_factor} k + 1: the nearest is frames={legal}")
-    if height < 1 or width < 1:
-        raise ValueError(f"height={height} and width={width} must be at least 1")
-    index = frame_index(video, frames, fps, start, FramePolicy(policy), temporal_factor)
-    resized, crop = cover(video.frames_THWC[index], height, width, mask)
-    rate = video.fps if fps is None else fps
-    native_t, native_h, native_w = video.size
-    unique = len(set(index))
-    line = (
-        f"{video.name or 'video'}: {native_t} frames of {native_w}x{native_h} at {video.fps:g} fps -> "
-        f"{len(index)} frames of {width}x{height} at {rate:g} fps "
-        f"(frames {index[0]}-{index[-1]}, {unique} distinct; crop x {crop[0]:g}-{crop[2]:g}, y {crop[1]:g}-{crop[3]:g})"
+    if shape.frames < 1 or (shape.frames - 1) % shape.temporal_factor:
+        factor = shape.temporal_factor
+        legal = max(1, round((shape.frames - 1) / factor)) * factor + 1
+        raise ValueError(f"frames={shape.frames} must be {factor} k + 1: the nearest is frames={legal}")
+    if shape.height < 1 or shape.width < 1:
+        raise ValueError(f"height={shape.height} and width={shape.width} must be at least 1")
+    index = frame_index(clip, shape, fps, start, policy)
+    native = sorted(set(index))
+    fitted = torch.empty(len(native), shape.height, shape.width, 3, dtype=torch.uint8)
+    for place, picture in zip(fitted, clip.pictures(native), strict=True):
+        place[:] = cover(torch.from_numpy(picture)[None], shape.height, shape.width, mask)[0]
+    frames_THWC = fitted[[native.index(number) for number in index]]
+    video = Video(frames_THWC, clip.fps if fps is None else fps, clip.name)
+    return video, described(clip, index, video)
+
+
+def described(clip: Clip, index: list[int], video: Video) -> str:
+    """What became of a clip, in a line: its rate, shape and treatment, the frames and times taken, and the crop."""
+    count, height, width = clip.size
+    _, _, (left, top, right, bottom) = covering(height, width, *video.size[1:])
+    distinct = len({hashlib.sha256(frame.numpy()).digest() for frame in video.frames_THWC})
+    notes = "".join(f", {note}" for note in clip.notes)
+    return (
+        f"{clip.name or 'video'}: {count} frames of {width}x{height} at {clip.fps:g} fps{notes} -> "
+        f"{len(index)} frames of {video.size[2]}x{video.size[1]} at {video.fps:g} fps "
+        f"(frames {index[0]}-{index[-1]}, {clip.times[index[0]]:.3f}-{clip.times[index[-1]]:.3f} s, "
+        f"{distinct} distinct pictures; crop x {left:.5g}-{right:.5g}, y {top:.5g}-{bottom:.5g})"
     )
-    return Video(resized, rate, video.name), line
 
 
-def frame_index(
-    video: Video, frames: int, fps: float | None, start: int, policy: FramePolicy, temporal_factor: int
-) -> list[int]:
-    """Which native frames a clip of ``frames`` frames takes; see :func:`prepare`."""
-    count = video.size[0]
+def doubts(clip: Clip, video: Video, fps: float | None) -> list[str]:
+    """Why the motion of the frames taken may not be that of the clip: warnings, each a sentence."""
+    found = []
+    shown = video.size[0] / video.fps
+    if not clip.constant and fps is None:
+        found.append(
+            "its frame rate varies and every frame is taken, so motion changes its speed; fps=<rate> takes by time"
+        )
+    frames = video.frames_THWC.short()
+    if all((frame - frames[0]).abs().max() <= STILL for frame in frames):
+        found.append("all frames taken are the same picture: there is no motion to transfer")
+    elif shown < LITTLE:
+        found.append(f"only {shown:.2f} s of it are used and may show little motion; fps=8 takes more")
+    return found
+
+
+def frame_index(clip: Clip, shape: ClipShape, fps: float | None, start: int, policy: FramePolicy | str) -> list[int]:
+    """Which frames of a clip are taken; see :func:`prepare`."""
+    policy, frames, count = FramePolicy(policy), shape.frames, len(clip.times)
     if not 0 <= start < count:
-        raise ValueError(f"start={start} must be in [0, {count - 1}]: {video.name or 'the video'} has {count} frames")
-    if fps is not None and not fps > 0:
-        raise ValueError(f"fps={fps} must be above 0, or null to keep the native {video.fps:g}")
-    step = 1.0 if fps is None else video.fps / fps
-    wanted = [start + math.floor(i * step + 0.5) for i in range(frames)]
-    index = [i for i in wanted if i < count]
+        raise ValueError(f"start={start} must be in [0, {count - 1}]: {clip.name or 'the video'} has {count} frames")
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f"fps={fps} must be above 0, or null to keep the native {clip.fps:g}")
+    index = nearest_frames(clip, frames, fps, start)
     if len(index) == frames:
         return index
-    rounded = (len(index) - 1) // temporal_factor * temporal_factor + 1
+    rounded = (len(index) - 1) // shape.temporal_factor * shape.temporal_factor + 1
     if policy is FramePolicy.pad_last:
         return index + [count - 1] * (frames - len(index))
     if policy is FramePolicy.round_down and rounded > 1:
         return index[:rounded]
     shorter = f"backbone.frames={rounded} or " if rounded > 1 else ""
     raise ValueError(
-        f"{video.name or 'the video'} gives only {len(index)} frames from start={start} at "
+        f"{clip.name or 'the video'} gives only {len(index)} frames from start={start} at "
         f"{'its native rate' if fps is None else f'{fps:g} fps'}, fewer than backbone.frames={frames}; "
         f"set {shorter}frame_policy=pad_last"
     )
 
 
-def cover(
-    frames_THWC: Tensor, height: int, width: int, mask: bool = False
-) -> tuple[Tensor, tuple[float, float, float, float]]:
-    """Scale (antialiased bicubic, masks to the nearest pixel) to cover ``height`` x ``width``, then crop the centre.
+def nearest_frames(clip: Clip, frames: int, fps: float | None, start: int) -> list[int]:
+    """The frames nearest to 0, 1, .. ``frames`` - 1 times 1 / ``fps`` after ``start``, as far as the clip goes."""
+    count = len(clip.times)
+    if fps is None:
+        return list(range(start, min(start + frames, count)))
+    wanted = (clip.nearest(start, i, fps) for i in range(frames))
+    return [number for number in wanted if number < count]
 
-    Returns uint8 frames and the crop box (left, top, right, bottom) in native pixels.
+
+def covering(native_h: int, native_w: int, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Box]:
+    """The size that covers ``height`` x ``width``, the corner (top, left) to crop it from, and that crop.
+
+    The crop is (left, top, right, bottom) in native pixels.
     """
-    native_h, native_w = frames_THWC.shape[1:3]
     ratio = max(height / native_h, width / native_w)
     size = max(height, round(native_h * ratio)), max(width, round(native_w * ratio))
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    y, x = native_h / size[0], native_w / size[1]
+    return size, (top, left), (left * x, top * y, (left + width) * x, (top + height) * y)
+
+
+def cover(frames_THWC: Tensor, height: int, width: int, mask: bool = False) -> Tensor:
+    """Scale (antialiased bicubic, masks to the nearest pixel) to cover ``height`` x ``width``, then crop the centre."""
+    native_h, native_w = frames_THWC.shape[1:3]
+    size, (top, left), _ = covering(native_h, native_w, height, width)
     chunks = []
-    for first in range(0, len(frames_THWC), CHUNK):
-        chunk = frames_THWC[first : first + CHUNK]
+    for chunk in frames_THWC.split(CHUNK):
         if size != (native_h, native_w):
             how = "nearest-exact" if mask else "bicubic"
             scaled = interpolate(chunk.permute(0, 3, 1, 2).float(), size, mode=how, antialias=not mask)
             chunk = scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
         chunks.append(chunk[:, top : top + height, left : left + width])
-    y, x = native_h / size[0], native_w / size[1]
-    box = round(left * x, 1), round(top * y, 1), round((left + width) * x, 1), round((top + height) * y, 1)
-    return torch.cat(chunks).contiguous(), box
+    return torch.cat(chunks).contiguous()
 
 
 def shrunk(video: Video, factor: int) -> Video:

@@ -1,24 +1,19 @@
-"""Reading and writing video files: the only place that touches decoders and encoders.
-
-Files are read for pixels, never trusted for what their headers promise, and written so that any
-browser plays them, with the same bytes for the same input.
-"""
+"""Whole video files: read into memory, and written the same way every time, so that any browser plays them."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import torch
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from fastvmt.data.video_stream import check_file, open_video
+from fastvmt.files import replacing
 from fastvmt.types import Video
 
 CRF = "16"
@@ -28,62 +23,11 @@ ENLARGED = "fastvmt_enlarged"
 
 
 def read_video(path: Path) -> Video:
-    """Decode a whole file to RGB frames, with the container's frame rate and the file's stem as name.
+    """Every frame that a player shows of a file, with its frame rate and the file's stem as name.
 
-    decord decodes when it is installed (it is faster), PyAV otherwise; both give the same frames.
-    A rotation stored in the file, as phones write it, is applied.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: the file is empty, not a video, cut short, or states no frame rate. (Damaged pixels
-            inside an intact stream are concealed by the decoder and cannot be told from content.)
+    Raises as :func:`fastvmt.data.video_stream.open_video`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"video file {str(path)!r} does not exist or is not a file: set its path to a video")
-    if path.stat().st_size == 0:
-        raise ValueError(f"video file {str(path)!r} is empty (0 bytes)")
-    try:
-        fps, rotation = _probe(path)
-        frames = _decode_decord(path) if importlib.util.find_spec("decord") else _decode_pyav(path)
-    except (av.FFmpegError, RuntimeError, OSError, StopIteration, IndexError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"video file {str(path)!r} cannot be decoded: not a video, or damaged ({reason})") from None
-    if not fps > 0:
-        raise ValueError(f"video file {str(path)!r} states no frame rate: re-encode it with one, e.g. ffmpeg -r 24")
-    turned = np.ascontiguousarray(np.rot90(frames, round(rotation / 90), axes=(1, 2)))
-    return Video(torch.from_numpy(turned), fps, path.stem)
-
-
-def _probe(path: Path) -> tuple[float, float]:
-    """Frame rate (Hz, 0 when unknown) and rotation (degrees, counter-clockwise) of the first video stream.
-
-    Decoding one frame here rejects most bad files with PyAV's quiet errors, before decord is asked.
-    """
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        frame = next(container.decode(stream))
-        return float(stream.average_rate or 0), float(frame.rotation)
-
-
-def _decode_pyav(path: Path) -> NDArray[np.uint8]:
-    container: InputContainer
-    with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return np.stack(frames)
-
-
-def _decode_decord(path: Path) -> NDArray[np.uint8]:
-    import decord  # optional: no wheel exists for some platforms
-
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        return np.asarray(reader.get_batch(range(len(reader))).asnumpy(), np.uint8)
-    except decord.DECORDError as error:  # its text is a C++ location and stack trace
-        if "from_size" in str(error):  # intact, but of a width whose rows decord pads and then cannot copy
-            return _decode_pyav(path)
-        raise RuntimeError("decoding stopped before the end of the file") from error
+    return open_video(path).read()
 
 
 def write_video(
@@ -107,18 +51,12 @@ def write_video(
         raise ValueError(f"{path}: a video to write needs frames and fps > 0, got {video.size[0]} at {video.fps} fps")
     if scale < 1:
         raise ValueError(f"scale={scale} must be a whole number from 1")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(Path(path)) as partial:
         options = {"movflags": "+faststart+use_metadata_tags"}
         container: OutputContainer
         with av.open(str(partial), "w", format="mp4", options=options) as container:
             container.metadata.update((metadata or {}) | ({ENLARGED: str(scale)} if scale > 1 else {}))
             _encode(container, _enlarged(video.frames_THWC.cpu().numpy(), scale, lossless), video.fps, lossless)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _enlarged(frames: NDArray[np.uint8], scale: int, odd_sides: bool) -> NDArray[np.uint8]:
@@ -150,10 +88,10 @@ def read_metadata(path: Path) -> dict[str, str]:
 
     Raises ``FileNotFoundError`` for a missing file and ``ValueError`` for one that is no video.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"video file {str(path)!r} does not exist")
+    path = Path(path)
+    check_file(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path.absolute())) as container:
             return dict(container.metadata)
     except av.FFmpegError as error:
         raise ValueError(f"{str(path)!r} is not a readable video ({error})") from None

@@ -54,7 +54,8 @@ def write_videos(folder: CaseFolder, result: TransferResult, known: dict[str, st
     if lossless:
         write_video(folder.lossless, generated, tags, lossless=True)
         write_video(folder.lossless_reference, reference, known, lossless=True)
-    write_video(folder.side_by_side, side_by_side([reference, generated]), tags, scale=scale)
+    panels = side_by_side([reference, generated], ["reference", case.prompt], scale)
+    write_video(folder.side_by_side, panels, tags)
 
 
 def write_trace(path: Path, rows: list[dict[str, float]]) -> None:

@@ -61,7 +61,7 @@ def check_keys(cfg: DictConfig) -> None:
                 raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in known)}")
 
 
-CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy")
+CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy", "cut_policy")
 """Keys that describe ``video``."""
 
 
@@ -84,10 +84,10 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     """The user's clip, or the chosen benchmark."""
     fps = cfg.backbone.fps
     if cfg.video is None:
-        chosen: Benchmark = construct(cfg.benchmark, "benchmark", layout=layout, fps=fps, sample_seed=cfg.seed)
+        chosen: Benchmark = construct(cfg.benchmark, "benchmark", clip=layout.clip, fps=fps, sample_seed=cfg.seed)
         return chosen
     return SingleClip(
-        layout,
+        layout.clip,
         fps,
         cfg.seed,
         video=cfg.video,
@@ -97,6 +97,7 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
         sample_fps=cfg.fps,
         start=cfg.start,
         frame_policy=cfg.frame_policy,
+        cut_policy=cfg.cut_policy,
     )
 
 

@@ -119,7 +119,7 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
     cfg = configuration(a)
     cases: ManifestBenchmark | None = None
     if a.manifest:
-        cases = construct(cfg.benchmark, "benchmark", layout=None, fps=1.0, sample_seed=cfg.seed)
+        cases = construct(cfg.benchmark, "benchmark", clip=None, fps=1.0, sample_seed=cfg.seed)
     triples, alone = find_triples(a, cases)
     scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
     records = list(records_of(scores, triples, a, cases, console))

@@ -31,7 +31,9 @@ def test_displacement_is_of_visible_object_points_in_tokens() -> None:
 def test_travelling_objects_are_read_and_turning_ones_are_not() -> None:
     cfg = composed("method=fastvmt")
     backbone, method = construct(cfg.backbone, "backbone"), construct(cfg.method, "method")
-    benchmark = WorldBenchmark(backbone.layout, 8, 0, cases=4, categories=["single_object", "articulated"], seed=100)
+    benchmark = WorldBenchmark(
+        backbone.layout.clip, 8, 0, cases=4, categories=["single_object", "articulated"], seed=100
+    )
     line, spin = benchmark[0], benchmark[3]
     kinds = measure(backbone, method, [line, spin])
     assert list(kinds) == ["articulated-spin", "single_object-line"]

@@ -45,7 +45,7 @@ def test_grid_is_fine_enough(tiny_wan):
 
 
 def test_autoencoder_reconstructs_held_out_clips(tiny_wan):
-    benchmark = WorldBenchmark(tiny_wan.layout, 8, 0, cases=4, categories=["single_object", "camera"], seed=7)
+    benchmark = WorldBenchmark(tiny_wan.layout.clip, 8, 0, cases=4, categories=["single_object", "camera"], seed=7)
     errors = []
     for case in benchmark:
         pixels = case.reference.frames_THWC.float() / 255

@@ -14,12 +14,12 @@ import torch
 from experiments.checks.fidelity_oracle import COMPARED, Steps, fidelity, rows_of, shares, steps_of
 from experiments.checks.score_check import BANDS, changed
 from fastvmt.data.resample import prepare
-from fastvmt.data.video import read_video
+from fastvmt.data.video_stream import open_video
 from fastvmt.score.functional import MotionScores
 from fastvmt.score.motion_fidelity import MODES, MotionFidelity, score_motion
 from fastvmt.score.sample import Sample
 from fastvmt.trackers.dis import DisTracker
-from fastvmt.types import Video
+from fastvmt.types import ClipShape, Video
 from fastvmt.world.scene import render, sample_scene
 
 CLIPS = Path(os.environ.get("FASTVMT_CLIPS", Path(__file__).parents[3] / "shared" / "data"))
@@ -46,8 +46,8 @@ def real(name: str) -> Video:
     path = CLIPS / f"{name.removesuffix(', turned')}.mp4"
     if not path.exists():
         pytest.skip(f"{path.name} is not on this machine: name its folder in FASTVMT_CLIPS")
-    video = read_video(path)
-    clip, _ = prepare(video, frames=24, height=320, width=480, fps=min(video.fps, 15), temporal_factor=1)
+    whole = open_video(path)
+    clip, _ = prepare(whole, ClipShape(24, 320, 480, 1), fps=min(whole.fps, 15))
     return Video(clip.frames_THWC.rot90(1, (1, 2)).contiguous(), clip.fps) if name.endswith("turned") else clip
 
 

@@ -12,7 +12,7 @@ from fastvmt.data.video import write_video
 from fastvmt.score.__main__ import main as score_files
 from fastvmt.types import Video
 from helpers.clips import write_frames
-from helpers.manifests import LAYOUT
+from helpers.manifests import SHAPE
 
 
 def score_folder(tmp_path: Path, manifest: Path, *options: str) -> dict:
@@ -27,7 +27,7 @@ def test_clips_are_scored_against_the_references_of_a_manifest(bench, tmp_path, 
     mask[:, 10:40, 15:50] = 255
     write_frames(tmp_path / "masks", Video(mask, 8.0))
     manifest = bench(swan={"mask": "masks", "frames": {"start": 5, "num": 9}}, seeds=[0])
-    cases = {case.id: case for case in ManifestBenchmark(LAYOUT, 8.0, 0, path=str(manifest))}
+    cases = {case.id: case for case in ManifestBenchmark(SHAPE, 8.0, 0, path=str(manifest))}
     names = {"swan/same/s0": "swan-same-s0", "swan/cat/s0": "swan/cat/s0", "dog/fox/s0": "dog"}
     for case_id, name in names.items():  # a perfect transfer, played at another rate; one is enlarged
         video = Video(cases[case_id].reference.frames_THWC, 16.0)
