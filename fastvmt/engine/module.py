@@ -15,7 +15,7 @@ import torch
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.cost.account import CostAccount, peak
-from fastvmt.cost.flops import read_block, transformer_flops
+from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.nvml import device_uuid, installed_library, open_nvml
 from fastvmt.engine.plan import Plan
 from fastvmt.methods.transfer import transfer_case
@@ -35,7 +35,6 @@ class TransferModule(lightning.LightningModule):
         self.gpu_at_start = None if self.nvml is None else self.nvml.state()
         self.idle_power_w = self.gpu_at_start and self.gpu_at_start["power_w"]
         """Watts with the weights loaded, before the first case; no energy has it subtracted."""
-        self.block = read_block(plan.cfg.backbone.path, plan.cfg.backbone.max_tokens)
         self.records: list[Record] = []
         self.load_seconds: float | None = None
         """Weights from disk to device."""
@@ -71,7 +70,7 @@ class TransferModule(lightning.LightningModule):
                 watch=account.watch,
             )
         cost = account.report(frames=result.video.size[0])
-        cost["transformer_flops"] = self.block and transformer_flops(self.block, self.plan.layout.grid, result.passes)
+        cost["transformer_flops"] = transformer_flops(self.plan.layout, result.passes)
         return result, cost
 
     def record_of(self, result: TransferResult, cost: Record) -> Record:

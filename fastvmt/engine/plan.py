@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from fastvmt.backbones.layout import Layout, read_layout
+from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Trainer
@@ -143,6 +143,13 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     )
 
 
+def read_layout(backbone: DictConfig) -> Layout:
+    """What the backbone's class says about the model in its folder, without weights."""
+    arguments = {str(key): value for key, value in backbone.items() if key != "_target_"}
+    layout: Layout = get_class(backbone._target_).layout_of(**arguments)
+    return layout
+
+
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check(0 <= cfg.seed < 2**32, "seed", cfg.seed, "in [0, 4294967295]")
@@ -171,8 +178,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         check_arguments(cfg.metrics, "metrics", ("tracker",))
         check_values(cfg)
         numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
-        b = cfg.backbone
-        layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
+        layout = read_layout(cfg.backbone)
         method = construct(cfg.method, "method")
         method.requirements(layout)
         strength = numbers["sampler"].strength

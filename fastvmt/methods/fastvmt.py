@@ -34,6 +34,8 @@ class FastVMT(Method):
         block, frames = self.guidance.block, layout.grid[0]
         if block >= layout.depth:
             raise ValueError(f"guidance.block={block} does not exist: {layout.name} has blocks 0..{layout.depth - 1}")
+        if self.guidance.rope:
+            layout.check_rotary("guidance.rope=true")
         if self.window.sf >= frames:
             raise ValueError(
                 f"window.sf={self.window.sf} must be below the {frames} latent frames of {layout.name}: "

@@ -16,11 +16,11 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job
 from fastvmt.methods.tuned import Tuned, case_of, draw_noise, velocity_error
 from fastvmt.settings import check
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Phases, Tuning
-from fastvmt.tuning.lora import ATTENTION, FEED_FORWARD, LoraSet
+from fastvmt.tuning.lora import LoraSet
 from fastvmt.tuning.losses import debiased, mean_square
 from fastvmt.types import PassCounter, Video
 
@@ -48,7 +48,7 @@ class MotionDirector(Tuned):
         check(0 <= dropout < 1, "method.dropout", dropout, "in [0, 1)")
         check(0 <= skip_spatial <= 1, "method.skip_spatial", skip_spatial, "in [0, 1]")
         self.rank, self.dropout, self.skip_spatial, self.noise_error = rank, dropout, skip_spatial, noise_error
-        self.targets = ATTENTION + (FEED_FORWARD if feed_forward else ())
+        self.feed_forward = feed_forward
 
     def skips(self, choices: Draw) -> bool:
         """Whether an iteration leaves the spatial set out, of both its losses."""
@@ -67,19 +67,19 @@ class MotionDirector(Tuned):
             "rank": self.rank,
             "input_dropout": self.dropout,
             "skip_spatial": self.skip_spatial,
-            "targets": self.targets,
+            "feed_forward": self.feed_forward,
             "noise_error": self.noise_error,
         }
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        blocks, seed = blocks_of(job.backbone), self.tuning.seed
+        blocks, seed = job.backbone.blocks, self.tuning.seed
         return {
-            group: LoraSet.initial(blocks, self.targets, self.rank, 2 * seed + i, job.backbone.device, self.dropout)
+            group: LoraSet.initial(blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout)
             for i, group in enumerate((SPATIAL, TEMPORAL))
         }
 
     def losses(self, job: Job, text: Tensor, adapters: Mapping[str, Adapter]) -> Losses:
-        clip, blocks, factor = case_of(job).reference, blocks_of(job.backbone), job.backbone.layout.temporal_factor
+        clip, blocks, factor = case_of(job).reference, job.backbone.blocks, job.backbone.layout.temporal_factor
 
         @cache
         def image(frame: int) -> Tensor:
@@ -114,4 +114,4 @@ class MotionDirector(Tuned):
         return phases
 
     def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
-        return LoraSet(tensors, blocks_of(job.backbone), job.backbone.device)
+        return LoraSet(tensors, job.backbone.blocks, job.backbone.device)

@@ -58,6 +58,8 @@ class MotionClone(Method):
     def requirements(self, layout: Layout) -> None:
         check_frames(layout)
         check_block(self.block, layout)
+        if self.rope:
+            layout.check_rotary("method.rope=true")
 
     def inner_iterations(self, steps: int) -> int:
         return guided_steps(steps, self.fraction)

@@ -16,7 +16,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.cache import content_key
 from fastvmt.methods.base import Job, Method
 from fastvmt.schedule import add_noise, seeded_noise
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Tuning, tune
@@ -121,7 +121,7 @@ class Tuned(Method, ABC):
         if self.inversion.share > 0:
             self._inverted = self.inverted(job, text)
         try:
-            with adapter.installed(blocks_of(job.backbone)):
+            with adapter.installed(job.backbone.blocks):
                 yield
         finally:
             self._inverted = None
