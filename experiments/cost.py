@@ -45,7 +45,7 @@ class FullDepth(WanBackbone):
                 hook.remove()
         heads, frames = attn.heads, self.layout.grid[0]
         q, k = (kept[key][0].unflatten(-1, (heads, -1)).unflatten(0, (frames, -1)) for key in ("q", "k"))
-        self._count_backward(q, block)
+        self.count_backward(q, block)
         return q, k
 
 

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from fastvmt.backbones.layout import Layout, read_layout
+from fastvmt.backbones.layout import Layout
+from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import truth_of
 from fastvmt.files import write_json
@@ -142,7 +143,7 @@ def main() -> None:
     parser.add_argument("--tracker", default="dis", choices=sorted(TRACKERS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    layout = read_layout("tiny-wan", name="tiny-wan", frames=9, height=96, width=96)
+    layout = WanBackbone.layout_of("tiny-wan", name="tiny-wan", frames=9, height=96, width=96, max_tokens=16)
     tracker: Tracker = TRACKERS[arguments.tracker]()
     rows: list[dict[str, Any]] = []
     for kind, category, generated, reference in pairs(layout, arguments.scenes):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
@@ -29,7 +29,7 @@ from experiments.tiny_wan.parts import Parts, PartsHead, parts
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
-from fastvmt.backbones.probe import attention_input
+from fastvmt.backbones.wan import WanBlock
 from fastvmt.cache import content_key
 from fastvmt.config import VERSION
 from fastvmt.world.scene import Scene
@@ -75,17 +75,17 @@ class TextToVideo(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor, captions: list[str]) -> Reading:
         """Predicted velocity, and what the auxiliary losses read."""
-        read: dict[str, Tensor] = {}
-        parts, match = (self.transformer.blocks[i] for i in (self.parts_block, self.match_block))
+        read: dict[str, Any] = {}
+        parts = self.transformer.blocks[self.parts_block]
+        match = WanBlock(self.transformer.blocks[self.match_block], f"blocks.{self.match_block}")
         with ExitStack() as hooks:
             hooks.enter_context(parts.register_forward_hook(lambda module, args, out: read.update(hidden=out)))
             hooks.enter_context(
-                match.register_forward_pre_hook(lambda module, args: read.update(entered=args[0], temb=args[2]))
+                match.module.register_forward_pre_hook(lambda module, args: read.update(called=match.called(*args)))
             )
             v = self.transformer(x, 1000.0 * sigma, self.embed(captions), return_dict=False)[0]
-        attention, normed = match.attn1, attention_input(match, read["entered"], read["temb"])
-        q, k = attention.norm_q(attention.to_q(normed)), attention.norm_k(attention.to_k(normed))
-        return Reading(v, read["hidden"], q, k)
+        seen = match.attention_input(read["called"])
+        return Reading(v, read["hidden"], match.queries(seen).flatten(2), match.keys(seen).flatten(2))
 
 
 def sample_sigmas(batch: int, shift: float, uniform: float, generator: torch.Generator) -> Tensor:

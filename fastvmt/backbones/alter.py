@@ -1,86 +1,75 @@
-"""Changes to a Wan transformer's self-attention that last as long as a context."""
+"""Changes to the self-attention of blocks that last as long as a context."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
-from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformer3DModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastvmt.backbones.probe import Tables, blocks_in, rotate
+from fastvmt.backbones.block import Block, half_tables, rotate
 
 
 @contextmanager
-def given_keys_and_values(transformer: WanTransformer3DModel, block: int, k: Tensor, v: Tensor) -> Iterator[None]:
-    """Within the context ``block``'s self-attention uses these keys (before rotation) and values (B, tokens, N D)."""
-    attn = blocks_in(transformer)[block].attn1
+def given_keys_and_values(block: Block, k: Tensor, v: Tensor) -> Iterator[None]:
+    """Within the context self-attention projects the video to these keys, before their norm, and values (B, tokens, N D)."""
     with ExitStack() as hooks:
-        for module, given in ((attn.norm_k, k), (attn.to_v, v)):
-            handle = module.register_forward_hook(lambda _module, _input, _output, given=given: given)
-            hooks.callback(handle.remove)
+        for layer, given in ((block.attention.to_k, k), (block.attention.to_v, v)):
+
+            def replace(_module: object, _args: object, output: Tensor, given: Tensor = given) -> Tensor:
+                return torch.cat([output[:, : output.shape[1] - given.shape[1]], given], 1)
+
+            hooks.callback(layer.register_forward_hook(replace).remove)
         yield
 
 
-class GivenTables(nn.Module):
-    """Stands in for the rotary embedding: returns tables that were made elsewhere."""
+class GivenRotation:
+    """A self-attention processor that turns queries and keys of the video by tables of their own."""
 
-    def __init__(self, tables: Tables) -> None:
-        super().__init__()
-        self.tables = tables
-
-    def forward(self, hidden_states: Tensor) -> Tables:
-        """The argument of ``WanRotaryPosEmbed.forward``."""
-        return self.tables
-
-
-class TwoRotations:
-    """A self-attention processor that turns queries and keys by tables of their own."""
+    def __init__(self, block: Block) -> None:
+        self.block = block
 
     def __call__(
         self,
-        attn: WanAttention,
+        attn: Any,
         hidden_states: Tensor,
-        encoder_hidden_states: None,
-        attention_mask: None,
-        rotary_emb: Tables,
-    ) -> Tensor:
-        """The arguments of ``WanAttnProcessor``, as a block passes them to its self-attention."""
-        q = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, (attn.heads, -1))
-        k = attn.norm_k(attn.to_k(hidden_states)).unflatten(2, (attn.heads, -1))
-        v = attn.to_v(hidden_states).unflatten(2, (attn.heads, -1))
-        attended = dispatch_attention_fn(rotate(q, rotary_emb[:2]), rotate(k, rotary_emb[-2:]), v)
-        projected: Tensor = attn.to_out[1](attn.to_out[0](attended.flatten(2).type_as(q)))
-        return projected
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: None = None,
+        rotary_emb: Tensor | None = None,
+        image_rotary_emb: Tensor | None = None,
+    ) -> Any:
+        """The arguments, by diffusers' names, with which blocks call their self-attention.
 
+        The tables (4, tokens, D / 2) come along as an argument: blocks that run again during the backward pass
+        (gradient checkpointing) see those of their first run.
+        """
+        rotary = rotary_emb if image_rotary_emb is None else image_rotary_emb
+        assert rotary is not None
+        tables = half_tables(rotary)
+        text = hidden_states[:, :0] if encoder_hidden_states is None else encoder_hidden_states
+        count = text.shape[1]
 
-def interleaved(half: Tensor) -> Tensor:
-    """(tokens, D / 2) as Wan's tables (1, tokens, 1, D), each entry twice."""
-    return half.repeat_interleave(2, -1)[None, :, None]
+        def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+            return torch.cat([x[:, :count], rotate(x[:, count:], cos, sin)], 1)
+
+        seen = torch.cat([text, hidden_states], 1)
+        q, k = turned(self.block.queries(seen), *tables[:2]), turned(self.block.keys(seen), *tables[2:])
+        attended = dispatch_attention_fn(q, k, self.block.values(seen)).flatten(2).type_as(q)
+        out: Tensor = attn.to_out[1](attn.to_out[0](attended))
+        return out if encoder_hidden_states is None else (out[:, count:], out[:, :count])
 
 
 @contextmanager
-def given_rotation(transformer: WanTransformer3DModel, tables_4SD: Tensor) -> Iterator[None]:
-    """Within the context every block rotates by ``tables_4SD`` (4, tokens, D / 2), differentiable.
-
-    In order: cosines and sines of the queries, cosines and sines of the keys.
-    """
-    own, attentions = transformer.rope, [block.attn1 for block in blocks_in(transformer)]
-    processors = [attn.processor for attn in attentions]
+def given_rotation(blocks: Sequence[Block]) -> Iterator[None]:
+    """Within the context blocks rotate by the tables (4, tokens, D / 2) that they get as their rotary embedding."""
+    processors = [block.attention.processor for block in blocks]
     try:
-        transformer.rope = GivenTables(tuple(map(interleaved, tables_4SD)))  # type: ignore[assignment]
-        for attn in attentions:
-            attn.set_processor(TwoRotations())  # type: ignore[arg-type]
+        for block in blocks:
+            block.attention.set_processor(GivenRotation(block))
         yield
     finally:
-        transformer.rope = own
-        for attn, processor in zip(attentions, processors, strict=True):
-            attn.set_processor(processor)
-
-
-def rotation_tables(transformer: WanTransformer3DModel, latents: Tensor) -> Tensor:
-    """The model's own tables in the form of :func:`given_rotation`, float32."""
-    cos, sin = (table[0, :, 0, 0::2].float() for table in transformer.rope(latents))
-    return torch.stack([cos, sin, cos, sin])
+        for block, processor in zip(blocks, processors, strict=True):
+            block.attention.set_processor(processor)

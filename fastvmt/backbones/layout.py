@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 from fastvmt.types import ClipShape
 
-PARTS = ("model_index.json", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 
+@dataclass(frozen=True)
+class BlockShape:
+    """The sizes that set the cost of a transformer block."""
 
-def model_folder(path: str) -> Path:
-    """The folder of a model: a path, or the name of a model that ships with the package.
-
-    Raises ``FileNotFoundError`` naming what is missing and where it comes from.
-    """
-    shipped = Path(str(resources.files("fastvmt"))) / "models" / path
-    folder = Path(path).expanduser()
-    if not folder.is_dir() and shipped.is_dir():
-        folder = shipped
-    missing = [part for part in PARTS if not (folder / part).exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"backbone.path={path!r} is not a Wan model in diffusers' layout: missing {', '.join(missing)} under "
-            f"{folder}. It needs {', '.join(PARTS)}, as in the Hugging Face repositories "
-            "Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan-AI/Wan2.1-T2V-14B-Diffusers. Download one and set "
-            "backbone.path=<its folder>, or use backbone=tiny_wan, which ships with the package."
-        )
-    return folder
+    width: int
+    """D: channels of a token."""
+    ffn: int
+    """Channels inside the feed-forward."""
+    text_tokens: int
+    """Tokens of the text that a block sees."""
+    joint: bool = False
+    """Whether text tokens pass through the block beside the video's, instead of being seen by a cross-attention."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +39,19 @@ class Layout:
     patch: tuple[int, int, int]
     heads: int
     """Attention heads of a block."""
+    rotary: bool = True
+    """Whether queries and keys are rotated by their positions."""
+    latent_step: int = 1
+    """Clips have ``latent_step`` k + 1 latent frames."""
+    block: BlockShape | None = None
+    """None where the cost of a block is not known."""
 
     def __post_init__(self) -> None:
-        factor = self.temporal_factor
-        if self.frames <= factor or (self.frames - 1) % factor:
-            nearest = max(1, round((self.frames - 1) / factor)) * factor + 1
+        step = self.temporal_factor * self.latent_step
+        if self.frames <= step or (self.frames - 1) % step:
+            nearest = max(1, round((self.frames - 1) / step)) * step + 1
             raise ValueError(
-                f"backbone.frames={self.frames} must be {factor} k + 1 with k >= 1 for {self.name}; "
+                f"backbone.frames={self.frames} must be {step} k + 1 with k >= 1 for {self.name}; "
                 f"the nearest legal value is backbone.frames={nearest}"
             )
         for key, patch in (("height", self.patch[1]), ("width", self.patch[2])):
@@ -86,21 +81,16 @@ class Layout:
         frames, height, width = (extent // patch for extent, patch in sizes)
         return frames, height, width
 
+    def check_block(self, block: int, key: str) -> None:
+        """Raise ``ValueError`` that names ``key`` when the model has no such block."""
+        if not 0 <= block < self.depth:
+            mend = "guidance.block, which it follows, or method.block" if key == "method.block" else key
+            raise ValueError(f"{key}={block} does not exist: {self.name} has blocks 0..{self.depth - 1}. Set {mend}")
 
-def read_layout(path: str, *, name: str, frames: int, height: int, width: int) -> Layout:
-    """The layout of the model in ``path`` (see :func:`model_folder`) for clips of the given size."""
-    folder = model_folder(path)
-    transformer = json.loads((folder / "transformer" / "config.json").read_text())
-    vae = json.loads((folder / "vae" / "config.json").read_text())
-    return Layout(
-        name=name,
-        frames=frames,
-        height=height,
-        width=width,
-        depth=transformer["num_layers"],
-        temporal_factor=vae.get("scale_factor_temporal", 4),
-        spatial_factor=vae.get("scale_factor_spatial", 8),
-        channels=transformer["in_channels"],
-        patch=tuple(transformer["patch_size"]),
-        heads=transformer["num_attention_heads"],
-    )
+    def check_rotary(self, setting: str) -> None:
+        """Raise ``ValueError`` that names ``setting`` when the model rotates no queries and keys."""
+        if not self.rotary:
+            raise ValueError(
+                f"{setting} needs a rotary embedding, but {self.name} adds positions to its tokens once, before block 0: "
+                "set guidance.rope=false (method.rope=false) and method.target=latent, or take another backbone"
+            )

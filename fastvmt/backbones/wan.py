@@ -1,93 +1,91 @@
-"""Wan 2.1 text-to-video through diffusers: tiny-wan, 1.3B and 14B differ only in their folder."""
+"""Wan 2.1 text-to-video: tiny-wan, 1.3B and 14B differ only in their folder (arXiv 2503.20314)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import string
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from diffusers import WanPipeline
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
+from transformers import UMT5EncoderModel
 
-from fastvmt.backbones.alter import given_keys_and_values, given_rotation, rotation_tables
-from fastvmt.backbones.layout import model_folder, read_layout
-from fastvmt.backbones.probe import KeyValue, Residual, TappedBlock, blocks_in, running, stop_at
-from fastvmt.types import PassCounter, Video
+from fastvmt.backbones.base import Backbone
+from fastvmt.backbones.block import Block, Call, Rotary
+from fastvmt.backbones.folder import Fields, model_folder
+from fastvmt.backbones.layout import BlockShape, Layout
 
 
-class WanBackbone:
-    """Implements :class:`fastvmt.backbones.base.Backbone` for Wan 2.1 text-to-video models."""
+class WanBlock(Block):
+    """Self-attention of the video alone; the text comes in by a cross-attention."""
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        name: str = "wan",
-        frames: int,
-        height: int,
-        width: int,
-        fps: float,
-        max_tokens: int = 512,
-        dtype: str = "bfloat16",
-        device: str = "auto",
-        checkpointing: bool = False,
-    ) -> None:
-        self.layout = read_layout(path, name=name, frames=frames, height=height, width=width)
-        self.folder = model_folder(path)
-        self.name, self.fps, self.max_tokens = name, fps, max_tokens
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        pipeline = WanPipeline.from_pretrained(self.folder, dtype=self.dtype, local_files_only=True)
-        self.tokenizer, self.text_encoder = pipeline.tokenizer, pipeline.text_encoder.to(self.device)
-        self.transformer: WanTransformer3DModel = pipeline.transformer.to(self.device)
-        self.vae = pipeline.vae.to(self.device, torch.float32)
-        for module in (self.text_encoder, self.transformer, self.vae):
-            module.eval().requires_grad_(False)
-        if checkpointing:
-            self.transformer.enable_gradient_checkpointing()
-        self._pipeline = pipeline
-        self.passes = PassCounter()
+    feed_forward_layers = ("ffn.net.0.proj", "ffn.net.2")
 
-    @cached_property
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for file in sorted([*self.folder.glob("*/*.safetensors"), *self.folder.glob("*/config.json")]):
-            digest.update(file.name.encode())
-            with file.open("rb") as stream:
-                while part := stream.read(1 << 24):
-                    digest.update(part)
-        return digest.hexdigest()
+    def called(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Rotary) -> Call:
+        return Call(hidden_states, encoder_hidden_states, temb, rotary_emb)
 
-    @cached_property
-    def vocabulary(self) -> dict[str, list[str]] | None:
-        """Objects and backgrounds that a small model knows (``vocabulary.json``), or None."""
-        file = self.folder / "vocabulary.json"
-        return json.loads(file.read_text()) if file.exists() else None
+    def unchanged(self, call: Call) -> Tensor:
+        return call.hidden
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        def is_unknown(word: str) -> bool:
-            tokens = self.tokenizer(word, add_special_tokens=False).input_ids
-            dropped = not tokens and any(letter.isalnum() for letter in word)
-            return dropped or self.tokenizer.unk_token_id in tokens
+    def attention_input(self, call: Call) -> Tensor:
+        block: Any = self.module
+        shift, scale = (block.scale_shift_table + call.time.float())[:, :2].chunk(2, dim=1)
+        normed: Tensor = block.norm1(call.hidden.float())
+        return (normed * (1 + scale) + shift).type_as(call.hidden)
 
-        words = (word.strip(string.punctuation) for word in prompt.split())
-        return [word for word in words if word and is_unknown(word)]
+    def heads_of(self, projected: Tensor, norm: Any) -> Tensor:
+        heads: Tensor = norm(projected).unflatten(2, (self.attention.heads, -1))  # the norm is across heads
+        return heads
 
-    @torch.no_grad()
-    def embed(self, prompt: str) -> Tensor:
-        if (count := len(self.tokenizer(prompt).input_ids)) > self.max_tokens:
-            cut = f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}"
-            warnings.warn(cut, stacklevel=2)
-        embeds: Tensor = self._pipeline.encode_prompt(
-            prompt=prompt, do_classifier_free_guidance=False, max_sequence_length=self.max_tokens, device=self.device
-        )[0]
-        return embeds.to(self.dtype)
+
+class WanBackbone(Backbone):
+    """Wan's transformer predicts the velocity itself."""
+
+    kind = "Wan"
+    published = ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers")
+    parts = {
+        "transformer": WanTransformer3DModel,
+        "vae": AutoencoderKLWan,
+        "text_encoder": UMT5EncoderModel,
+        "pipeline": WanPipeline,
+    }
+    stack = "blocks"
+    block_type = WanBlock
+
+    @classmethod
+    def layout_of(
+        cls, path: str, *, name: str, frames: int, height: int, width: int, max_tokens: int, **others: Any
+    ) -> Layout:
+        folder = model_folder(path, cls.kind, cls.published)
+        index = Fields(folder, "model_index.json")
+        transformer = Fields(folder, "transformer/config.json")
+        vae = Fields(folder, "vae/config.json")
+        index.require("_class_name", "WanPipeline", reason="this backbone is text-to-video of Wan 2.1")
+        index.require("transformer_2", None, [None, None], reason="the second expert of Wan 2.2 would be left out")
+        index.require("boundary_ratio", None, reason="it belongs to the two experts of Wan 2.2")
+        index.require("expand_timesteps", None, False, reason="noise levels per token belong to Wan 2.2 TI2V")
+        transformer.require("_class_name", "WanTransformer3DModel", reason="this backbone reads its blocks")
+        vae.require("_class_name", "AutoencoderKLWan", reason="this backbone encodes with it")
+        for field in ("image_dim", "added_kv_proj_dim"):
+            transformer.require(field, None, reason="a start image has no place in text-to-video")
+        channels = transformer["in_channels"]
+        transformer.require("out_channels", channels, reason="in_channels: nothing else than the latents goes in")
+        vae.require("z_dim", channels, reason=f"in_channels of {transformer.file}")
+        heads = transformer["num_attention_heads"]
+        return Layout(
+            name=name,
+            frames=frames,
+            height=height,
+            width=width,
+            depth=transformer["num_layers"],
+            temporal_factor=vae.get("scale_factor_temporal", 4),
+            spatial_factor=vae.get("scale_factor_spatial", 8),
+            channels=channels,
+            patch=tuple(transformer["patch_size"]),
+            heads=heads,
+            block=BlockShape(heads * transformer["attention_head_dim"], transformer["ffn_dim"], max_tokens),
+        )
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         config = self.vae.config
@@ -97,100 +95,27 @@ class WanBackbone:
         )
         return mean, std
 
-    @torch.no_grad()
-    def encode(self, video: Video) -> Tensor:
-        expected = (self.layout.frames, self.layout.height, self.layout.width)
-        if video.size not in (expected, (1, *expected[1:])):  # a clip, or one frame as an image
-            raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
-        pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+    def normalised(self, encoded: Tensor) -> Tensor:
         mean, std = self._statistics()
-        latents: Tensor = self.vae.encode(pixels).latent_dist.mode()
-        return (latents - mean) / std
+        return (encoded - mean) / std
 
-    @torch.no_grad()
-    def decode(self, latents_BCFHW: Tensor) -> Tensor:
+    def encoded(self, normalised: Tensor) -> Tensor:
         mean, std = self._statistics()
-        pixels: Tensor = self.vae.decode(latents_BCFHW.to(self.device, torch.float32) * std + mean).sample
-        return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)
+        return normalised * std + mean
 
-    def _timestep(self, latents: Tensor, sigma: float) -> Tensor:
-        return torch.full((latents.shape[0],), 1000.0 * sigma, device=self.device)
-
-    def _forward(self, latents: Tensor, sigma: float, text: Tensor) -> Tensor:
-        x = latents.to(self.dtype)
-        velocity: Tensor = self.transformer(x, self._timestep(x, sigma), text, return_dict=False)[0]
+    def forward(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
+        timestep = torch.full((1,), 1000.0 * sigma, device=self.device)
+        velocity: Tensor = self.transformer(latents_BCFHW.to(self.dtype), timestep, text, return_dict=False)[0]
         return velocity.float()
 
-    def _check_block(self, block: int) -> None:
-        if not 0 <= block < self.layout.depth:
-            raise ValueError(f"guidance.block={block} must be in 0..{self.layout.depth - 1} for {self.name}")
-
-    def _by_frame(self, x_BNC: Tensor) -> Tensor:
-        return torch.unflatten(x_BNC[0], 0, (self.layout.grid[0], -1))
-
-    def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
-        self.passes.block_forwards += self.layout.depth
-        if latents_BCFHW.shape[2] == 1:  # an image: a clip has more latent frames
-            self.passes.image_forwards += self.layout.depth
-        return self._forward(latents_BCFHW, sigma, text)
-
-    def query_key(
-        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
-    ) -> tuple[Tensor, Tensor]:
-        self._check_block(block)
-        with stop_at(self.transformer, block, rope) as probe:
-            self._forward(latents_BCFHW, sigma, text)
-        self.passes.block_forwards += block
-        q, k = probe.kept
-        self._count_backward(q, block)
-        return self._by_frame(q), self._by_frame(k)
-
-    def tapped_velocity(
-        self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        self._check_block(block)
-        blocks = blocks_in(self.transformer)
-        tap = TappedBlock(blocks[block], rope)
-        with running(self.transformer, [*blocks[:block], tap, *blocks[block + 1 :]]):
-            velocity = self._forward(latents_BCFHW, sigma, text)
-        self.passes.block_forwards += self.layout.depth
-        q, k = tap.kept
-        self._count_backward(q, block)
-        return velocity, self._by_frame(q), self._by_frame(k)
-
-    def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:
-        self._check_block(block)
-        end = Residual()
-        with running(self.transformer, [*blocks_in(self.transformer)[: block + 1], end]):
-            self._forward(latents_BCFHW, sigma, text)
-        self.passes.block_forwards += block + 1
-        self._count_backward(end.kept, block + 1)
-        return self._by_frame(end.kept)
+    def rotary(self) -> Rotary:
+        own: Rotary = self.transformer.rope(torch.empty(self.layout.latent_shape, device=self.device))
+        return own
 
     @contextmanager
-    def keys_and_values_of(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int = 0) -> Iterator[None]:
-        self._check_block(block)
-        probe = KeyValue(blocks_in(self.transformer)[block])
-        with torch.no_grad(), running(self.transformer, [*blocks_in(self.transformer)[:block], probe]):
-            self._forward(latents_BCFHW, sigma, text)
-        self.passes.block_forwards += block
-        with given_keys_and_values(self.transformer, block, *probe.kept):
+    def rotary_given(self, rotary: Tensor) -> Iterator[None]:
+        hook = self.transformer.rope.register_forward_hook(lambda _module, _args, _own: rotary)
+        try:
             yield
-
-    def rotation(self) -> Tensor:
-        return rotation_tables(self.transformer, torch.empty(self.layout.latent_shape, device=self.device))
-
-    def rotated_by(self, tables_4SD: Tensor) -> AbstractContextManager[None]:
-        return given_rotation(self.transformer, tables_4SD)
-
-    def _count_backward(self, read: Tensor, blocks: int) -> None:
-        """Count a gradient through ``blocks`` blocks when ``read`` receives one."""
-        if read.requires_grad:
-            read.register_hook(self._counter(blocks))
-
-    def _counter(self, blocks: int) -> Callable[[Tensor], None]:
-        def hook(_grad: Tensor) -> None:
-            self.passes.block_backwards += blocks
-            self.passes.gradients += 1
-
-        return hook
+        finally:
+            hook.remove()

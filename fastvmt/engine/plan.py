@@ -10,11 +10,11 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from fastvmt.backbones.layout import Layout, read_layout
+from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark, SingleClip
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Trainer
-from fastvmt.construct import check_arguments, construct
+from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.settings import Guidance, Sampler, Skip, Window, check
@@ -101,6 +101,13 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     )
 
 
+def read_layout(backbone: DictConfig) -> Layout:
+    """What the backbone's class says about the model in its folder, without weights."""
+    arguments = {str(key): value for key, value in backbone.items() if key != "_target_"}
+    layout: Layout = class_of(backbone, "backbone").layout_of(**arguments)  # type: ignore[attr-defined]
+    return layout
+
+
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check(0 <= cfg.seed < 2**32, "seed", cfg.seed, "in [0, 4294967295]")
@@ -129,8 +136,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         check_arguments(cfg.metrics, "metrics", ("tracker",))
         check_values(cfg)
         numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
-        b = cfg.backbone
-        layout = read_layout(b.path, name=b.name, frames=b.frames, height=b.height, width=b.width)
+        layout = read_layout(cfg.backbone)
         method = construct(cfg.method, "method")
         method.requirements(layout)
         strength = numbers["sampler"].strength

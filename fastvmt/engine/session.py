@@ -19,7 +19,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
 from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
-from fastvmt.cost.flops import Block, read_block, transformer_flops
+from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import CLIP, Plan, make_plan, make_tracker
@@ -78,8 +78,6 @@ class Session:
     scores: Scores
     cache: TensorCache
     meters: Meters
-    block: Block | None
-    """Sizes that set the transformer's arithmetic, if they are known."""
     load_seconds: float
     """Weights from disk to device."""
 
@@ -164,8 +162,7 @@ class Session:
         return Identity(self.key, self.backbone.fingerprint, case_key(case), self.scores.versions)
 
     def _cost(self, account: CostAccount, result: TransferResult, scoring: float) -> Cost:
-        block, grid = self.block, self.plan.layout.grid
-        flops = None if block is None else transformer_flops(block, grid, result.passes)
+        flops = transformer_flops(self.plan.layout, result.passes)
         return account.report(result.video.size[0], scoring, flops)
 
     def _record(self, result: TransferResult, scores: dict[str, float], cost: Cost) -> CaseRecord:
@@ -224,5 +221,4 @@ def load(plan: Plan) -> Session:
         start = time.perf_counter()
         backbone: Backbone = construct(cfg.backbone, "backbone")
         seconds = time.perf_counter() - start
-    block = read_block(cfg.backbone.path, cfg.backbone.max_tokens)
-    return Session(plan, backbone, scores, cache_of(cfg), open_meters(backbone.device), block, seconds)
+    return Session(plan, backbone, scores, cache_of(cfg), open_meters(backbone.device), seconds)

@@ -13,7 +13,7 @@ from fastvmt.methods.job import Job
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
 from fastvmt.settings import check, check_choice
 from fastvmt.trackers.base import Tracker
-from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import Losses, Phases, Tuning
 from fastvmt.tuning.losses import latent_cells, mean_square, tracking_loss
@@ -103,7 +103,7 @@ class DeT(Tuned):
         return own
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        layout, width = job.backbone.layout, width_of(blocks_of(job.backbone))
+        layout, width = job.backbone.layout, job.backbone.blocks[0].width
         convolutions = TemporalConvolutions.initial(
             layout.depth, layout.grid[0], width, self.channels, self.initial, self.tuning.seed, job.backbone.device
         )
@@ -114,7 +114,7 @@ class DeT(Tuned):
 
         def phases(choices: Draw) -> Phases:
             noise = draw_noise(job, choices)
-            with adapters[self.kept].installed(blocks_of(job.backbone)):
+            with adapters[self.kept].installed(job.backbone.blocks):
                 noisy, error = velocity_error(job, job.reference, choices, noise)
                 loss = mean_square(error)
                 if tracked is not None and choices.sigma <= self.tracking_sigma:

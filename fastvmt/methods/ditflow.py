@@ -73,6 +73,8 @@ class DiTFlow(BlockGuided):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
+        if self.rope or self.target == "embedding":
+            layout.check_rotary("method.rope=true" if self.rope else "method.target=embedding")
         if self.inject and self.block == 0:
             raise ValueError("method.inject=true replaces keys of block 0: read a later one, method.block=1 or more")
         if self.target == "embedding" and self.block == 0 and not self.rope:

@@ -47,6 +47,8 @@ class FastVMT(BlockGuided):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
+        if self.guidance.rope:
+            layout.check_rotary("guidance.rope=true")
         check_window(self.window, layout)
         if self.window.l >= max(layout.grid[1:]):
             log.warning("window.l=%d covers all %d x %d tokens of a frame: dense flow", self.window.l, *layout.grid[1:])

@@ -12,7 +12,6 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.methods.requirements import check_blocks
 from fastvmt.settings import check
 from fastvmt.types import PassCounter
 
@@ -78,7 +77,7 @@ class BlockGuided(Guided):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        check_blocks(f"{self.optimisation.group}.block", self.block, layout)
+        layout.check_block(self.block, f"{self.optimisation.group}.block")
 
     def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
         gradients = self.optimised_steps(steps) * self.optimisation.gradients

@@ -16,11 +16,11 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
 from fastvmt.settings import check
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Phases, Tuning
-from fastvmt.tuning.lora import ATTENTION, FEED_FORWARD, LoraSet
+from fastvmt.tuning.lora import LoraSet
 from fastvmt.tuning.losses import debiased, mean_square
 from fastvmt.types import PassCounter, Video
 
@@ -51,7 +51,7 @@ class MotionDirector(Tuned):
         self.dropout = dropout
         self.skip_spatial = skip_spatial
         self.noise_error = noise_error
-        self.targets = ATTENTION + (FEED_FORWARD if feed_forward else ())
+        self.feed_forward = feed_forward
 
     def skips(self, choices: Draw) -> bool:
         """Whether an iteration leaves the spatial set out, of both its losses."""
@@ -71,19 +71,21 @@ class MotionDirector(Tuned):
             "rank": self.rank,
             "input_dropout": self.dropout,
             "skip_spatial": self.skip_spatial,
-            "targets": self.targets,
+            "feed_forward": self.feed_forward,
             "noise_error": self.noise_error,
         }
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        blocks, seed = blocks_of(job.backbone), self.tuning.seed
+        blocks, seed = job.backbone.blocks, self.tuning.seed
         return {
-            group: LoraSet.initial(blocks, self.targets, self.rank, 2 * seed + i, job.backbone.device, self.dropout)
+            group: LoraSet.initial(
+                blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout
+            )
             for i, group in enumerate((SPATIAL, TEMPORAL))
         }
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
-        clip, blocks, factor = job.case.reference, blocks_of(job.backbone), job.backbone.layout.temporal_factor
+        clip, blocks, factor = job.case.reference, job.backbone.blocks, job.backbone.layout.temporal_factor
 
         @cache
         def image(frame: int) -> Tensor:
@@ -118,4 +120,4 @@ class MotionDirector(Tuned):
         return phases
 
     def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
-        return LoraSet(tensors, blocks_of(job.backbone), job.backbone.device)
+        return LoraSet(tensors, job.backbone.blocks, job.backbone.device)

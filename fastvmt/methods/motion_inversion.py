@@ -13,10 +13,9 @@ from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
-from fastvmt.methods.requirements import check_blocks
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
 from fastvmt.settings import check, check_choice
-from fastvmt.tuning.adapter import Adapter, blocks_of, width_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Phases, Tuning
@@ -62,7 +61,7 @@ class MotionInversion(Tuned):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        check_blocks("method.blocks", self.blocks, layout)
+        layout.check_block(max(self.blocks), "method.blocks")
 
     def tuning_passes(self, layout: Layout) -> PassCounter:
         n = self.tuning.iterations
@@ -72,12 +71,12 @@ class MotionInversion(Tuned):
         return {"blocks": self.blocks, "pool": self.pool, "debiased_loss": self.debiased_loss}
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        grid, width = job.backbone.layout.grid, width_of(blocks_of(job.backbone))
+        grid, width = job.backbone.layout.grid, job.backbone.blocks[0].width
         return {self.kept: MotionEmbeddings.zeros(self.blocks, grid, width, self.pool, job.backbone.device)}
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
         def phases(choices: Draw) -> Phases:
-            with adapters[self.kept].installed(blocks_of(job.backbone)):
+            with adapters[self.kept].installed(job.backbone.blocks):
                 _, error = velocity_error(job, job.reference, choices, draw_noise(job, choices))
                 loss = mean_square(error)
                 if self.debiased_loss:

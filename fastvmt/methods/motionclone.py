@@ -11,7 +11,6 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.methods.requirements import check_blocks
 from fastvmt.motion.temporal import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.sampling import euler_step
 from fastvmt.settings import check
@@ -65,7 +64,9 @@ class MotionClone(Method):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        check_blocks("method.block", self.block, layout)
+        layout.check_block(self.block, "method.block")
+        if self.rope:
+            layout.check_rotary("method.rope=true")
 
     def inner_iterations(self, steps: int) -> int:
         return guided_steps(steps, self.fraction)

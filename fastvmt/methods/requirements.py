@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fastvmt.backbones.layout import Layout
 from fastvmt.settings import Window
-
-
-def check_blocks(key: str, value: int | Sequence[int], layout: Layout) -> None:
-    """Raise ``ValueError`` when the backbone lacks the block, or one of the blocks, that ``key`` gives."""
-    if (value if isinstance(value, int) else max(value)) >= layout.depth:
-        mend = "guidance.block, which it follows, or method.block" if key == "method.block" else key
-        raise ValueError(f"{key}={value} does not exist: {layout.name} has blocks 0..{layout.depth - 1}. Set {mend}")
 
 
 def check_frames(least: int, layout: Layout, name: str) -> None:

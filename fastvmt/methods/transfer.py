@@ -14,7 +14,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.methods.base import Method
 from fastvmt.methods.job import Job
 from fastvmt.sampling import denoise
-from fastvmt.schedule import seeded_noise, sigma_schedule
+from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
@@ -51,7 +51,7 @@ def transfer_case(
     backbone.passes = PassCounter()
     noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
     watch = watch or Stopwatch(noise.device)
-    sigmas = sigma_schedule(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
+    sigmas = backbone.sigmas(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
     with watch.stage("encode"):
         reference = backbone.encode(case.reference)
         text = backbone.embed(case.prompt)

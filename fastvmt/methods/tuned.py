@@ -17,7 +17,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Tuning, tune
@@ -101,7 +101,7 @@ class Tuned(Method, ABC):
             )
         with job.watch.stage("adapter"):  # waiting for another process that tunes the same is no denoising
             adapter = self.sampler_adapter(job, self.tuned(job))
-        with adapter.installed(blocks_of(job.backbone)):
+        with adapter.installed(job.backbone.blocks):
             yield
 
     def tuned(self, job: Job) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def as_generated(path: Path, policy: Policy, what: str) -> tuple[Video, list[str
         undone.append(f"{what} enlarged {factor} times{'' if policy.size else ' by fastvmt'}: shrunk back")
     if policy.size is not None and video.size[1:] != policy.size:
         undone.append(f"{what} of {video.size[1:]} pixels scaled and cropped to {policy.size}")
-        video = Video(cover(video.frames_THWC, *policy.size)[0], video.fps, video.name)
+        video = Video(cover(video.frames_THWC, *policy.size), video.fps, video.name)
     return video, undone
 
 

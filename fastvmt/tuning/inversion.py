@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.schedule import sigma_schedule
 from fastvmt.settings import check
 
 
 @torch.no_grad()
 def inverted_path(backbone: Backbone, latents: Tensor, sigmas: list[float], text: Tensor) -> Iterator[Tensor]:
     """At each of ``sigmas`` (falling to 0), upwards, the latents from which Euler steps would about lead back."""
-    x, rising = latents, sigmas[::-1]
+    x = latents
+    rising = sigmas[::-1]
     yield x
     for sigma, following in zip(rising[:-1], rising[1:], strict=True):
         x = x + (following - sigma) * backbone.velocity(x, sigma, text)
@@ -39,7 +39,7 @@ class Inversion:
 
     def noise(self, backbone: Backbone, latents: Tensor, shift: float, text: Tensor) -> Tensor:
         """The reference's inverted noise."""
-        for x in inverted_path(backbone, latents, sigma_schedule(self.steps, shift), text):
+        for x in inverted_path(backbone, latents, backbone.sigmas(self.steps, shift), text):
             noise = x  # the last; the others are not kept
         return noise
 

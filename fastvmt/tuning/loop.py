@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 
 from fastvmt.backbones.base import Backbone
+from fastvmt.backbones.block import Block
 from fastvmt.settings import check
 from fastvmt.tuning import checkpoint
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, draw
 
 Phases = Generator[tuple[str, Tensor], None, None]
@@ -82,11 +84,15 @@ def counted_backwards(backbone: Backbone) -> Iterator[None]:
         backbone.passes.block_backwards += 1
         backbone.passes.image_backwards += grad.shape[1] == height * width
 
-    def forward(_module: object, _args: object, output: Tensor) -> None:
-        if output.requires_grad:
-            output.register_hook(backward)
+    def counting(block: Block) -> Callable[[object, object, Any], None]:
+        def forward(_module: object, _args: object, output: Any) -> None:
+            hidden = block.hidden_of(output)
+            if hidden.requires_grad:
+                hidden.register_hook(backward)
 
-    handles = [block.register_forward_hook(forward) for block in blocks_of(backbone)]
+        return forward
+
+    handles = [block.module.register_forward_hook(counting(block)) for block in backbone.blocks]
     try:
         yield
     finally:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
+from fastvmt.backbones.block import Block
 from fastvmt.tuning.adapter import Adapter
 
 
@@ -16,19 +17,10 @@ def temporal_difference(value_FHWD: Tensor) -> Tensor:
     return torch.cat([value_FHWD[:1], value_FHWD[1:] - value_FHWD[:-1]])
 
 
-def adding(tokens: Callable[[], Tensor]) -> Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]:
-    """A forward pre-hook that adds (1, F * S, D) to a projection's input."""
-
-    def hook(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        return (args[0] + tokens().to(args[0].dtype),)
-
-    return hook
-
-
 class MotionEmbeddings(Adapter):
     """Per block m^QK (F, 1, D), seen by queries and keys, and m^V (F, H', W', D), seen by values alone.
 
-    Both are added to the modulated norm, before ``to_q``, ``to_k`` and ``to_v``. An m^V coarser than
+    Both are added to what self-attention sees of the video, before ``to_q``, ``to_k`` and ``to_v``. An m^V coarser than
     the token grid is enlarged bilinearly; a block without m^V keeps its values.
     """
 
@@ -57,12 +49,11 @@ class MotionEmbeddings(Adapter):
             table_FHWD = enlarged.permute(0, 2, 3, 1)
         return table_FHWD.flatten(0, 2)[None]
 
-    def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
+    def changes(self, index: int, block: Block) -> Iterator[Callable[[], object]]:
         query_key = self.parameters.get(f"blocks.{index}.query_key")
         value = self.parameters.get(f"blocks.{index}.value")
         if query_key is not None:
-            for projection in (block.get_submodule("attn1.to_q"), block.get_submodule("attn1.to_k")):
-                yield projection.register_forward_pre_hook(adding(lambda: self.query_key_tokens(query_key))).remove
+            for projection in ("to_q", "to_k"):
+                yield block.add_before(projection, lambda: self.query_key_tokens(query_key))
         if value is not None:
-            projection = block.get_submodule("attn1.to_v")
-            yield projection.register_forward_pre_hook(adding(lambda: self.value_tokens(value))).remove
+            yield block.add_before("to_v", lambda: self.value_tokens(value))

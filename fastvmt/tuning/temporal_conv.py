@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv1d, gelu
 
+from fastvmt.backbones.block import Block
 from fastvmt.tuning.adapter import Adapter
 
 TAPS = 3
@@ -44,7 +45,8 @@ class TemporalConvolutions(Adapter):
         cls, depth: int, frames: int, width: int, channels: int, start: Initial, seed: int, device: torch.device
     ) -> TemporalConvolutions:
         """Two bias-free convolutions D -> ``channels`` -> D per block, the second zero: changes nothing."""
-        generator, parameters = torch.Generator().manual_seed(seed), {}
+        generator = torch.Generator().manual_seed(seed)
+        parameters = {}
         scale = 1.0 if start is Initial.normal else math.sqrt(2 / (TAPS * width))
         for index in range(depth):
             first = scale * torch.randn(channels, width, TAPS, generator=generator)
@@ -52,14 +54,6 @@ class TemporalConvolutions(Adapter):
             parameters[f"blocks.{index}.conv2"] = torch.zeros(width, channels, TAPS)
         return cls(parameters, frames, device)
 
-    def adding(self, conv1: Tensor, conv2: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        """A forward hook of self-attention, output projection included."""
-
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + temporal_conv(args[0].to(conv1.dtype), conv1, conv2, self.frames).to(output.dtype)
-
-        return hook
-
-    def changes(self, index: int, block: nn.Module) -> Iterator[Callable[[], object]]:
+    def changes(self, index: int, block: Block) -> Iterator[Callable[[], object]]:
         conv1, conv2 = (self.parameters[f"blocks.{index}.conv{n}"] for n in (1, 2))
-        yield block.get_submodule("attn1").register_forward_hook(self.adding(conv1, conv2)).remove
+        yield block.add_beside(lambda tokens: temporal_conv(tokens.to(conv1.dtype), conv1, conv2, self.frames))

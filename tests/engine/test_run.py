@@ -14,7 +14,8 @@ import pytest
 import torch
 import wandb
 
-from fastvmt.cost.flops import Block
+from fastvmt.backbones.layout import BlockShape
+from fastvmt.cost.flops import block_forward
 from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
@@ -65,8 +66,8 @@ def test_run_writes_every_file(finished_run):
     assert cost["seconds"]["metrics"] > 0 and cost["seconds"]["save"] > 0 and result["load_seconds"] > 0
     assert cost["memory_gib"]["resident"]["guide"] > 0.05 and cost["memory_gib"]["allocated"] is None
     assert cost["energy"]["total"] is None and cost["energy"]["reason"]
-    block = Block(width=48, ffn=64, text_tokens=16)  # tests/conftest.py
-    assert cost["transformer_flops"]["forward"] == case["passes"]["block_forwards"] * block.forward(5 * 6 * 6)
+    block = BlockShape(width=48, ffn=64, text_tokens=16)  # tests/conftest.py
+    assert cost["transformer_flops"]["forward"] == case["passes"]["block_forwards"] * block_forward(block, 5 * 6 * 6)
     assert result["costs"]["loop_seconds"]["n"] == result["costs"]["resident_gib"]["n"] == 1
     assert result["costs"]["allocated_gib"] == {"mean": None, "std": None, "seed_std": None, "n": 0, "missing": 1}
     assert result["lost"] == [] and result["gpu_at_start"] is result["idle_power_w"] is None

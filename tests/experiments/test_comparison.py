@@ -14,7 +14,8 @@ import torch
 from experiments import comparison
 from experiments.comparison import METHODS, Cell, Current, blocks, main, missing, sift, starts_of
 from experiments.rows import settings_hash
-from fastvmt.backbones.layout import Layout, read_layout
+from fastvmt.backbones.layout import Layout
+from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import MOST_PROMPTS
 from fastvmt.types import TransferCase
@@ -29,7 +30,7 @@ CURRENT = Current(
 
 
 def world(prompts: int, cases: int, sample_seed: int = 0) -> list[TransferCase]:
-    layout: Layout = read_layout("tiny-wan", name="tiny-wan", frames=3, height=48, width=48)
+    layout: Layout = WanBackbone.layout_of("tiny-wan", name="tiny-wan", frames=3, height=48, width=48, max_tokens=16)
     return list(
         WorldBenchmark(layout.clip, 8, sample_seed, cases=cases, categories=list(CATEGORIES), seed=0, prompts=prompts)
     )

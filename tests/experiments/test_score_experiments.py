@@ -11,7 +11,7 @@ import torch
 from experiments.checks.score_check import CHANGES, band_lines, band_of, changed, markdown, scores_of_clip, verdicts
 from experiments.checks.tracker_truth import KINDS, agreement, compare, pairs, ranks, summarise
 from experiments.score_speed import panning_clip
-from fastvmt.backbones.layout import read_layout
+from fastvmt.backbones.wan import WanBackbone
 from fastvmt.files import finite
 from fastvmt.score.scores import Scores
 from fastvmt.trackers.dis import DisTracker
@@ -29,7 +29,7 @@ def test_ranks_and_agreement() -> None:
 
 
 def test_truth_orders_the_kinds_of_pairs() -> None:
-    layout = read_layout("tiny-wan", name="tiny-wan", frames=9, height=96, width=96)
+    layout = WanBackbone.layout_of("tiny-wan", name="tiny-wan", frames=9, height=96, width=96, max_tokens=16)
     rows = [
         {"kind": kind, "category": category, "scores": compare(generated, reference, DisTracker())}
         for kind, category, generated, reference in pairs(layout, 4)

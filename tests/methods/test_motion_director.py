@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.motion_director import SPATIAL, TEMPORAL
 from fastvmt.schedule import seeded_noise
-from fastvmt.tuning.adapter import blocks_of
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.loop import tune
 from fastvmt.types import TransferCase, Video
@@ -36,7 +35,7 @@ def test_motion_director_takes_apart_its_two_paths(backbone: WanBackbone, case: 
     plain = backbone.velocity
 
     def watched(latents: Tensor, sigma: float, text: Tensor) -> Tensor:
-        seen.append((latents.shape[2], sigma, sets_at(blocks_of(backbone)[0].attn1.to_q)))
+        seen.append((latents.shape[2], sigma, sets_at(backbone.blocks[0].attention.to_q)))
         return plain(latents, sigma, text)
 
     method = director(replace(TUNING, iterations=12), dropout=0.0)

@@ -62,7 +62,7 @@ def finished_run_record(backbone, case, tmp_path) -> dict:
     size = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=2"]
     cfg = composed(*size, "method=none", "metrics=none", "cache_dir=null")
     scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
-    session = Session(make_plan(cfg), backbone, scores, cache_of(cfg), open_meters(backbone.device), None, 0.0)
+    session = Session(make_plan(cfg), backbone, scores, cache_of(cfg), open_meters(backbone.device), 0.0)
     write_case(CaseFolder(tmp_path), session, session.transfer_case(case))
     return json.loads((tmp_path / "case.json").read_text())
 

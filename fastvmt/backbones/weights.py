@@ -1,0 +1,92 @@
+"""Loading the parts of a model, after holding what is stored against what the architecture has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import init_empty_weights
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+NAMED = 4
+"""Tensors that an error names one by one."""
+Shapes = dict[str, tuple[int, ...]]
+
+
+def stored_shapes(folder: Path) -> Shapes:
+    """Name and shape of every tensor of a part, from the headers of its safetensors files.
+
+    Raises ``ValueError`` naming a file that is missing or damaged.
+    """
+    indices = sorted(folder.glob("*.safetensors.index.json"))
+    if indices:
+        files = sorted({folder / name for name in json.loads(indices[0].read_text())["weight_map"].values()})
+    else:
+        files = [
+            file for file in sorted(folder.glob("*.safetensors")) if file.stem in ("model", "diffusion_pytorch_model")
+        ]
+    if not files:
+        raise ValueError(f"{folder} holds no weights: it needs a safetensors file, with an index if there are several")
+    shapes: Shapes = {}
+    for file in files:
+        try:
+            with safe_open(file, "pt") as stored:
+                shapes |= {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file} cannot be read: {error}. Download the model again") from error
+    return shapes
+
+
+def empty(kind: Any, folder: Path) -> nn.Module:
+    """The architecture that a part's configuration describes, without memory for its weights."""
+    diffusers = hasattr(kind, "load_config")
+    with init_empty_weights(include_buffers=False):
+        model = (
+            kind.from_config(kind.load_config(folder)) if diffusers else kind(kind.config_class.from_pretrained(folder))
+        )
+    if not diffusers:
+        model.tie_weights()
+    empty_model: nn.Module = model
+    return empty_model
+
+
+def listed(what: str, names: Collection[str]) -> list[str]:
+    """``what`` and the first of the names, if there are any."""
+    shown = sorted(names)[:NAMED]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return [f"{what} {', '.join(shown)}{more}"] if names else []
+
+
+def check_stored(kind: Any, folder: Path) -> None:
+    """Raise one ``ValueError`` that names the tensors which are missing, unexpected or of another shape.
+
+    Of parameters that the architecture ties, one is enough.
+    """
+    model, stored = empty(kind, folder), stored_shapes(folder)
+    expected: Shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    tied: dict[int, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), set()).add(name)
+    present = {name for names in tied.values() if names & stored.keys() for name in names}
+    ignored = getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or []
+    wrong = [
+        *listed("missing", expected.keys() - stored.keys() - present),
+        *listed(
+            "unexpected", {n for n in stored.keys() - expected.keys() if not any(re.search(i, n) for i in ignored)}
+        ),
+        *listed("of another shape", {n for n in stored.keys() & expected.keys() if stored[n] != expected[n]}),
+    ]
+    if wrong:
+        raise ValueError(f"{folder} does not hold the weights of its config.json ({kind.__name__}): {'; '.join(wrong)}")
+
+
+def load(kind: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model of a part in ``dtype``, frozen. Raises ``ValueError`` as :func:`check_stored` does."""
+    check_stored(kind, folder)
+    model = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+    return model.to(device).eval().requires_grad_(False)
