@@ -90,7 +90,8 @@ class CaseFolder:
         except ValueError as error:
             aside = self.record.with_name(f"{self.record.name}.damaged")
             os.replace(self.record, aside)
-            log.warning(f"{self.record} cannot be read ({error}): it is kept as {aside.name}, the case is not finished")
+            why = str(error).removeprefix(f"{self.record} is damaged: ")
+            log.warning(f"{self.record} is damaged ({why}): kept as {aside.name}, the case is not finished")
             return None
 
     def finished(self, identity: Identity) -> CaseRecord | None:

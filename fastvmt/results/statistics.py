@@ -166,22 +166,3 @@ def over_methods(speedups: Mapping[str, Speedup]) -> tuple[float, float]:
     """Mean and maximum over methods of the headline speed-up; NaN where none is defined."""
     averages = [s.average for s in speedups.values() if math.isfinite(s.average)]
     return (float(np.mean(averages)), max(averages)) if averages else (math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Repeats of one timing, seconds."""
-
-    median: float
-    iqr: float
-    """75th minus 25th percentile."""
-    mean: float
-    n: int
-
-
-def latency(repeats: Sequence[float]) -> Latency:
-    """Median, interquartile range and mean of timed repeats. Raises ``ValueError`` for none."""
-    if not repeats:
-        raise ValueError("a latency needs at least one timed repeat")
-    low, middle, high = np.percentile(repeats, [25, 50, 75])
-    return Latency(float(middle), float(high - low), float(np.mean(repeats)), len(repeats))

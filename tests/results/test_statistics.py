@@ -14,7 +14,6 @@ from fastvmt.results.statistics import (
     Speedup,
     bootstrap,
     compare,
-    latency,
     over_methods,
     reference_of,
     seed_means,
@@ -131,10 +130,3 @@ def test_speedups():
     assert all(math.isnan(value) for value in over_methods({"x": nothing}))
     with pytest.raises(ValueError, match="b has none"):
         speedup(ours, {"b": 0.0})
-
-
-def test_latency():
-    result = latency([4.0, 1.0, 2.0, 3.0, 100.0])
-    assert (result.median, result.iqr, result.mean, result.n) == (3.0, 2.0, 22.0, 5)
-    with pytest.raises(ValueError, match="at least one"):
-        latency([])

@@ -1,0 +1,70 @@
+"""A pivot table in Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+from fastvmt.results.pivot import Cell
+
+
+def text(value: float) -> str:
+    """Write a number for a table."""
+    return "n/a" if math.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+    """Write a table in Markdown; bold: the interval of the difference to the first row excludes 0."""
+    lines = ["| row | n | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
+    lines.append("|---|" + "---|" * (len(columns) + 1))
+    for name, line in zip(names, body, strict=True):
+        shown = [f"**{text(cell.mean)}**" if cell.significant else text(cell.mean) for cell in line]
+        escaped = name.replace("|", "\\|")
+        lines.append(f"| `{escaped}` | {max(cell.n for cell in line)} | " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+ESCAPES = (
+    {"\\": r"\textbackslash{}"}
+    | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+)
+
+
+def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+    """Write a table for LaTeX's booktabs; bold as in :func:`markdown`."""
+
+    def safe(words: str) -> str:
+        return "".join(ESCAPES.get(letter, letter) for letter in words)
+
+    lines = [r"\begin{tabular}{l" + "r" * (len(columns) + 1) + "}", r"\toprule"]
+    lines.append(" & ".join(["row", "$n$", *(safe(name.replace("_", " ")) for name in columns)]) + r" \\")
+    lines.append(r"\midrule")
+    for name, line in zip(names, body, strict=True):
+        shown = [rf"\textbf{{{text(cell.mean)}}}" if cell.significant else text(cell.mean) for cell in line]
+        lines.append(" & ".join([safe(name), str(max(cell.n for cell in line)), *shown]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def comma_separated(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+    """Write every mean, n and difference with its interval, in full precision, as CSV."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    parts = ("mean", "n", "difference", "low", "high")
+    writer.writerow(["row", *(f"{name}_{part}" for name in columns for part in parts)])
+    for name, line in zip(names, body, strict=True):
+        writer.writerow([name, *(value for cell in line for value in plain(cell).values())])
+    return stream.getvalue()
+
+
+def plain(cell: Cell) -> Mapping[str, float | int | None]:
+    """Give a cell as plain values; None where there is no difference."""
+    paired = cell.difference
+    if paired is None:
+        return {"mean": cell.mean, "n": cell.n, "difference": None, "low": None, "high": None}
+    return {"mean": cell.mean, "n": cell.n, "difference": paired.mean, "low": paired.low, "high": paired.high}
