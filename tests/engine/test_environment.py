@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import wandb
 
-from fastvmt.compose import composed
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.run import run
+from helpers.config import composed
 
 STATE = """
 import logging, os, warnings
@@ -64,7 +64,7 @@ def test_a_run_with_wandb_changes_nothing_of_its_caller(job):
     exec(STATE, scope)
     wandb.teardown()  # its service, and the variable that names it, last as long as the process
     before = scope["state"]()
-    run(composed([*job, "metrics=none", "sampler.steps=1"]))
+    run(composed(*job, "metrics=none", "sampler.steps=1"))
     wandb.teardown()
     after = scope["state"]()
     ours = ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers", "")
