@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,16 @@ def test_words_win_over_the_preset(group: str) -> None:
     cfg = composed(*(f"{group}.{key}={value}" for key, value in values.items()))
     assert {key: cfg[group][key] for key in values} == {key: papers[key] for key in values}
     assert all(PRESET[group][key] != value for key, value in values.items()), "a preset says what differs"
+
+
+def test_help_tells_the_papers_numbers() -> None:
+    text = (CONF / "hydra" / "help" / "fastvmt.yaml").read_text()
+    lines = re.findall(r"^ +([a-z]+\.[a-z_]+) .*?\[(\[.*?\]|[^\[].*?)\] ", text, re.MULTILINE)
+    told = {key: OmegaConf.create(f"value: {value}").value for key, value in lines}
+    for group, kind in NUMBERS.items():
+        for key, value in OmegaConf.to_container(OmegaConf.structured(kind), enum_to_str=True).items():
+            assert told.pop(f"{group}.{key}") == value
+    assert not told
 
 
 def test_experiments_override_what_they_name() -> None:

@@ -49,8 +49,10 @@ def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_pat
         f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv[0] = 'fastvmt'; "
         "import fastvmt.main; print(fastvmt.main.__file__); fastvmt.main.main()"
     )
+    (tmp_path / "own" / "experiment").mkdir(parents=True)  # the user's own yaml files
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text("# @package _global_\nsampler: {steps: 7}\n")
     done = subprocess.run(
-        [sys.executable, "-c", code, "dry=true"],
+        [sys.executable, "-c", code, "dry=true", f"hydra.searchpath=[file://{tmp_path / 'own'}]", "experiment=mine"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -58,4 +60,4 @@ def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed / "fastvmt"))
-    assert "dry run: valid" in done.stdout
+    assert "dry run: valid" in done.stdout and "7 steps" in done.stdout
