@@ -43,7 +43,11 @@ def refuse_code(folder: Path) -> None:
             raise ValueError(
                 f"{file} could run code of its own: a model is read from JSON and safetensors files alone. Remove it"
             )
-        if file.suffix == ".json" and file.name.endswith(("config.json", "index.json")) and "auto_map" in read_json(file):
+        if (
+            file.suffix == ".json"
+            and file.name.endswith(("config.json", "index.json"))
+            and "auto_map" in read_json(file)
+        ):
             raise ValueError(f"{file} asks for code of its own by auto_map: remove the entry, or take another model")
 
 

@@ -22,9 +22,7 @@ class WanBlock(Block):
 
     feed_forward_layers = ("ffn.net.0.proj", "ffn.net.2")
 
-    def called(
-        self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Rotary
-    ) -> Call:
+    def called(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Rotary) -> Call:
         return Call(hidden_states, encoder_hidden_states, temb, rotary_emb)
 
     def unchanged(self, call: Call) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import AutoTokenizer
 
 NAMED = 4
 """Tensors that an error names one by one."""
@@ -27,7 +28,9 @@ def stored_shapes(folder: Path) -> Shapes:
     if indices:
         files = sorted({folder / name for name in json.loads(indices[0].read_text())["weight_map"].values()})
     else:
-        files = [file for file in sorted(folder.glob("*.safetensors")) if file.stem in ("model", "diffusion_pytorch_model")]
+        files = [
+            file for file in sorted(folder.glob("*.safetensors")) if file.stem in ("model", "diffusion_pytorch_model")
+        ]
     if not files:
         raise ValueError(f"{folder} holds no weights: it needs a safetensors file, with an index if there are several")
     shapes: Shapes = {}
@@ -44,7 +47,9 @@ def empty(kind: Any, folder: Path) -> nn.Module:
     """The architecture that a part's configuration describes, without memory for its weights."""
     diffusers = hasattr(kind, "load_config")
     with init_empty_weights(include_buffers=False):
-        model = kind.from_config(kind.load_config(folder)) if diffusers else kind(kind.config_class.from_pretrained(folder))
+        model = (
+            kind.from_config(kind.load_config(folder)) if diffusers else kind(kind.config_class.from_pretrained(folder))
+        )
     if not diffusers:
         model.tie_weights()
     empty_model: nn.Module = model
@@ -72,7 +77,9 @@ def check_stored(kind: Any, folder: Path) -> None:
     ignored = getattr(kind, "_keys_to_ignore_on_load_unexpected", None) or []
     wrong = [
         *listed("missing", expected.keys() - stored.keys() - present),
-        *listed("unexpected", {n for n in stored.keys() - expected.keys() if not any(re.search(i, n) for i in ignored)}),
+        *listed(
+            "unexpected", {n for n in stored.keys() - expected.keys() if not any(re.search(i, n) for i in ignored)}
+        ),
         *listed("of another shape", {n for n in stored.keys() & expected.keys() if stored[n] != expected[n]}),
     ]
     if wrong:
@@ -84,3 +91,16 @@ def load(kind: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> A
     check_stored(kind, folder)
     model = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder. Raises ``ValueError`` when it cannot be read."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (ImportError, ValueError, OSError) as error:
+        hint = (
+            ""
+            if (folder / "tokenizer.json").exists()
+            else "; without a tokenizer.json it needs pip install sentencepiece"
+        )
+        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}{hint}") from error

@@ -74,7 +74,9 @@ class MotionDirector(Tuned):
     def adapters(self, job: Job) -> dict[str, Adapter]:
         blocks, seed = job.backbone.blocks, self.tuning.seed
         return {
-            group: LoraSet.initial(blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout)
+            group: LoraSet.initial(
+                blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout
+            )
             for i, group in enumerate((SPATIAL, TEMPORAL))
         }
 

@@ -18,8 +18,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 import fastvmt
-from fastvmt.config import config_folder
 from fastvmt.backbones.layout import BlockShape
+from fastvmt.config import config_folder
 from fastvmt.cost.flops import block_forward
 from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.module import TransferModule

@@ -29,9 +29,7 @@ CURRENT = Current(
 
 
 def world(prompts: int, cases: int, sample_seed: int = 0) -> list[TransferCase]:
-    layout: Layout = WanBackbone.layout_of(
-        "tiny-wan", name="tiny-wan", frames=3, height=48, width=48, max_tokens=16
-    )
+    layout: Layout = WanBackbone.layout_of("tiny-wan", name="tiny-wan", frames=3, height=48, width=48, max_tokens=16)
     return list(
         WorldBenchmark(layout, 8, sample_seed, cases=cases, categories=list(CATEGORIES), seed=0, prompts=prompts)
     )
