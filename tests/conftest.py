@@ -13,7 +13,7 @@ import yaml
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 from helpers.clips import clip, write_frames
-from helpers.random_models import save_random_cogvideox, save_random_wan
+from helpers.random_models import SMALL, save_random_cogvideox, save_random_wan
 
 # isort: split
 from diffusers import WanPipeline
@@ -75,9 +75,6 @@ def random_cogvideox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def random_cogvideox_2b(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As ``random_wan``, of CogVideoX-2B's architecture: without a rotary embedding."""
     return save_random_cogvideox(tmp_path_factory.mktemp("random_cogvideox_2b"), rotary=False)
-
-
-SMALL = {"frames": 9, "height": 48, "width": 48, "fps": 8.0, "max_tokens": 16, "dtype": "float32", "device": "cpu"}
 
 
 @pytest.fixture(scope="session")

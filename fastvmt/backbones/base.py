@@ -257,7 +257,7 @@ class Backbone(ABC):
 
     @contextmanager
     def _running(self, modules: Sequence[nn.Module]) -> Iterator[None]:
-        """Within the context a forward runs these modules as its blocks. The transformer is restored whatever happens."""
+        """Within the context a forward runs these modules as its blocks; afterwards its own, whatever happens."""
         own = getattr(self.transformer, self.stack)
         setattr(self.transformer, self.stack, nn.ModuleList(modules))
         try:

@@ -145,8 +145,8 @@ class CogVideoXBackbone(Backbone):
         trained = len(self.noise_levels)
         if strength * trained < steps:
             raise ValueError(
-                f"sampler.steps={steps} must be at most {int(strength * trained)} for {self.name}, the timesteps that it "
-                f"was trained at up to sampler.strength={strength}"
+                f"sampler.steps={steps} must be at most {int(strength * trained)} for {self.name}, the timesteps "
+                f"that it was trained at up to sampler.strength={strength}"
             )
         timesteps = [round(strength * (trained - k * trained / steps)) - 1 for k in range(steps)]
         levels = [float(self.noise_levels[timestep]) for timestep in timesteps]

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL
 from safetensors.torch import load_file, save_file
 
 from fastvmt.backbones import folder as folder_module
@@ -19,6 +18,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.folder import PARTS
 from fastvmt.backbones.wan import WanBackbone
+from helpers.random_models import SMALL
 
 SIZE = {"name": "x", "frames": 9, "height": 48, "width": 48, "max_tokens": 16}
 Changes = Callable[..., Path]
@@ -144,7 +144,7 @@ def test_weights_that_do_not_fit_are_named(copied: Changes, kind: type[Backbone]
         tensors[cut] = tensors[cut].flatten()[:1].clone()
 
     change_weights(folder, part, damage)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="does not hold") as error:
         kind(str(folder), name="x", **SMALL)
     start, message = f"{folder / part} does not hold the weights of its config.json", str(error.value)
     assert message.startswith(start) and "\n" not in message

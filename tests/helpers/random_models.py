@@ -23,6 +23,8 @@ from transformers import T5Config, T5EncoderModel
 
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 
+SMALL = {"frames": 9, "height": 48, "width": 48, "fps": 8.0, "max_tokens": 16, "dtype": "float32", "device": "cpu"}
+"""How to load a random model: clips on a grid of 5 x 6 x 6 tokens."""
 TEXT_WIDTH = 32
 CHANNELS = 4
 
