@@ -13,11 +13,12 @@ import yaml
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 from helpers.clips import clip, write_frames
-from helpers.random_models import save_random_wan
+from helpers.random_models import SMALL, save_random_cogvideox, save_random_wan
 
 # isort: split
 from diffusers import WanPipeline
 
+from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.video import write_video
@@ -65,18 +66,44 @@ def pipeline(random_wan: Path) -> WanPipeline:
 
 
 @pytest.fixture(scope="session")
+def random_cogvideox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``random_wan``, of CogVideoX-5B's architecture."""
+    return save_random_cogvideox(tmp_path_factory.mktemp("random_cogvideox"))
+
+
+@pytest.fixture(scope="session")
+def random_cogvideox_2b(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As ``random_wan``, of CogVideoX-2B's architecture: without a rotary embedding."""
+    return save_random_cogvideox(tmp_path_factory.mktemp("random_cogvideox_2b"), rotary=False)
+
+
+@pytest.fixture(scope="session")
 def loaded_backbone(random_wan: Path) -> WanBackbone:
-    return WanBackbone(
-        str(random_wan),
-        name="random_wan",
-        frames=9,
-        height=48,
-        width=48,
-        fps=8.0,
-        max_tokens=16,
-        dtype="float32",
-        device="cpu",
-    )
+    return WanBackbone(str(random_wan), name="random_wan", **SMALL)
+
+
+@pytest.fixture(scope="session")
+def loaded_cogvideox(random_cogvideox: Path) -> CogVideoXBackbone:
+    return CogVideoXBackbone(str(random_cogvideox), name="random_cogvideox", **SMALL)
+
+
+@pytest.fixture(scope="session")
+def loaded_cogvideox_2b(random_cogvideox_2b: Path) -> CogVideoXBackbone:
+    return CogVideoXBackbone(str(random_cogvideox_2b), name="random_cogvideox_2b", **SMALL)
+
+
+@pytest.fixture
+def cogvideox(loaded_cogvideox: CogVideoXBackbone) -> CogVideoXBackbone:
+    """``random_cogvideox`` for the same clips, on the same grid."""
+    loaded_cogvideox.passes = PassCounter()
+    return loaded_cogvideox
+
+
+@pytest.fixture
+def cogvideox_2b(loaded_cogvideox_2b: CogVideoXBackbone) -> CogVideoXBackbone:
+    """``random_cogvideox_2b`` for the same clips, on the same grid."""
+    loaded_cogvideox_2b.passes = PassCounter()
+    return loaded_cogvideox_2b
 
 
 @pytest.fixture

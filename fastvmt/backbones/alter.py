@@ -15,7 +15,7 @@ from fastvmt.backbones.block import Block, half_tables, rotate
 
 @contextmanager
 def given_keys_and_values(block: Block, k: Tensor, v: Tensor) -> Iterator[None]:
-    """Within the context self-attention projects the video to these keys, before their norm, and values (B, tokens, N D)."""
+    """Within the context the video projects to these keys, before their norm, and values (B, tokens, N D)."""
     with ExitStack() as hooks:
         for layer, given in ((block.attention.to_k, k), (block.attention.to_v, v)):
 

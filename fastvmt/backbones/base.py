@@ -12,14 +12,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from fastvmt.backbones.alter import given_keys_and_values, given_rotation
 from fastvmt.backbones.block import Block, Rotary, half_tables
 from fastvmt.backbones.folder import fingerprint, model_folder, read_json
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.probe import KeyValue, QueryKey, Residual, TappedBlock
-from fastvmt.backbones.weights import load
+from fastvmt.backbones.weights import load, load_tokenizer
 from fastvmt.schedule import sigma_schedule
 from fastvmt.types import PassCounter, Video
 
@@ -71,7 +70,7 @@ class Backbone(ABC):
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.passes = PassCounter()
         """Counts every transformer block that runs; the caller resets it."""
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer", local_files_only=True)
+        self.tokenizer = load_tokenizer(self.folder / "tokenizer")
         self.text_encoder = self._part("text_encoder", self.dtype)
         self.transformer = self._part("transformer", self.dtype)
         self.vae = self._part("vae", torch.float32)
@@ -258,7 +257,7 @@ class Backbone(ABC):
 
     @contextmanager
     def _running(self, modules: Sequence[nn.Module]) -> Iterator[None]:
-        """Within the context a forward runs these modules as its blocks. The transformer is restored whatever happens."""
+        """Within the context a forward runs these modules as its blocks; afterwards its own, whatever happens."""
         own = getattr(self.transformer, self.stack)
         setattr(self.transformer, self.stack, nn.ModuleList(modules))
         try:

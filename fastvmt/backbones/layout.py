@@ -91,6 +91,6 @@ class Layout:
         """Raise ``ValueError`` that names ``setting`` when the model rotates no queries and keys."""
         if not self.rotary:
             raise ValueError(
-                f"{setting} needs a rotary embedding, but {self.name} adds positions to its tokens once, before block 0: "
+                f"{setting} needs a rotary embedding, but {self.name} adds positions to its tokens before block 0: "
                 "set guidance.rope=false (method.rope=false) and method.target=latent, or take another backbone"
             )

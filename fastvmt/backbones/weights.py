@@ -12,6 +12,7 @@ import torch
 from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import AutoTokenizer
 
 NAMED = 4
 """Tensors that an error names one by one."""
@@ -90,3 +91,16 @@ def load(kind: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> A
     check_stored(kind, folder)
     model = kind.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder. Raises ``ValueError`` when it cannot be read."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (ImportError, ValueError, OSError) as error:
+        hint = (
+            ""
+            if (folder / "tokenizer.json").exists()
+            else "; without a tokenizer.json it needs pip install sentencepiece"
+        )
+        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}{hint}") from error

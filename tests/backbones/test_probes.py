@@ -1,4 +1,7 @@
-"""Reading the residual stream, tapping a full pass, injected keys and values, and given rotary tables."""
+"""Reading the residual stream, tapping a full pass, injected keys and values, and given rotary tables.
+
+On both shapes of attention: of the video alone (Wan), and of text and video together (CogVideoX).
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,49 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.backbones.wan import WanBackbone
+from fastvmt.backbones.base import Backbone
 from fastvmt.schedule import seeded_noise
+from fastvmt.types import PassCounter
 
 SIGMA = 0.7
 
 
+@pytest.fixture(params=["wan", "cogvideox"])
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return request.getfixturevalue({"wan": "small_wan", "cogvideox": "cogvideox"}[request.param])
+
+
 @pytest.fixture
-def latents(backbone: WanBackbone) -> Tensor:
+def small_wan(loaded_backbone: Backbone) -> Backbone:
+    loaded_backbone.passes = PassCounter()
+    return loaded_backbone
+
+
+@pytest.fixture
+def latents(backbone: Backbone) -> Tensor:
     return seeded_noise(backbone.layout.latent_shape, 11, backbone.device)
 
 
-def full(backbone: WanBackbone, x: Tensor, text: Tensor) -> Tensor:
-    return backbone.transformer(x, torch.tensor([1000.0 * SIGMA]), text, return_dict=False)[0]
+def full(backbone: Backbone, x: Tensor, text: Tensor) -> Tensor:
+    """All blocks, uncounted."""
+    return backbone.forward(x, SIGMA, text)
 
 
 @pytest.mark.parametrize("block", range(3))
 def test_hidden_and_its_gradient_equal_a_hook_on_the_full_forward(
-    backbone: WanBackbone, latents: Tensor, block: int
+    backbone: Backbone, latents: Tensor, block: int
 ) -> None:
     text, kept, results = backbone.embed("a dog on grass"), [], []
-    weights = torch.randn(5, 36, 48, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn(5, 36, backbone.blocks[0].width, generator=torch.Generator().manual_seed(2))
     for read in (False, True):
         x = latents.clone().requires_grad_(True)
         if read:
             hidden = backbone.hidden(x, SIGMA, text, block)
         else:
-            hook = backbone.transformer.blocks[block].register_forward_hook(lambda _m, _i, out: kept.append(out))
+            read_block = backbone.blocks[block]
+            hook = read_block.module.register_forward_hook(
+                lambda _m, _i, out, read_block=read_block: kept.append(read_block.hidden_of(out))
+            )
             full(backbone, x, text)
             hook.remove()
             hidden = kept[0][0].unflatten(0, (5, 36))
@@ -45,7 +64,7 @@ def test_hidden_and_its_gradient_equal_a_hook_on_the_full_forward(
 @pytest.mark.parametrize("rope", [False, True])
 @pytest.mark.parametrize("block", range(3))
 def test_tapped_pass_is_the_full_pass_with_the_probes_gradient(
-    backbone: WanBackbone, latents: Tensor, block: int, rope: bool
+    backbone: Backbone, latents: Tensor, block: int, rope: bool
 ) -> None:
     text = backbone.embed("a dog on grass")
     x, y = (latents.clone().requires_grad_(True) for _ in range(2))
@@ -62,41 +81,44 @@ def test_tapped_pass_is_the_full_pass_with_the_probes_gradient(
     assert (backbone.passes.block_backwards, backbone.passes.gradients) == (2 * block, 2)
 
 
-def test_injected_keys_and_values_are_those_of_the_other_latents(backbone: WanBackbone, latents: Tensor) -> None:
-    """Own keys and values change nothing; others' are what attention then uses, turned by the usual tables."""
+def projections(backbone: Backbone, latents: Tensor, text: Tensor) -> dict[str, Tensor]:
+    """What a full pass projects the tokens of block 0 to, text included."""
+    seen: dict[str, Tensor] = {}
+    attention = backbone.blocks[0].attention
+    hooks = [
+        getattr(attention, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+        for name in ("to_q", "to_k", "to_v")
+    ]
+    full(backbone, latents, text)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_injected_keys_and_values_are_those_of_the_other_latents(backbone: Backbone, latents: Tensor) -> None:
+    """Own keys and values change nothing; others' are what attention then uses for the video, its own for the text."""
     text = backbone.embed("a dog on grass")
     plain = backbone.velocity(latents, SIGMA, text)
     with backbone.keys_and_values_of(latents, SIGMA, text):
         torch.testing.assert_close(backbone.velocity(latents, SIGMA, text), plain)
     other = latents.flip(-1)
-    seen: dict[str, Tensor] = {}
-    attn = backbone.transformer.blocks[0].attn1
-    hooks = [
-        getattr(attn, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
-        for name in ("norm_q", "norm_k", "to_v")
-    ]
-    full(backbone, other, text)
-    expected = dict(seen)
-    full(backbone, latents, text)
-    own = dict(seen)
-    for hook in hooks:
-        hook.remove()
-    count = len(attn.norm_k._forward_hooks)
-    with backbone.keys_and_values_of(other, SIGMA, text):
-        hooks = [
-            getattr(attn, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
-            for name in ("norm_q", "norm_k", "to_v")
-        ]
+    caption = backbone.embed("a red car")
+    own, expected = projections(backbone, latents, text), projections(backbone, other, caption)
+    attention = backbone.blocks[0].attention
+    count = len(attention.to_k._forward_hooks)
+    with backbone.keys_and_values_of(other, SIGMA, caption):
+        seen = projections(backbone, latents, text)
         changed = backbone.velocity(latents, SIGMA, text)
-    for hook in hooks:
-        hook.remove()
-    torch.testing.assert_close(seen, {"norm_q": own["norm_q"]} | {n: expected[n] for n in ("norm_k", "to_v")})
+    torch.testing.assert_close(seen["to_q"], own["to_q"])
+    for name in ("to_k", "to_v"):
+        torch.testing.assert_close(seen[name][:, -180:], expected[name][:, -180:])
+        torch.testing.assert_close(seen[name][:, :-180], own[name][:, :-180])
     assert (changed - plain).abs().max() > 1e-4
-    assert len(attn.norm_k._forward_hooks) == count
+    assert len(attention.to_k._forward_hooks) == count
     assert torch.equal(backbone.velocity(latents, SIGMA, text), plain)
 
 
-def test_injection_runs_no_block_and_has_no_gradient(backbone: WanBackbone, latents: Tensor) -> None:
+def test_injection_runs_no_block_and_has_no_gradient(backbone: Backbone, latents: Tensor) -> None:
     text, x = backbone.embed(""), latents.clone().requires_grad_(True)
     with backbone.keys_and_values_of(x, SIGMA, text):
         assert backbone.passes.block_forwards == 0
@@ -104,9 +126,9 @@ def test_injection_runs_no_block_and_has_no_gradient(backbone: WanBackbone, late
     assert not velocity.requires_grad
 
 
-def test_own_tables_change_nothing(backbone: WanBackbone, latents: Tensor) -> None:
+def test_own_tables_change_nothing(backbone: Backbone, latents: Tensor) -> None:
     text, tables = backbone.embed("a dog on grass"), backbone.rotation()
-    assert tables.shape == (4, 5 * 36, 12)
+    assert tables.shape == (4, 5 * 36, backbone.blocks[0].width // 4)  # two heads, a table entry for two channels
     plain = backbone.velocity(latents, SIGMA, text)
     with backbone.rotated_by(tables):
         torch.testing.assert_close(backbone.velocity(latents, SIGMA, text), plain)
@@ -115,21 +137,22 @@ def test_own_tables_change_nothing(backbone: WanBackbone, latents: Tensor) -> No
     assert torch.equal(backbone.velocity(latents, SIGMA, text), plain)
 
 
-def test_tables_turn_queries_and_keys_apart(backbone: WanBackbone, latents: Tensor) -> None:
+def test_tables_turn_queries_and_keys_apart(backbone: Backbone, latents: Tensor) -> None:
     """Against complex multiplication: query a + ib of a channel pair times cos + i sin of its table."""
     text = backbone.embed("a dog on grass")
-    angles = torch.randn(2, 180, 12, generator=torch.Generator().manual_seed(3))
+    pairs = backbone.blocks[0].width // 4
+    angles = torch.randn(2, 180, pairs, generator=torch.Generator().manual_seed(3))
     tables = torch.stack([angles[0].cos(), angles[0].sin(), angles[1].cos(), angles[1].sin()])
     plain = backbone.query_key(latents, SIGMA, text, 0, False)
     with backbone.rotated_by(tables):
         turned = backbone.query_key(latents, SIGMA, text, 0, True)
     for before, after, angle in zip(plain, turned, angles, strict=True):
-        a = torch.view_as_complex(before.unflatten(-1, (12, 2)).contiguous())
-        expected = a * torch.polar(torch.ones(180, 12), angle).view(5, 36, 1, 12)
+        a = torch.view_as_complex(before.unflatten(-1, (pairs, 2)).contiguous())
+        expected = a * torch.polar(torch.ones(180, pairs), angle).view(5, 36, 1, pairs)
         torch.testing.assert_close(after, torch.view_as_real(expected).flatten(-2))
 
 
-def test_gradient_of_the_tables_is_the_difference_quotient(backbone: WanBackbone, latents: Tensor) -> None:
+def test_gradient_of_the_tables_is_the_difference_quotient(backbone: Backbone, latents: Tensor) -> None:
     text, start = backbone.embed("a dog on grass"), backbone.rotation()
     direction = torch.randn(start.shape, generator=torch.Generator().manual_seed(4))
 
@@ -146,7 +169,7 @@ def test_gradient_of_the_tables_is_the_difference_quotient(backbone: WanBackbone
     torch.testing.assert_close((gradient * direction).sum(), quotient, rtol=2e-2, atol=1e-5)
 
 
-def test_tables_are_learned_under_checkpointing_too(backbone: WanBackbone, latents: Tensor) -> None:
+def test_tables_are_learned_under_checkpointing_too(backbone: Backbone, latents: Tensor) -> None:
     """The blocks that run again during the backward pass still find their processors."""
     text, gradients = backbone.embed("a dog on grass"), []
     for checkpointing in (False, True):
@@ -162,12 +185,12 @@ def test_tables_are_learned_under_checkpointing_too(backbone: WanBackbone, laten
 
 
 @pytest.mark.parametrize("block", [-1, 3])
-def test_blocks_that_do_not_exist_are_refused(backbone: WanBackbone, latents: Tensor, block: int) -> None:
+def test_blocks_that_do_not_exist_are_refused(backbone: Backbone, latents: Tensor, block: int) -> None:
     text = backbone.embed("")
     for call in (
         lambda: backbone.hidden(latents, SIGMA, text, block),
         lambda: backbone.tapped_velocity(latents, SIGMA, text, block, False),
         lambda: backbone.keys_and_values_of(latents, SIGMA, text, block).__enter__(),
     ):
-        with pytest.raises(ValueError, match=rf"guidance\.block={block} must be in 0\.\.2"):
+        with pytest.raises(ValueError, match=rf"guidance\.block={block} does not exist: .* has blocks 0\.\.2"):
             call()

@@ -17,11 +17,11 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.sampling import denoise, euler_step
 from fastvmt.schedule import seeded_noise, sigma_schedule
-from fastvmt.tuning.adapter import Adapter, blocks_of
+from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose, draw
 from fastvmt.tuning.inversion import Inversion, inverted_path
 from fastvmt.tuning.loop import Losses, Phases, Tuning, tune
-from fastvmt.tuning.lora import ATTENTION, LoraSet
+from fastvmt.tuning.lora import LoraSet
 from fastvmt.tuning.losses import debiased, latent_cells, mean_square, tracking_loss
 from fastvmt.tuning.temporal_conv import Initial, TemporalConvolutions
 
@@ -135,7 +135,7 @@ def convolutions() -> TemporalConvolutions:
 
 def problem(backbone: WanBackbone, adapter: Adapter) -> Losses:
     def phases(choices: Draw) -> Phases:
-        with adapter.installed(blocks_of(backbone)):
+        with adapter.installed(backbone.blocks):
             x = seeded_noise(backbone.layout.latent_shape, choices.seed, CPU)
             yield "motion", mean_square(backbone.velocity(x, choices.sigma, backbone.embed("")))
 
@@ -156,7 +156,7 @@ def test_tuning_moves_adapters_alone_and_lowers_the_loss(backbone: WanBackbone) 
     tune(backbone, {"motion": adapter}, problem(backbone, adapter), Tuning(30, 0.01, 3.0), on_iteration=rows.append)
     assert all(torch.equal(p, before[name]) for name, p in backbone.transformer.named_parameters())
     assert frozen(backbone)
-    assert not any(block._forward_hooks for block in blocks_of(backbone))
+    assert not any(block.module._forward_hooks for block in backbone.blocks)
     assert all(not torch.equal(value, start[name]) for name, value in adapter.parameters.items())
     losses = [row["loss"] for row in rows]
     assert [row["iteration"] for row in rows] == list(range(30))
@@ -177,10 +177,10 @@ def test_passes_are_counted_as_they_happen(backbone: WanBackbone) -> None:
 
 
 def test_a_group_learns_from_its_own_loss_only(backbone: WanBackbone) -> None:
-    one, two = (LoraSet.initial(blocks_of(backbone), ATTENTION, 2, s, CPU, 0.0) for s in (0, 1))
+    one, two = (LoraSet.initial(backbone.blocks, False, 2, s, CPU, 0.0) for s in (0, 1))
 
     def phases(choices: Draw) -> Phases:
-        with one.installed(blocks_of(backbone)), two.installed(blocks_of(backbone)):
+        with one.installed(backbone.blocks), two.installed(backbone.blocks):
             x = seeded_noise(backbone.layout.latent_shape, choices.seed, CPU)
             yield "two", mean_square(backbone.velocity(x, choices.sigma, backbone.embed("")))
 
@@ -200,7 +200,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_parameters(
     backbone: WanBackbone, tmp_path: Path, stop: int, damage: bool
 ) -> None:
     def run(file: Path | None, stop: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
-        adapter = LoraSet.initial(blocks_of(backbone), ATTENTION, 2, 0, CPU, drop=0.5)
+        adapter = LoraSet.initial(backbone.blocks, False, 2, 0, CPU, drop=0.5)
         seen: list[float] = []
 
         def watch(row: dict[str, float]) -> None:
@@ -232,7 +232,7 @@ def test_the_global_generator_is_left_alone(backbone: WanBackbone) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    adapter = LoraSet.initial(blocks_of(backbone), ATTENTION, 2, 0, CPU, drop=0.5)
+    adapter = LoraSet.initial(backbone.blocks, False, 2, 0, CPU, drop=0.5)
     tune(backbone, {"motion": adapter}, problem(backbone, adapter), TUNING)
     assert torch.equal(torch.rand(3), expected)
 
@@ -263,7 +263,7 @@ def test_divergence_is_an_error(backbone: WanBackbone) -> None:
 
 def test_gradient_checkpointing_changes_nothing(backbone: WanBackbone) -> None:
     def run() -> dict[str, Tensor]:
-        adapter = LoraSet.initial(blocks_of(backbone), ATTENTION, 2, 0, CPU, drop=0.5)
+        adapter = LoraSet.initial(backbone.blocks, False, 2, 0, CPU, drop=0.5)
         tune(backbone, {"motion": adapter}, problem(backbone, adapter), TUNING)
         return adapter.tensors()
 
