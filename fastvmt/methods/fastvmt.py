@@ -13,9 +13,9 @@ from fastvmt.guidance.optimize import guided_steps, optimise
 from fastvmt.methods.base import Job, Method, sampling_passes
 from fastvmt.methods.reading import read_motion
 from fastvmt.motion.losses import amf_loss, window_loss
-from fastvmt.motion.pairs import pair_weights
+from fastvmt.motion.pairs import frame_pairs, pair_weights
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField, PassCounter
+from fastvmt.types import MotionField, Pairs, PassCounter
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class FastVMT(Method):
         blocks = gradients * self.guidance.block
         return PassCounter(sampling_passes(layout, steps, cfg_scale) + blocks, blocks, gradients)
 
+    def pairs(self, frames: int) -> Pairs:
+        """The pairs of latent frames between which the flow is read."""
+        return frame_pairs(frames, self.window.sf)
+
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         """The motion field of latents at a noise level, and the windows' mean keys where a loss needs them."""
         return read_motion(job.backbone, latents, sigma, text, self.guidance, self.window)
@@ -67,10 +71,10 @@ class FastVMT(Method):
     def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
         """The weighted sum of both losses."""
         g = self.guidance
-        weight_P = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
+        weight_P = pair_weights(reference.pairs, self.window.sf, g.alpha, reference.flow_PS2.device)
         value = g.amf_weight * amf_loss(generated, reference, weight_P)
         if mean_keys is not None:
-            value = value + g.window_weight * window_loss(mean_keys, generated.pairs_P2)
+            value = value + g.window_weight * window_loss(mean_keys, generated.pairs)
         return value
 
     def noised_reference(self, job: Job, sigma: float) -> Tensor:
@@ -94,10 +98,11 @@ class FastVMT(Method):
 
         def compute() -> dict[str, Tensor]:
             field, _ = self.read(job, self.noised_reference(job, sigma), sigma, job.null_text)
-            return {"flow": field.flow_PS2, "pairs": field.pairs_P2}
+            return {"flow": field.flow_PS2}
 
         stored = job.stored(compute, kind=FastVMT.name, **self.reference_settings(job, sigma))
-        return MotionField(stored["flow"], stored["pairs"], job.backbone.layout.grid)
+        grid = job.backbone.layout.grid
+        return MotionField(stored["flow"], self.pairs(grid[0]), grid)
 
     def before_step(self, job: Job, step: int, latents: Tensor, sigma: float) -> Tensor:
         g = self.guidance

@@ -10,7 +10,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job, sampling_passes
 from fastvmt.methods.guided import Guided
-from fastvmt.motion.clean import clean_loss, regularised
+from fastvmt.motion.flowmotion import clean_loss, regularised
 from fastvmt.sampling import guided_velocity
 from fastvmt.settings import check
 from fastvmt.types import PassCounter

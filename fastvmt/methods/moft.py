@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fastvmt.methods.base import Job
 from fastvmt.methods.guided import BlockGuided
-from fastvmt.motion.features import moft_loss, motion_channels, motion_part
+from fastvmt.motion.moft import moft_loss, motion_channels, motion_part
 from fastvmt.settings import check
 
 

@@ -11,7 +11,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.guidance.optimize import guided_steps
 from fastvmt.methods.base import Job, Method, sampling_passes
 from fastvmt.methods.guided import check_block, check_frames
-from fastvmt.motion.temporal import self_hits, sparse_loss, strongest, temporal_probability
+from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.settings import check
 from fastvmt.types import PassCounter
 

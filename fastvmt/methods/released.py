@@ -25,7 +25,7 @@ from fastvmt.motion.released import (
 from fastvmt.motion.switches import Switches
 from fastvmt.schedule import add_noise
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField
+from fastvmt.types import MotionField, Pairs
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +102,14 @@ class ReleasedFastVMT(FastVMT):
         """The noise level that the model is told."""
         return rounded_level(sigma) if self.switches.timestep_dtype == "bfloat16" else sigma
 
+    def pairs(self, frames: int) -> Pairs:
+        return released_pairs(frames, self.window.sf, self.switches)
+
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         g, w, s, grid = self.guidance, self.window, self.switches, job.backbone.layout.grid
         q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
         q, k, scale = reduce_queries_and_keys(q, k, s, g.head_reduce)
-        pairs = released_pairs(grid[0], w.sf, s).to(q.device)
+        pairs = self.pairs(grid[0])
         field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, s)
         if index_PTL is None or g.window_weight == 0:
             return field, None
@@ -114,10 +117,10 @@ class ReleasedFastVMT(FastVMT):
 
     def objective(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
         g, s = self.guidance, self.switches
-        weight_P = released_weights(reference.pairs_P2, self.window.sf, g.alpha, s)
+        weight_P = released_weights(reference.pairs, self.window.sf, g.alpha, s, reference.flow_PS2.device)
         value = g.amf_weight * released_amf_loss(generated, reference, weight_P, s)
         if mean_keys is not None:
-            value = value + g.window_weight * released_window_loss(mean_keys, between_frames(generated.pairs_P2), s)
+            value = value + g.window_weight * released_window_loss(mean_keys, between_frames(generated.pairs), s)
         return value
 
     def noise_level(self, job: Job, sigma: float) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Job, sampling_passes
 from fastvmt.methods.guided import BlockGuided
-from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import check
 from fastvmt.tuning.inversion import inverted_path
