@@ -74,13 +74,17 @@ class TransferCase:
     """Where the reference's moving subject is, bool, of the reference's size: for scores and for DeT's tracks."""
 
 
+Pairs = tuple[tuple[int, int], ...]
+"""Pairs (i, j) of latent frames. Python's integers: no device has to be waited for to walk through them."""
+
+
 @dataclass(frozen=True)
 class MotionField:
     """Displacements between latent frames, read from attention (AMF)."""
 
     flow_PS2: Tensor
     """(row, column) in tokens, from frame i to frame j, raster order."""
-    pairs_P2: Tensor
+    pairs: Pairs
     """Frame pairs (i, j)."""
     grid: tuple[int, int, int]
     """F, H, W."""

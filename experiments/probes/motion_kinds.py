@@ -44,7 +44,7 @@ def displacement(case: TransferCase, factor: int, frames: int, span: int, token:
     video's frame ``factor`` times its number.
     """
     assert case.truth is not None
-    i, j = (frame_pairs(frames, span) * factor).T
+    i, j = (factor * torch.tensor(frame_pairs(frames, span))).T
     ways = (case.truth.tracks_NT2[:, j] - case.truth.tracks_NT2[:, i]).norm(dim=-1)
     return float(ways[case.truth.visible_NT[:, i] & (case.truth.owner_N >= 0)[:, None]].mean()) / token
 

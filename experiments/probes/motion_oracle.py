@@ -33,7 +33,7 @@ def agreement(field: MotionField, case: TransferCase, factor: int) -> float:
     _, height, width = field.grid
     token = case.reference.size[1] / height
     found, true = [], []
-    for pair, (i, j) in enumerate(field.pairs_P2.tolist()):
+    for pair, (i, j) in enumerate(field.pairs):
         a, b = case.truth.tracks_NT2[:, i * factor], case.truth.tracks_NT2[:, j * factor]
         seen = case.truth.visible_NT[:, i * factor] & (case.truth.owner_N >= 0)
         column, row = (a[seen] / token).long().clamp(0, height - 1).unbind(-1)

@@ -102,10 +102,11 @@ def estimates(noisy_CFHW: Tensor, texture: Texture, sigma: float) -> tuple[Tenso
         return correlation(crossed.sum(0), moved_n2)
 
     near = frame_pairs(frames, SPAN)
-    alone = torch.stack([log_likelihood(i, j, 2, shifts).softmax(0) @ shifts for i, j in near.tolist()])
+    alone = torch.stack([log_likelihood(i, j, 2, shifts).softmax(0) @ shifts for i, j in near])
     pairs = combinations(range(frames), 2)
     together = torch.stack([log_likelihood(i, j, frames, (j - i) * speeds) for i, j in pairs]).sum(0)
-    return alone, (near[:, 1] - near[:, 0])[:, None] * (together.softmax(0) @ speeds)
+    distance = torch.tensor([[j - i] for i, j in near])
+    return alone, distance * (together.softmax(0) @ speeds)
 
 
 def background_flow(field: MotionField, case: TransferCase, factor: int) -> Tensor:
@@ -114,7 +115,7 @@ def background_flow(field: MotionField, case: TransferCase, factor: int) -> Tens
     _, height, width = field.grid
     token, background = case.reference.size[1] / height, case.truth.owner_N < 0
     means = []
-    for flow, (i, j) in zip(field.flow_PS2, field.pairs_P2.tolist(), strict=True):
+    for flow, (i, j) in zip(field.flow_PS2, field.pairs, strict=True):
         seen = case.truth.visible_NT[:, i * factor] & case.truth.visible_NT[:, j * factor] & background
         at = (case.truth.tracks_NT2[seen, i * factor] / token).long().clamp(0, height - 1)
         means.append(flow.reshape(height, width, 2)[at[:, 1], at[:, 0]].mean(0))
@@ -151,8 +152,8 @@ def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds:
             for seed in range(seeds):
                 noisy = add_noise(z, seeded_noise(tuple(z.shape), 1000 * clip + seed, z.device), sigma)
                 field, _ = read_motion(backbone, noisy, sigma, null, guidance, Window(l=0, sf=SPAN, tau=4.0))
-                kept = field.pairs_P2[:, 0] > 0
-                true = torch.stack([path[j] - path[i] for i, j in field.pairs_P2[kept].tolist()])
+                kept = torch.tensor([i > 0 for i, _ in field.pairs])
+                true = torch.stack([path[j] - path[i] for i, j in field.pairs if i > 0])
                 found = (*estimates(noisy[0, :, 1:], texture, sigma), background_flow(field, case, factor)[kept])
                 for row, displacement in zip(rows.values(), found, strict=True):
                     row[level, clip] += cosine(displacement, true) / seeds

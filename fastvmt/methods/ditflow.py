@@ -16,8 +16,9 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
-from fastvmt.motion.dense import all_pairs, expected_flow, moving_flow_loss, strongest_flow
+from fastvmt.motion.ditflow import expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
+from fastvmt.motion.pairs import all_pairs
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import HeadReduce, check, check_choice
@@ -114,7 +115,7 @@ class DiTFlow(BlockGuided):
         grid = job.backbone.layout.grid
         q, k = job.backbone.query_key(latents, sigma, text, self.block, self.rope)
         q, k, scale = reduce_heads(q, k, HeadReduce.mean_logit)
-        pairs = all_pairs(grid[0]).to(q.device)
+        pairs = all_pairs(grid[0])
         if argmax:
             return strongest_flow(q, k, pairs, grid)
         return expected_flow(q, k, pairs, grid, scale * self.temperature)
@@ -129,7 +130,7 @@ class DiTFlow(BlockGuided):
         temperature = None if argmax else self.temperature
         stored = job.stored(compute, kind="ditflow", block=self.block, rope=self.rope, temperature=temperature)
         grid = job.backbone.layout.grid
-        return MotionField(stored["flow"], all_pairs(grid[0]).to(stored["flow"].device), grid)
+        return MotionField(stored["flow"], all_pairs(grid[0]), grid)
 
     def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_motion(job)

@@ -15,9 +15,9 @@ from fastvmt.methods.job import Job
 from fastvmt.methods.reading import read_motion
 from fastvmt.methods.requirements import check_window
 from fastvmt.motion.losses import amf_loss, window_loss
-from fastvmt.motion.pairs import pair_weights
+from fastvmt.motion.pairs import frame_pairs, pair_weights
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField
+from fastvmt.types import MotionField, Pairs
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class FastVMT(BlockGuided):
         reference = self.reference_motion(job, min(sigma, self.guidance.reference_noise))
         return lambda x: self.loss(*self.read(job, x, sigma, job.text), reference)
 
+    def pairs(self, frames: int) -> Pairs:
+        """The pairs of latent frames between which the flow is read."""
+        return frame_pairs(frames, self.window.sf)
+
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         """The motion field of latents at a noise level, and the windows' mean keys where a loss needs them."""
         return read_motion(job.backbone, latents, sigma, text, self.guidance, self.window)
@@ -67,10 +71,10 @@ class FastVMT(BlockGuided):
     def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
         """L = lambda_AMF L_AMF + lambda_window L_window, pairs at distance d weighing 1 - alpha (d - 1) / (sf - 1)."""
         g = self.guidance
-        weight_P = pair_weights(reference.pairs_P2, self.window.sf, g.alpha)
+        weight_P = pair_weights(reference.pairs, self.window.sf, g.alpha, reference.flow_PS2.device)
         value = g.amf_weight * amf_loss(generated, reference, weight_P)
         if mean_keys is not None:
-            value = value + g.window_weight * window_loss(mean_keys, generated.pairs_P2)
+            value = value + g.window_weight * window_loss(mean_keys, generated.pairs)
         return value
 
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
@@ -78,10 +82,11 @@ class FastVMT(BlockGuided):
 
         def compute() -> dict[str, Tensor]:
             field, _ = self.read(job, self.noised_reference(job, sigma), sigma, job.null_text)
-            return {"flow": field.flow_PS2, "pairs": field.pairs_P2}
+            return {"flow": field.flow_PS2}
 
         stored = job.stored(compute, kind=FastVMT.name, **self.reference_settings(job, sigma))
-        return MotionField(stored["flow"], stored["pairs"], job.backbone.layout.grid)
+        grid = job.backbone.layout.grid
+        return MotionField(stored["flow"], self.pairs(grid[0]), grid)
 
     def noised_reference(self, job: Job, sigma: float) -> Tensor:
         """The reference's latents at a noise level."""

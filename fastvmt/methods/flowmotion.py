@@ -12,7 +12,7 @@ from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.job import Job
-from fastvmt.motion.clean import clean_loss, regularised
+from fastvmt.motion.flowmotion import clean_loss, regularised
 from fastvmt.settings import check, check_choice
 from fastvmt.types import PassCounter
 

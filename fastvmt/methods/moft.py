@@ -9,7 +9,7 @@ from torch import Tensor
 from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
-from fastvmt.motion.features import moft_loss, motion_channels, motion_part
+from fastvmt.motion.moft import moft_loss, motion_channels, motion_part
 from fastvmt.settings import check
 
 

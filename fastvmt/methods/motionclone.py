@@ -11,7 +11,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.motion.temporal import self_hits, sparse_loss, strongest, temporal_probability
+from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.sampling import euler_step
 from fastvmt.settings import check
 from fastvmt.types import PassCounter

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.motion.flow import full_flow, window_means, windowed_flow
+from fastvmt.motion.flow import full_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.pairs import frame_pairs
+from fastvmt.motion.windowed import window_means, windowed_flow
 from fastvmt.settings import Guidance, Window
 from fastvmt.types import MotionField
 
@@ -23,7 +24,7 @@ def read_motion(
     grid = backbone.layout.grid
     q, k = backbone.query_key(latents, sigma, text, guidance.block, guidance.rope)
     q, k, scale = reduce_heads(q, k, guidance.head_reduce)
-    pairs = frame_pairs(grid[0], window.sf).to(q.device)
+    pairs = frame_pairs(grid[0], window.sf)
     if window.l == 0:
         return full_flow(q, k, pairs, grid, scale * window.tau), None
     field, corner_PT2 = windowed_flow(
@@ -33,7 +34,7 @@ def read_motion(
         grid,
         scale * window.tau,
         tile=(window.tile[0], window.tile[1]),
-        l=window.l,
+        side=window.l,
         query=window.query,
         centre_gradient=window.centre_gradient,
     )

@@ -26,7 +26,7 @@ from fastvmt.motion.switches import Switches
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField
+from fastvmt.types import MotionField, Pairs
 
 log = logging.getLogger(__name__)
 
@@ -103,13 +103,16 @@ class ReleasedFastVMT(FastVMT):
         """The noise level that the model is told."""
         return rounded_level(sigma) if self.switches.timestep_dtype == "bfloat16" else sigma
 
+    def pairs(self, frames: int) -> Pairs:
+        return released_pairs(frames, self.window.sf, self.switches)
+
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         g = self.guidance
         w = self.window
         grid = job.backbone.layout.grid
         q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
         q, k, scale = reduce_queries_and_keys(q, k, self.switches, g.head_reduce)
-        pairs = released_pairs(grid[0], w.sf, self.switches).to(q.device)
+        pairs = self.pairs(grid[0])
         field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, self.switches)
         if index_PTL is None or g.window_weight == 0:
             return field, None
@@ -117,10 +120,10 @@ class ReleasedFastVMT(FastVMT):
 
     def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
         g = self.guidance
-        weight_P = released_weights(reference.pairs_P2, self.window.sf, g.alpha, self.switches)
+        weight_P = released_weights(reference.pairs, self.window.sf, g.alpha, self.switches, reference.flow_PS2.device)
         value = g.amf_weight * released_amf_loss(generated, reference, weight_P, self.switches)
         if mean_keys is not None:
-            between = between_frames(generated.pairs_P2)
+            between = between_frames(generated.pairs)
             value = value + g.window_weight * released_window_loss(mean_keys, between, self.switches)
         return value
 

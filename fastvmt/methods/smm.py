@@ -14,7 +14,7 @@ from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
-from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import check_choice

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from fastvmt.types import MotionField
+from fastvmt.motion.pairs import by_source
+from fastvmt.types import MotionField, Pairs
 
 
 def amf_loss(generated: MotionField, reference: MotionField, weight_P: Tensor) -> Tensor:
@@ -14,26 +14,30 @@ def amf_loss(generated: MotionField, reference: MotionField, weight_P: Tensor) -
     The reference is a constant. Zero for identical fields. Raises ``ValueError`` when the fields
     belong to different grids or pairs.
     """
-    if generated.grid != reference.grid or not torch.equal(generated.pairs_P2, reference.pairs_P2):
+    if generated.grid != reference.grid or generated.pairs != reference.pairs:
         raise ValueError(
-            f"motion fields do not belong together: generated {len(generated.pairs_P2)} pairs on grid "
-            f"{generated.grid}, reference {len(reference.pairs_P2)} pairs on grid {reference.grid}, "
+            f"motion fields do not belong together: generated {len(generated.pairs)} pairs on grid "
+            f"{generated.grid}, reference {len(reference.pairs)} pairs on grid {reference.grid}, "
             "or the pairs differ"
         )
+    # L_AMF = 1 / (P S) sum_ij w_(j - i) sum_s |Delta_ref(s) - Delta_gen(s)|^2
     squared_PS = (generated.flow_PS2 - reference.flow_PS2.detach()).square().sum(-1)
     return (weight_P[:, None] * squared_PS).mean()
 
 
-def window_loss(k_mean_PTE: Tensor, pairs_P2: Tensor) -> Tensor:
+def window_loss(k_mean_PTE: Tensor, pairs: Pairs) -> Tensor:
     """How much the mean key of corresponding windows changes from target frame to target frame.
 
     For every source frame i with at least two targets: the mean over tiles and consecutive targets
     of the squared distance between the windows' mean keys; then the mean over those frames. Zero
     when no frame has two targets (window.sf = 1).
     """
-    terms = []
-    for i in pairs_P2[:, 0].unique().tolist():
-        k_JTE = k_mean_PTE[pairs_P2[:, 0] == i]
-        if len(k_JTE) > 1:
-            terms.append((k_JTE[1:] - k_JTE[:-1]).square().sum(-1).mean())
+    # L_win = mean_i mean_p 1 / (J - 1) sum_t |Kbar_(i -> j_t+1)(p) - Kbar_(i -> j_t)(p)|^2
+    terms = [(k_JTE[1:] - k_JTE[:-1]).square().sum(-1).mean() for k_JTE in with_two_targets(k_mean_PTE, pairs)]
     return sum(terms, k_mean_PTE.new_zeros(())) / max(len(terms), 1)
+
+
+def with_two_targets(x_PTE: Tensor, pairs: Pairs) -> list[Tensor]:
+    """The rows (J, T, E) of every source frame that has J >= 2 targets."""
+    rows = x_PTE.split([len(targets) for _, targets in by_source(pairs)])
+    return [x_JTE for x_JTE in rows if len(x_JTE) > 1]

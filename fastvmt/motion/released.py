@@ -9,13 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastvmt.motion.flow import at_least_float32, frame_logits, full_flow, targets_of, tile_logits, window_means
+from fastvmt.motion.flow import at_least_float32, frame_logits, full_flow, per_source
 from fastvmt.motion.heads import reduce_heads
-from fastvmt.motion.losses import amf_loss, window_loss
-from fastvmt.motion.pairs import frame_pairs, pair_weights
+from fastvmt.motion.losses import amf_loss, window_loss, with_two_targets
+from fastvmt.motion.pairs import frame_pairs, pair_weights, sources_and_targets
 from fastvmt.motion.switches import Switches
 from fastvmt.motion.window import (
     clamp_centre,
+    tile_centre,
     tile_index,
     tile_of_token,
     token_positions,
@@ -23,8 +24,9 @@ from fastvmt.motion.window import (
     window_index,
     window_offsets,
 )
-from fastvmt.settings import HeadReduce, Window
-from fastvmt.types import MotionField
+from fastvmt.motion.windowed import window_means, windowed_flow
+from fastvmt.settings import HeadReduce, TileQuery, Window
+from fastvmt.types import MotionField, Pairs
 
 
 def scramble_heads(x_FSND: Tensor) -> Tensor:
@@ -52,59 +54,57 @@ def reduce_queries_and_keys(
     return reduce_heads(q_FSND, k_FSND, how)
 
 
-def released_pairs(frames: int, sf: int, switches: Switches) -> Tensor:
-    """(P, 2) pairs: of every frame with itself if so switched, then i < j <= i + sf, or i + sf - 1."""
+def released_pairs(frames: int, sf: int, switches: Switches) -> Pairs:
+    """Pairs of every frame with itself if so switched, then i < j <= i + sf, or i + sf - 1."""
     pairs = frame_pairs(frames, sf if switches.pair_range == "paper" else sf - 1)
-    if switches.self_pairs:
-        return torch.cat([torch.arange(frames)[:, None].expand(-1, 2), pairs])
-    return pairs
+    own = tuple((i, i) for i in range(frames)) if switches.self_pairs else ()
+    return own + pairs
 
 
-def between_frames(pairs_P2: Tensor) -> Tensor:
+def between_frames(pairs: Pairs) -> Pairs:
     """Without the pairs of a frame with itself."""
-    return pairs_P2[pairs_P2[:, 0] != pairs_P2[:, 1]]
+    return tuple((i, j) for i, j in pairs if i != j)
 
 
-def released_weights(pairs_P2: Tensor, sf: int, alpha: float, switches: Switches) -> Tensor:
+def released_weights(
+    pairs: Pairs, sf: int, alpha: float, switches: Switches, device: torch.device | None = None
+) -> Tensor:
     """(P,) weights: 1 at distance 0, from 1 at the nearest to 1 - alpha at distance sf; or at sf - 1, from 0."""
-    distance = pairs_P2[:, 1] - pairs_P2[:, 0]
-    if switches.pair_range == "code":
-        return 1 - alpha * distance.float() / max(sf - 1, 1)
-    return torch.where(distance == 0, 1.0, pair_weights(pairs_P2, sf, alpha))
+    if switches.pair_range == "code":  # the ramp begins at distance 0, not 1
+        return pair_weights(tuple((i, j + 1) for i, j in pairs), sf, alpha, device)
+    return pair_weights(pairs, sf, alpha, device).clamp(max=1)
 
 
-def clamped_cells(centre: Tensor, grid: tuple[int, int], l: int) -> Tensor:  # noqa: E741
+def clamped_cells(centre: Tensor, grid: tuple[int, int], side: int) -> Tensor:
     """(..., L, 2) int64 (row, column) of the cells around soft centres, each clamped to a .. extent - 1 - a.
 
-    ``l`` is at most the grid's sides.
+    ``side`` is at most the grid's sides.
     """
-    half = l // 2
+    half = side // 2
     steps = torch.arange(-half, half + 1, device=centre.device)
     rows, columns = (
         (at[..., None] + steps).clamp(half, extent - 1 - half).long()
         for at, extent in zip(centre.unbind(-1), grid, strict=True)
     )
-    shape = (*centre.shape[:-1], l, l)
+    shape = (*centre.shape[:-1], side, side)
     return torch.stack([rows[..., :, None].expand(shape), columns[..., None, :].expand(shape)], -1).flatten(-3, -2)
 
 
 def place_windows(
-    centre: Tensor,
-    grid: tuple[int, int],
-    l: int,  # noqa: E741
-    switches: Switches,
+    centre: Tensor, grid: tuple[int, int], side: int, switches: Switches
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Windows around soft centres (..., 2), as the switches say.
 
     Token indices (..., L), coordinates (L, 2) or (..., L, 2) of the cells relative to the window's first,
     and the first cells (..., 2).
     """
-    offsets = window_offsets(grid, l, centre.device).to(centre.dtype)
+    offsets = window_offsets(grid, side, centre.device).to(centre.dtype)
     if switches.window_clamp == "centre":
-        corner = window_corner(clamp_centre(centre, grid, l), grid, l)
-        return window_index(corner, grid, l), offsets, corner
-    cells = clamped_cells(centre, grid, l)
-    index, corner = cells[..., 0] * grid[1] + cells[..., 1], cells[..., 0, :]
+        corner = window_corner(clamp_centre(centre, grid, side), grid, side)
+        return window_index(corner, grid, side), offsets, corner
+    cells = clamped_cells(centre, grid, side)
+    index = cells[..., 0] * grid[1] + cells[..., 1]
+    corner = cells[..., 0, :]
     if switches.offset == "missing":  # the code's table of coordinates does not know of the clamp
         return index, offsets, corner
     return index, (cells - corner[..., None, :]).to(centre.dtype), corner
@@ -127,48 +127,83 @@ def expected_coordinates(attention_JSL: Tensor, coordinates: Tensor, tile_S: Ten
     return torch.einsum("jsl,jslc->jsc", attention_JSL, coordinates[:, tile_S])
 
 
-def released_windowed_flow(
+def tile_logits(logits_JSS: Tensor, index_Tt: Tensor, tile: tuple[int, int], query: TileQuery) -> Tensor:
+    """(J, T, S) logits of the query that stands for each tile: its middle token's, or the tile's mean."""
+    if query is TileQuery.centre:
+        return logits_JSS[:, tile_centre(index_Tt, tile)]
+    valid = (index_Tt >= 0).to(logits_JSS).unsqueeze(-1)
+    return (logits_JSS[:, index_Tt.clamp(min=0)] * valid).sum(2) / valid.sum(1)
+
+
+def switched_flow(
     q_FSE: Tensor,
     k_FSE: Tensor,
-    pairs_P2: Tensor,
+    pairs: Pairs,
     grid: tuple[int, int, int],
     scale: float,
     window: Window,
     switches: Switches,
 ) -> tuple[MotionField, Tensor]:
-    """``windowed_flow`` under switches 2 to 4, and each window's token indices (P, T, L), first cell first."""
-    frame, tile = grid[1:], (window.tile[0], window.tile[1])
-    q_FSE, k_FSE = at_least_float32(q_FSE), at_least_float32(k_FSE)
-    positions = token_positions(*frame, device=q_FSE.device).to(q_FSE.dtype)
-    in_tile_S2 = positions % torch.tensor(tile, device=q_FSE.device)
-    index_Tt = tile_index(*frame, tile).to(q_FSE.device)
-    tile_S = tile_of_token(*frame, tile).to(q_FSE.device)
-    flows, indices = [], []
-    for i in pairs_P2[:, 0].unique().tolist():
-        logits_JSS = frame_logits(q_FSE[i], k_FSE[targets_of(i, pairs_P2)], scale)
+    """``windowed_flow`` under switches 2 to 4, over the logits of whole frames: its windows repeat cells."""
+    frame = grid[1:]
+    tile = (window.tile[0], window.tile[1])
+    device = q_FSE.device
+    positions = token_positions(*frame, device=device).to(at_least_float32(q_FSE).dtype)
+    in_tile_S2 = torch.stack([positions[:, 0] % tile[0], positions[:, 1] % tile[1]], -1)
+    index_Tt = tile_index(*frame, tile, device)
+    tile_S = tile_of_token(*frame, tile, device)
+
+    def read(q_SE: Tensor, k_JSE: Tensor) -> tuple[Tensor, Tensor]:
+        logits_JSS = frame_logits(q_SE, k_JSE, scale)
         coarse_JTS = tile_logits(logits_JSS, index_Tt, tile, window.query)
         soft_JT2 = coarse_JTS.softmax(-1) @ positions
         index_JTL, coordinates, corner_JT2 = place_windows(soft_JT2.detach(), frame, window.l, switches)
         kept_JTL, coordinates = thin(index_JTL, coordinates, switches)
         attention_JSL = logits_JSS.gather(-1, kept_JTL[:, tile_S]).softmax(-1)
-        flow = expected_coordinates(attention_JSL, coordinates, tile_S)
+        place_JS2 = expected_coordinates(attention_JSL, coordinates, tile_S)
         if switches.offset == "missing":
-            flow = flow - in_tile_S2
-        else:
-            flow = corner_JT2[:, tile_S] + flow
-            if window.centre_gradient:
-                centre_JT2 = clamp_centre(soft_JT2, frame, window.l)
-                flow = flow + (centre_JT2 - centre_JT2.detach())[:, tile_S]
-            flow = flow - positions
-        flows.append(flow)
-        indices.append(index_JTL)
-    return MotionField(torch.cat(flows), pairs_P2, grid), torch.cat(indices)
+            return place_JS2 - in_tile_S2, index_JTL
+        expected_JS2 = corner_JT2[:, tile_S] + place_JS2
+        if window.centre_gradient:
+            centre_JT2 = clamp_centre(soft_JT2, frame, window.l)
+            expected_JS2 = expected_JS2 + (centre_JT2 - centre_JT2.detach())[:, tile_S]
+        return expected_JS2 - positions, index_JTL
+
+    flows, indices = zip(*per_source(read, q_FSE, k_FSE, pairs), strict=True)
+    return MotionField(torch.cat(flows), pairs, grid), torch.cat(indices)
+
+
+def released_windowed_flow(
+    q_FSE: Tensor,
+    k_FSE: Tensor,
+    pairs: Pairs,
+    grid: tuple[int, int, int],
+    scale: float,
+    window: Window,
+    switches: Switches,
+) -> tuple[MotionField, Tensor]:
+    """The windowed field, and each window's token indices (P, T, L), first cell first."""
+    correct = Switches()
+    if any(getattr(switches, name) != getattr(correct, name) for name in ("window_clamp", "offset", "parity")):
+        return switched_flow(q_FSE, k_FSE, pairs, grid, scale, window, switches)
+    field, corner_PT2 = windowed_flow(
+        q_FSE,
+        k_FSE,
+        pairs,
+        grid,
+        scale,
+        tile=(window.tile[0], window.tile[1]),
+        side=window.l,
+        query=window.query,
+        centre_gradient=window.centre_gradient,
+    )
+    return field, window_index(corner_PT2, grid[1:], window.l)
 
 
 def released_flow(
     q_FSE: Tensor,
     k_FSE: Tensor,
-    pairs_P2: Tensor,
+    pairs: Pairs,
     grid: tuple[int, int, int],
     scale: float,
     window: Window,
@@ -176,38 +211,40 @@ def released_flow(
 ) -> tuple[MotionField, Tensor | None]:
     """The field of all pairs: dense from a frame to itself, windowed otherwise.
 
-    Also the token indices (P', T, L) of the P' windowed pairs; None with ``window.l=0``, where all is dense.
+    ``pairs`` of frames with themselves come first. Also the token indices (P', T, L) of the P' windowed
+    pairs; None with ``window.l=0``, where all is dense.
     """
     if window.l == 0:
-        return full_flow(q_FSE, k_FSE, pairs_P2, grid, scale), None
-    within = pairs_P2[:, 0] == pairs_P2[:, 1]
-    field, index_PTL = released_windowed_flow(q_FSE, k_FSE, between_frames(pairs_P2), grid, scale, window, switches)
-    if not within.any():
+        return full_flow(q_FSE, k_FSE, pairs, grid, scale), None
+    own = tuple((i, j) for i, j in pairs if i == j)
+    field, index_PTL = released_windowed_flow(q_FSE, k_FSE, between_frames(pairs), grid, scale, window, switches)
+    if not own:
         return field, index_PTL
-    own = full_flow(q_FSE, k_FSE, pairs_P2[within], grid, scale)
-    return MotionField(torch.cat([own.flow_PS2, field.flow_PS2]), pairs_P2, grid), index_PTL
+    within = full_flow(q_FSE, k_FSE, own, grid, scale)
+    return MotionField(torch.cat([within.flow_PS2, field.flow_PS2]), pairs, grid), index_PTL
 
 
 def tracked_keys(
-    k_FSE: Tensor, pairs_P2: Tensor, index_PTL: Tensor, grid: tuple[int, int, int], window: Window, switches: Switches
+    k_FSE: Tensor, pairs: Pairs, index_PTL: Tensor, grid: tuple[int, int, int], window: Window, switches: Switches
 ) -> Tensor:
     """What the corresponding-window loss follows: (P, T, E) means over cells, or (P, T, L) over channels."""
-    k_FSE, target_P = at_least_float32(k_FSE), pairs_P2[:, 1]
+    k_FSE = at_least_float32(k_FSE)
     if switches.key_mean == "channels":
+        _, target_P = sources_and_targets(pairs, k_FSE.device)
         return k_FSE.mean(-1)[target_P[:, None, None], index_PTL]
     if switches.window_clamp == "positions":  # not a rectangle of distinct cells
-        return torch.stack([k_SE[index_TL].mean(1) for k_SE, index_TL in zip(k_FSE[target_P], index_PTL, strict=True)])
+        return torch.stack([k_FSE[j][index_TL].mean(1) for (_, j), index_TL in zip(pairs, index_PTL, strict=True)])
     first_PT = index_PTL[..., 0]
     corner_PT2 = torch.stack([first_PT // grid[2], first_PT % grid[2]], -1)
-    return window_means(k_FSE, pairs_P2, corner_PT2, grid, window.l)
+    return window_means(k_FSE, pairs, corner_PT2, grid, window.l)
 
 
-def released_window_loss(tracked_PTE: Tensor, pairs_P2: Tensor, switches: Switches) -> Tensor:
+def released_window_loss(tracked_PTE: Tensor, pairs: Pairs, switches: Switches) -> Tensor:
     """``window_loss``, or the same with the distance in place of its square."""
     if switches.window_norm == "squared":
-        return window_loss(tracked_PTE, pairs_P2)
-    targets = [tracked_PTE[pairs_P2[:, 0] == i] for i in pairs_P2[:, 0].unique().tolist()]
-    terms = [torch.linalg.vector_norm(JTE[1:] - JTE[:-1], dim=-1).mean() for JTE in targets if len(JTE) > 1]
+        return window_loss(tracked_PTE, pairs)
+    changes = [k_JTE[1:] - k_JTE[:-1] for k_JTE in with_two_targets(tracked_PTE, pairs)]
+    terms = [torch.linalg.vector_norm(change_JTE, dim=-1).mean() for change_JTE in changes]
     return torch.stack(terms).mean() if terms else tracked_PTE.new_zeros(())
 
 

@@ -34,7 +34,7 @@ def noisy(clean: Tensor, sigma: float, seed: int = 1) -> Tensor:
 def test_a_clean_pan_is_read(speed: tuple[float, float]) -> None:
     clean = drifting(speed)
     alone, together = estimates(noisy(clean, 0.1), Texture.of([clean]), 0.1)
-    pairs = frame_pairs(4, SPAN)
+    pairs = torch.tensor(frame_pairs(4, SPAN))
     spans = pairs[:, 1:] - pairs[:, :1]
     torch.testing.assert_close(together, spans * torch.tensor(speed), atol=0.03, rtol=0)
     torch.testing.assert_close(alone, spans * torch.tensor(speed), atol=0.3, rtol=0)
@@ -80,7 +80,7 @@ def panned(speed: tuple[float, float]) -> TransferCase:
 
 
 def test_flow_of_the_background_is_a_mean_over_tokens_seen_in_both_frames() -> None:
-    case, pairs = panned((0.0, 1.0)), torch.tensor([[0, 1], [0, 2]])
+    case, pairs = panned((0.0, 1.0)), ((0, 1), (0, 2))
     flow = torch.zeros(2, 6, 6, 2)
     for (row, column), vector in {(1, 2): (0.0, 1.0), (0, 0): (4.0, 3.0), (3, 3): (9.0, 9.0)}.items():
         flow[:, row, column] = torch.tensor(vector)

@@ -10,7 +10,7 @@ import torch
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
 from fastvmt.methods.smm import low_frequencies
-from fastvmt.motion.features import marginal_mean, smm_loss
+from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.types import TransferCase
 from helpers.methods import method_of
 from helpers.transfers import SAMPLER, job_for

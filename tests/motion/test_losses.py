@@ -16,13 +16,13 @@ Grid = tuple[int, int, int]
 def test_pairs_are_every_forward_pair_within_the_span(frames: int, sf: int) -> None:
     pairs = frame_pairs(frames, sf)
     expected = [(i, j) for i in range(frames) for j in range(frames) if 0 < j - i <= sf]
-    assert [tuple(p) for p in pairs.tolist()] == expected
+    assert list(pairs) == expected
     span = min(sf, frames - 1)
     assert len(pairs) == span * frames - span * (span + 1) // 2
 
 
 def test_weights_fall_linearly_with_distance() -> None:
-    pairs = torch.tensor([(0, 1), (0, 2), (0, 3), (0, 4), (7, 8)])
+    pairs = ((0, 1), (0, 2), (0, 3), (0, 4), (7, 8))
     torch.testing.assert_close(pair_weights(pairs, 4, 0.2), torch.tensor([1, 1 - 0.2 / 3, 1 - 0.4 / 3, 0.8, 1]))
     assert torch.equal(pair_weights(frame_pairs(5, 1), 1, 0.7), torch.ones(4))
     short = frame_pairs(2, 4)  # fewer frames than the span
@@ -42,7 +42,7 @@ def constant_field(grid: Grid, sf: int, value: tuple[float, float]) -> MotionFie
 def test_amf_loss_is_the_weighted_mean_squared_distance() -> None:
     grid = (4, 3, 5)
     still, moving = constant_field(grid, 3, (0.0, 0.0)), constant_field(grid, 3, (3.0, 4.0))
-    weights = pair_weights(still.pairs_P2, 3, 0.2)
+    weights = pair_weights(still.pairs, 3, 0.2)
     assert float(amf_loss(moving, moving, weights)) == 0.0
     # distances 1, 2, 3 occur 3, 2 and 1 times and weigh 1, 0.9 and 0.8
     assert float(amf_loss(moving, still, weights)) == pytest.approx(25 * (3 + 1.8 + 0.8) / 6)
@@ -61,13 +61,13 @@ def test_the_reference_gets_no_gradient() -> None:
     [
         constant_field((4, 5, 3), 2, (0.0, 0.0)),  # same tokens, other grid
         constant_field((4, 3, 5), 3, (0.0, 0.0)),  # more pairs
-        MotionField(torch.zeros(5, 15, 2), torch.tensor([(i, j) for j in (3, 2) for i in range(j)]), (4, 3, 5)),
+        MotionField(torch.zeros(5, 15, 2), tuple((i, j) for j in (3, 2) for i in range(j)), (4, 3, 5)),
     ],
 )
 def test_fields_that_do_not_belong_together_are_refused(other: MotionField) -> None:
     field = constant_field((4, 3, 5), 2, (0.0, 0.0))
     with pytest.raises(ValueError, match=r"do not belong together.*grid \(4, 3, 5\)"):
-        amf_loss(field, other, torch.ones(len(field.pairs_P2)))
+        amf_loss(field, other, torch.ones(len(field.pairs)))
 
 
 def test_window_loss_closed_form() -> None:

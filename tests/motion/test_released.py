@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.motion.flow import full_flow, window_means, windowed_flow
+from fastvmt.motion.flow import full_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import frame_pairs, pair_weights
@@ -22,6 +22,7 @@ from fastvmt.motion.released import (
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
+from fastvmt.motion.windowed import window_means, windowed_flow
 from fastvmt.settings import HeadReduce, TileQuery, Window
 from fastvmt.types import MotionField
 from helpers.released_loops import CODE, CORRECT, Grid, features
@@ -66,20 +67,20 @@ def test_the_codes_pairs_and_weights(frames: int, sf: int, pairs: int, own: int)
     switches = Switches(pair_range="code", self_pairs=True)
     found = released_pairs(frames, sf, switches)
     expected = [(i, j) for i in range(frames) for j in range(i, min(frames, i + sf))]
-    assert sorted(tuple(pair) for pair in found.tolist()) == expected
+    assert sorted(found) == expected
     assert (len(between_frames(found)), len(found)) == (pairs, pairs + own)
     ramp = np.linspace(1, 0.8, sf)
     weights = released_weights(found, sf, 0.2, switches)
-    np.testing.assert_allclose(weights, [ramp[j - i] for i, j in found.tolist()], rtol=1e-6)
+    np.testing.assert_allclose(weights, [ramp[j - i] for i, j in found], rtol=1e-6)
 
 
 def test_pairs_and_weights_one_switch_at_a_time() -> None:
-    assert torch.equal(released_pairs(5, 2, CORRECT), frame_pairs(5, 2))
-    assert torch.equal(released_pairs(5, 2, Switches(pair_range="code")), frame_pairs(5, 1))
+    assert released_pairs(5, 2, CORRECT) == frame_pairs(5, 2)
+    assert released_pairs(5, 2, Switches(pair_range="code")) == frame_pairs(5, 1)
     own = Switches(self_pairs=True)
     pairs = released_pairs(5, 3, own)
-    assert pairs[:5].tolist() == [[i, i] for i in range(5)]
-    assert torch.equal(pairs[5:], frame_pairs(5, 3))
+    assert pairs[:5] == tuple((i, i) for i in range(5))
+    assert pairs[5:] == frame_pairs(5, 3)
     weights = released_weights(pairs, 3, 0.5, own)
     assert weights[:5].tolist() == [1.0] * 5
     assert torch.equal(weights[5:], pair_weights(frame_pairs(5, 3), 3, 0.5))
@@ -140,7 +141,7 @@ def test_all_switches_off_is_the_correct_form_bit_for_bit(
     else:
         actual = actual + released_window_loss(tracked_keys(k, pairs, index, grid, window, CORRECT), pairs, CORRECT)
         correct, corners = windowed_flow(
-            q, k, pairs, grid, 0.9, tile=(2, 3), l=l, query=query, centre_gradient=centre_gradient
+            q, k, pairs, grid, 0.9, tile=(2, 3), side=l, query=query, centre_gradient=centre_gradient
         )
         expected = amf_loss(correct, target, weights) + window_loss(window_means(k, pairs, corners, grid, l), pairs)
     assert torch.equal(actual, expected)

@@ -33,16 +33,16 @@ def test_windows_equal_nested_loops(
     q, k = features(grid, seed=l)
     pairs = frame_pairs(grid[0], 2)
     field, index = released_flow(q, k, pairs, grid, 1.7, window, switches)
-    flow, windows = loop_flow(q.numpy(), k.numpy(), pairs.tolist(), grid, 1.7, window, switches)
+    flow, windows = loop_flow(q.numpy(), k.numpy(), pairs, grid, 1.7, window, switches)
     np.testing.assert_allclose(field.flow_PS2, flow, atol=1e-12)
     expected = [
         [[k[j, r * grid[2] + c].mean() for r, c in cells] for cells in tiles]
-        for (_, j), tiles in zip(pairs.tolist(), windows, strict=True)
+        for (_, j), tiles in zip(pairs, windows, strict=True)
     ]
     np.testing.assert_allclose(tracked_keys(k, pairs, index, grid, window, switches), expected)
     over_cells = [
         [np.mean([k[j, r * grid[2] + c].numpy() for r, c in cells], axis=0) for cells in tiles]
-        for (_, j), tiles in zip(pairs.tolist(), windows, strict=True)
+        for (_, j), tiles in zip(pairs, windows, strict=True)
     ]
     tracked = tracked_keys(k, pairs, index, grid, window, replace(switches, key_mean="window"))
     np.testing.assert_allclose(tracked, over_cells)

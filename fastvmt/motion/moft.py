@@ -1,4 +1,4 @@
-"""Motion in hidden features: MOFT (arXiv 2405.14864) and spatial marginal means (SMM, arXiv 2311.17009)."""
+"""MOFT: motion as hidden features without their content (arXiv 2405.14864)."""
 
 from __future__ import annotations
 
@@ -30,19 +30,3 @@ def motion_channels(motion_FSE: Tensor, share: float) -> Tensor:
 def moft_loss(generated_FSE: Tensor, reference_FSE: Tensor) -> Tensor:
     """1 - cosine over the channels, mean over frames and positions; in [0, 2]."""
     return (1 - F.cosine_similarity(generated_FSE, reference_FSE.detach(), dim=-1)).mean()
-
-
-def marginal_mean(hidden_FSE: Tensor) -> Tensor:
-    """(F, E) the mean feature of each frame (SMM)."""
-    return at_least_float32(hidden_FSE).mean(1)
-
-
-def smm_loss(generated_FE: Tensor, reference_FE: Tensor) -> Tensor:
-    """1 - cosine of the differences between every two frames' marginal means; mean over ordered pairs, in [0, 2].
-
-    A frame's difference to itself is left out: it would only add a constant.
-    """
-    frames = len(generated_FE)
-    anchor, other = (~torch.eye(frames, dtype=torch.bool, device=generated_FE.device)).nonzero(as_tuple=True)
-    generated, reference = (m[other] - m[anchor] for m in (generated_FE, reference_FE.detach()))
-    return (1 - F.cosine_similarity(generated, reference, dim=-1)).mean()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt.motion.clean import clean_loss, frame_differences, regularised
+from fastvmt.motion.flowmotion import clean_loss, frame_differences, regularised
 
 
 def latents(seed: int = 0, frames: int = 4) -> torch.Tensor:

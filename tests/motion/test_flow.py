@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fastvmt.motion.flow import full_flow, window_means, windowed_flow
+from fastvmt.motion.flow import full_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import frame_pairs, pair_weights
 from fastvmt.motion.window import clamp_centre, tile_centre, tile_index, tile_of_token, window_corner, window_index
+from fastvmt.motion.windowed import window_means, windowed_flow
 from fastvmt.settings import HeadReduce, TileQuery
+from fastvmt.types import Pairs
 
 Grid = tuple[int, int, int]
 
@@ -59,14 +61,14 @@ def expectation(query: Tensor, keys: Tensor, cells: list[tuple[int, int]], scale
 
 
 def loop_flow(
-    q: Tensor, k: Tensor, pairs: Tensor, grid: Grid, scale: float, tile: tuple[int, int], l: int, mean: bool
+    q: Tensor, k: Tensor, pairs: Pairs, grid: Grid, scale: float, tile: tuple[int, int], l: int, mean: bool
 ) -> tuple[Tensor, Tensor]:
     """``windowed_flow`` written as nested loops over pairs, tiles and tokens."""
     _, height, width = grid
     frame = list(itertools.product(range(height), range(width)))
     sides = min(l, height), min(l, width)
     flow, means = torch.zeros(len(pairs), height, width, 2, dtype=q.dtype), []
-    for p, (i, j) in enumerate(pairs.tolist()):
+    for p, (i, j) in enumerate(pairs):
         for top, left in itertools.product(range(0, height, tile[0]), range(0, width, tile[1])):
             cells = [c for c in frame if top <= c[0] < top + tile[0] and left <= c[1] < left + tile[1]]
             middle = (top + tile[0] // 2, left + tile[1] // 2)
@@ -96,7 +98,7 @@ def test_windowed_flow_equals_nested_loops(
 ) -> None:
     q, k = (t.detach() for t in features(grid, seed=grid[1]))
     pairs = frame_pairs(grid[0], sf)
-    field, corners = windowed_flow(q, k, pairs, grid, 0.9, tile=tile, l=l, query=query)
+    field, corners = windowed_flow(q, k, pairs, grid, 0.9, tile=tile, side=l, query=query)
     means = window_means(k, pairs, corners, grid, l)
     flow, expected_means = loop_flow(q, k, pairs, grid, 0.9, tile, l, query is TileQuery.mean)
     torch.testing.assert_close(field.flow_PS2, flow)
@@ -121,11 +123,11 @@ def test_a_window_that_covers_the_frame_is_the_dense_flow(
     l = (max(grid[1:]) | 1) + 2 * extra
     dense = full_flow(q, k, pairs, grid, 0.7)
     windowed, corners = windowed_flow(
-        q, k, pairs, grid, 0.7, tile=tile, l=l, query=query, centre_gradient=centre_gradient
+        q, k, pairs, grid, 0.7, tile=tile, side=l, query=query, centre_gradient=centre_gradient
     )
     means = window_means(k, pairs, corners, grid, l)
     torch.testing.assert_close(windowed.flow_PS2, dense.flow_PS2)
-    torch.testing.assert_close(means, k.mean(1)[pairs[:, 1]][:, None].expand_as(means))
+    torch.testing.assert_close(means, k.mean(1)[[j for _, j in pairs]][:, None].expand_as(means))
     probe = torch.randn(dense.flow_PS2.shape, generator=torch.Generator().manual_seed(seed), dtype=q.dtype)
     expected = torch.autograd.grad((dense.flow_PS2 * probe).sum(), (q, k))
     actual = torch.autograd.grad((windowed.flow_PS2 * probe).sum(), (q, k))
@@ -145,7 +147,7 @@ def test_every_expected_position_lies_in_the_frame(
 ) -> None:
     q, k = features(grid, seed=seed, dtype=torch.float32)
     pairs = frame_pairs(grid[0], sf)
-    field, corners = windowed_flow(q, k, pairs, grid, 3.0, tile=tile, l=2 * half + 1)
+    field, corners = windowed_flow(q, k, pairs, grid, 3.0, tile=tile, side=2 * half + 1)
     means = window_means(k, pairs, corners, grid, 2 * half + 1)
     rows, columns = torch.meshgrid(torch.arange(grid[1]), torch.arange(grid[2]), indexing="ij")
     target = field.flow_PS2 + torch.stack([rows, columns], -1).flatten(0, 1)
@@ -172,7 +174,7 @@ def test_windowed_flow_recovers_a_shift_up_to_the_borders(
 ) -> None:
     """Wherever the token's target is inside and its tile's middle, which places the window, is matched."""
     q, k = shifted(grid, shift)
-    field, _ = windowed_flow(q, k, frame_pairs(2, 1), grid, 1.0, tile=tile, l=5)
+    field, _ = windowed_flow(q, k, frame_pairs(2, 1), grid, 1.0, tile=tile, side=5)
     index = tile_index(*grid[1:], tile)
     placed = torch.zeros(grid[1] * grid[2], dtype=torch.bool)
     placed[index[inside(grid, shift)[tile_centre(index, tile)]].flatten().clamp(min=0)] = True
@@ -191,7 +193,7 @@ def test_gradients_match_finite_differences(l: int) -> None:
     def loss(q: Tensor, k: Tensor) -> Tensor:
         if l == 0:
             return amf_loss(full_flow(q, k, pairs, grid, 1.0), reference, pair_weights(pairs, 2, 0.2).double())
-        field, corners = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), l=l)
+        field, corners = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), side=l)
         means = window_means(k, pairs, corners, grid, l)
         return amf_loss(field, reference, pair_weights(pairs, 2, 0.2).double()) + window_loss(means, pairs)
 
@@ -203,8 +205,8 @@ def test_half_precision_is_computed_in_float32() -> None:
     q, k = (t.detach().bfloat16() for t in features(grid))
     expected = full_flow(q.float(), k.float(), pairs, grid, 1.0).flow_PS2
     assert torch.equal(full_flow(q, k, pairs, grid, 1.0).flow_PS2, expected)
-    field, _ = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), l=3)
-    expected = windowed_flow(q.float(), k.float(), pairs, grid, 1.0, tile=(2, 2), l=3)[0].flow_PS2
+    field, _ = windowed_flow(q, k, pairs, grid, 1.0, tile=(2, 2), side=3)
+    expected = windowed_flow(q.float(), k.float(), pairs, grid, 1.0, tile=(2, 2), side=3)[0].flow_PS2
     assert torch.equal(field.flow_PS2, expected)
 
 
@@ -213,7 +215,7 @@ def test_centre_gradient_adds_the_gradient_of_the_soft_centre_and_leaves_values(
     q, k = features(grid, seed=3)
     index = tile_index(*grid[1:], tile)
     fields = [
-        windowed_flow(q, k, pairs, grid, 0.8, tile=tile, l=l, centre_gradient=on)[0].flow_PS2 for on in (False, True)
+        windowed_flow(q, k, pairs, grid, 0.8, tile=tile, side=l, centre_gradient=on)[0].flow_PS2 for on in (False, True)
     ]
     assert torch.equal(*fields)
     probe = torch.randn(fields[0].shape, generator=torch.Generator().manual_seed(1), dtype=q.dtype)

@@ -1,0 +1,25 @@
+"""SMM: motion as differences between the spatial marginal means of hidden features (arXiv 2311.17009)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastvmt.motion.flow import at_least_float32
+
+
+def marginal_mean(hidden_FSE: Tensor) -> Tensor:
+    """(F, E) the mean feature of each frame (SMM)."""
+    return at_least_float32(hidden_FSE).mean(1)
+
+
+def smm_loss(generated_FE: Tensor, reference_FE: Tensor) -> Tensor:
+    """1 - cosine of the differences between every two frames' marginal means; mean over ordered pairs, in [0, 2].
+
+    A frame's difference to itself is left out: it would only add a constant.
+    """
+    frames = len(generated_FE)
+    anchor, other = (~torch.eye(frames, dtype=torch.bool, device=generated_FE.device)).nonzero(as_tuple=True)
+    generated, reference = (m[other] - m[anchor] for m in (generated_FE, reference_FE.detach()))
+    return (1 - F.cosine_similarity(generated, reference, dim=-1)).mean()

@@ -1,0 +1,68 @@
+"""The benchmark of the flow operator: its forms do what they say, and its files keep what other commands wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from experiments import speed
+from experiments.speed_operator import DENSE, FORMS, OURS, RELEASED, TARGETS, Size, pair_count, ratios
+from fastvmt.motion.released import released_flow, released_pairs
+from fastvmt.settings import Window
+
+SMALL = Size(frames=4, height=9, width=10, channels=6, span=3, tile=(3, 4), side=5)
+WORDS = "operator --frames 4 --height 9 --width 10 --channels 6 --span 3 --side 5 --repeats 1 --hardware the/tests"
+
+
+def test_forms_of_one_flow_agree() -> None:
+    q, k = SMALL.inputs(torch.device("cpu"))
+    flows = {name: form(q, k, SMALL) for name, form in FORMS.items()}
+    torch.testing.assert_close(flows[OURS], flows["windows picked from whole frames"])
+    torch.testing.assert_close(flows["dense, all pairs"], flows["dense, all pairs, checkpointed"])
+    assert {name: len(flow) for name, flow in flows.items()} == {name: pair_count(name, SMALL) for name in FORMS}
+    whole = replace(SMALL, side=11)
+    torch.testing.assert_close(FORMS[OURS](q, k, whole), flows[DENSE])
+
+
+def test_the_released_form_is_the_released_flow() -> None:
+    q, k = SMALL.inputs(torch.device("cpu"))
+    pairs = tuple(sorted(released_pairs(4, 3, RELEASED)))
+    window = Window(l=5, sf=3, tile=[3, 4], centre_gradient=False)
+    expected, _ = released_flow(q, k, released_pairs(4, 3, RELEASED), SMALL.grid, SMALL.scale, window, RELEASED)
+    assert len(pairs) == pair_count("released function", SMALL)
+    found = FORMS["released function"](q, k, SMALL)
+    torch.testing.assert_close(found, expected.flow_PS2)
+    gradients = [torch.autograd.grad(flow.square().sum(), (q, k)) for flow in (found, expected.flow_PS2)]
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_ratios_are_of_the_forms_that_were_measured() -> None:
+    rows = {OURS: {"cpu_seconds": 1.0, "peak_mb": 60.0}, DENSE: {"cpu_seconds": 2.0, "peak_mb": 100.0}}
+    found = ratios(rows)
+    assert [(row["ratio"], row["met"]) for row in found.values()] == [(0.6, False), (0.5, True)]
+    assert len(TARGETS) == 4
+
+
+@pytest.mark.slow
+def test_the_command_writes_its_section_and_keeps_others(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # a process per form
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(speed.RESULTS.parents[1]))
+    (tmp_path / "outputs").mkdir()
+    file = tmp_path / "outputs" / "speed_the-tests.json"
+    file.write_text(json.dumps({"another": {"kept": 1}, "operator": {"old": 1}}))
+    speed.main([*WORDS.split(), "--forms", "ours", "within"])
+    sections = json.loads(file.read_text())
+    assert sections["another"] == {"kept": 1}
+    record = sections["operator"]
+    assert set(record["forms"]) == {OURS, DENSE}
+    assert all(row["cpu_seconds"] > 0 and row["peak_mb"] >= 0 for row in record["forms"].values())
+    assert set(record["ratios"]) == set(list(TARGETS)[:2])
+    assert record["commit"] and record["hardware"]
+    table = file.with_suffix(".md").read_text()
+    assert table.startswith("# Speed on the/tests\n") and f"| {OURS} | 6 |" in table
+    assert not (speed.RESULTS / "speed_the-tests.json").exists()
