@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -98,6 +99,16 @@ def test_words_win_over_the_preset(group: str) -> None:
     cfg = composed(*(f"{group}.{key}={value}" for key, value in values.items()))
     assert {key: cfg[group][key] for key in values} == {key: papers[key] for key in values}
     assert all(PRESET[group][key] != value for key, value in values.items()), "a preset says what differs"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "method" / "preset").glob("*.yaml")))
+def test_a_methods_preset_says_what_differs_from_the_paper(name: str) -> None:
+    method = next(each for each in METHODS if name.startswith(f"{each}_"))
+    papers = yaml.safe_load((CONF / "method" / f"{method}.yaml").read_text())
+    preset = yaml.safe_load((CONF / "method" / "preset" / f"{name}.yaml").read_text())
+    tuning = preset.pop("tuning", {})
+    assert all(papers[key] != value for key, value in preset.items())
+    assert all(papers["tuning"][key] != value for key, value in tuning.items())
 
 
 def test_help_tells_the_papers_numbers() -> None:

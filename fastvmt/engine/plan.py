@@ -17,7 +17,7 @@ from fastvmt.config import Config, Logger, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
-from fastvmt.settings import Guidance, Sampler, Skip, Window, check
+from fastvmt.settings import Guidance, Sampler, Skip, Window, check, check_choice
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.cached import CachedTracker
 
@@ -119,7 +119,7 @@ def check_values(cfg: DictConfig) -> None:
     check(fps > 0, "backbone.fps", fps, "above 0")
     check(tokens >= 1, "backbone.max_tokens", tokens, "at least 1")
     dtype = cfg.backbone.get("dtype", DTYPES[0])
-    check(dtype in DTYPES, "backbone.dtype", dtype, f"one of {', '.join(DTYPES)}")
+    check_choice("backbone.dtype", dtype, DTYPES)
     for key in ("backbone.device", "metrics.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))
         known = re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name)

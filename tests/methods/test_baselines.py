@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ from omegaconf import OmegaConf
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.config import config_folder
 from fastvmt.construct import construct
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.none import NoTransfer
@@ -146,12 +144,3 @@ def test_numbers_of_wan_are_the_papers(option: str, expected: dict[str, float], 
     assert not isinstance(method, Guided) or method.optimisation.guided(50) == 10
     if option == "motion_inversion":
         assert method.blocks == ([12, 14, 16] if model == "wan_1_3b" else [16, 19, 21])
-
-
-@pytest.mark.parametrize("model", ["wan_1_3b", "wan_14b"])
-def test_no_method_takes_numbers_of_tiny_wan_to_wan(model: str) -> None:
-    """A rate or weight in a method's file is tiny-wan's; Wan must say its own."""
-    folder = config_folder() / "method"
-    own = [f.stem for f in folder.glob("*.yaml") if re.search(r"^ *(lr|weight): [\d.]", f.read_text(), re.MULTILINE)]
-    assert {"ditflow", "motionclone", "motion_inversion", "motion_director", "det"} <= set(own)
-    assert [name for name in own if not (folder / "preset" / f"{name}_{model}.yaml").is_file()] == []
