@@ -1,4 +1,4 @@
-"""What the parts of a transfer cost on this machine: ``python -m experiments.speed operator``.
+"""What the parts of a transfer cost on this machine: ``python -m experiments.speed operator``, ``... growth``.
 
 Every part is a command with its own sizes. The record of a machine is ``speed_<hardware>.json`` with the same as
 tables beside it in ``.md``, in ``outputs/`` or, with ``--commit``, in ``experiments/results/``; a command replaces
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from experiments.rows import RESULTS
-from experiments.speed_operator import FORMS, Size, operator_lines, operator_record
+from experiments.speed_operator import FORMS, Size, growth_lines, growth_record, operator_lines, operator_record
 from fastvmt.results.record import Record, provenance, slug, write_json
 
-SECTIONS: dict[str, Callable[[Record], list[str]]] = {"operator": operator_lines}
+SECTIONS: dict[str, Callable[[Record], list[str]]] = {"operator": operator_lines, "growth": growth_lines}
 """The tables of each command."""
 
 
@@ -39,9 +39,8 @@ def store(folder: Path, hardware: str, section: str, record: Record) -> list[str
     return SECTIONS[section](record)
 
 
-def operator(arguments: argparse.Namespace) -> Record:
-    """The flow operator in its forms."""
-    size = Size(
+def size_of(arguments: argparse.Namespace) -> Size:
+    return Size(
         arguments.frames,
         arguments.height,
         arguments.width,
@@ -50,8 +49,17 @@ def operator(arguments: argparse.Namespace) -> Record:
         (arguments.tile[0], arguments.tile[1]),
         arguments.side,
     )
+
+
+def operator(arguments: argparse.Namespace) -> Record:
+    """The flow operator in its forms."""
     names = [name for name in FORMS if any(part in name for part in arguments.forms)]
-    return operator_record(names, size, torch.device(arguments.device), arguments.repeats, arguments.growth)
+    return operator_record(names, size_of(arguments), torch.device(arguments.device), arguments.repeats)
+
+
+def growth(arguments: argparse.Namespace) -> Record:
+    """Windowed and dense flow over frames and grids, up to the size."""
+    return growth_record(size_of(arguments), torch.device(arguments.device), arguments.repeats)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,14 +71,15 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--commit", action="store_true", help="write to experiments/results, not to outputs")
     commands = argparse.ArgumentParser(description=__doc__)
     add = commands.add_subparsers(dest="command", required=True)
-    flow = add.add_parser("operator", parents=[common], help=operator.__doc__)
+    sized = argparse.ArgumentParser(add_help=False)
     paper = Size()
     for name in ("frames", "height", "width", "channels", "span", "side"):
-        flow.add_argument(f"--{name}", type=int, default=getattr(paper, name))
-    flow.add_argument("--tile", type=int, nargs=2, default=paper.tile)
+        sized.add_argument(f"--{name}", type=int, default=getattr(paper, name))
+    sized.add_argument("--tile", type=int, nargs=2, default=paper.tile)
+    flow = add.add_parser("operator", parents=[common, sized], help=operator.__doc__)
     flow.add_argument("--forms", nargs="+", default=[""], help="only those whose names contain one of these")
-    flow.add_argument("--growth", action="store_true", help="also over frames and over grids")
     flow.set_defaults(measure=operator)
+    add.add_parser("growth", parents=[common, sized], help=growth.__doc__).set_defaults(measure=growth)
     return commands
 
 

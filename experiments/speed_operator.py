@@ -1,6 +1,6 @@
 """The flow operator in its forms: time and memory of a forward and a backward pass.
 
-Read by ``python -m experiments.speed operator``.
+Run by ``python -m experiments.speed operator`` and ``... growth``.
 """
 
 from __future__ import annotations
@@ -217,60 +217,71 @@ def ratios(rows: dict[str, Record]) -> dict[str, Record]:
     return found
 
 
-def growth(size: Size, device: torch.device, repeats: int) -> list[Record]:
-    """Ours and the dense form over numbers of frames, then over grids at few frames."""
+def operator_record(names: Sequence[str], size: Size, device: torch.device, repeats: int) -> Record:
+    """What ``python -m experiments.speed operator`` measures."""
+    rows = measure(names, size, device, repeats)
+    return settings(size, device, repeats) | {
+        "forms": {name: {"pairs": pair_count(name, size), **row} for name, row in rows.items()},
+        "ratios": ratios(rows),
+    }
+
+
+def growth_record(size: Size, device: torch.device, repeats: int) -> Record:
+    """Ours and the dense form over numbers of frames, then over grids at few frames (``experiments.speed growth``)."""
     frames = [replace(size, frames=count) for count in range(5, size.frames + 1, 4)]
-    few = min(9, size.frames)
-    grids = [
-        replace(size, frames=few, height=size.height * part // 2, width=size.width * part // 2) for part in (1, 2, 3)
-    ]
+    few = replace(size, frames=min(9, size.frames))
+    grids = [replace(few, height=few.height * part // 2, width=few.width * part // 2) for part in (1, 3)]
     rows = []
     for at in frames + grids:
         for name, row in measure([OURS, DENSE], at, device, repeats).items():
             rows.append({"form": name, "frames": at.frames, "height": at.height, "width": at.width, **row})
-    return rows
+    return settings(size, device, repeats) | {"rows": rows}
 
 
-def operator_record(names: Sequence[str], size: Size, device: torch.device, repeats: int, grow: bool) -> Record:
-    """Everything that ``python -m experiments.speed operator`` measures."""
-    rows = measure(names, size, device, repeats)
+def settings(size: Size, device: torch.device, repeats: int) -> Record:
+    """How a record was measured."""
     return {
         "size": asdict(size),
         "repeats": repeats,
         "threads": torch.get_num_threads(),
         "memory": "resident, beyond the inputs, fresh process" if device.type == "cpu" else "allocator, beyond inputs",
-        "forms": {name: {"pairs": pair_count(name, size), **row} for name, row in rows.items()},
-        "ratios": ratios(rows),
-        "growth": growth(size, device, max(1, repeats - 1)) if grow else [],
     }
+
+
+def settings_line(record: Record) -> str:
+    size = record["size"]
+    return (
+        f"{size['channels']} channels, span {size['span']}, tile {size['tile'][0]} x {size['tile'][1]}, windows of "
+        f"{size['side']}: forward and backward, float32, {record['threads']} thread(s), median of {record['repeats']} "
+        f"interleaved repeat(s). Memory: {record['memory']}."
+    )
 
 
 def operator_lines(record: Record) -> list[str]:
     """The record as markdown tables."""
     size = record["size"]
-    lines = [
-        "## The flow operator",
+    lines = ["## The flow operator", ""]
+    lines += [
+        f"{size['frames']} latent frames of {size['height']} x {size['width']} tokens, {settings_line(record)}",
         "",
-        f"{size['frames']} latent frames of {size['height']} x {size['width']} tokens, {size['channels']} channels, "
-        f"span {size['span']}, tile {size['tile'][0]} x {size['tile'][1]}, windows of {size['side']}: forward and "
-        f"backward, float32, {record['threads']} thread(s), medians of {record['repeats']} interleaved repeats. "
-        f"Memory: {record['memory']}.",
-        "",
-        "| form | frame pairs | CPU s | wall s | peak MB |",
-        "|---|---|---|---|---|",
     ]
+    lines += ["| form | frame pairs | CPU s | wall s | peak MB |", "|---|---|---|---|---|"]
     lines += [
         f"| {name} | {r['pairs']} | {r['cpu_seconds']:.2f} | {r['wall_seconds']:.2f} | {r['peak_mb']:.0f} |"
         for name, r in record["forms"].items()
     ]
     lines += ["", "| comparison | ratio | at most | met |", "|---|---|---|---|"]
-    lines += [
+    return lines + [
         f"| {what} | {r['ratio']:.3f} | {r['limit']} | {'yes' if r['met'] else 'no'} |"
         for what, r in record["ratios"].items()
     ]
-    if record["growth"]:
-        lines += ["", "| latent frames | grid | form | CPU s | peak MB |", "|---|---|---|---|---|"]
+
+
+def growth_lines(record: Record) -> list[str]:
+    """The record as a markdown table."""
+    lines = ["## Its growth with frames and grid", "", settings_line(record), ""]
+    lines += ["| latent frames | grid | form | CPU s | peak MB |", "|---|---|---|---|---|"]
     return lines + [
         f"| {r['frames']} | {r['height']} x {r['width']} | {r['form']} | {r['cpu_seconds']:.2f} | {r['peak_mb']:.0f} |"
-        for r in record["growth"]
+        for r in record["rows"]
     ]

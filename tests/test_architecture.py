@@ -81,7 +81,7 @@ def own_units(file: Path) -> set[str]:
 
 def test_the_package_was_found() -> None:
     assert {"types", "settings", "motion", "guidance", "methods", "backbones"} <= {unit(file) for file in FILES}
-    assert own_units(PACKAGE / "motion" / "flow.py") == {"settings", "types"}
+    assert own_units(PACKAGE / "motion" / "windowed.py") == {"settings", "types"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=IDS)

@@ -14,7 +14,7 @@ def frame_differences(latents_BCFHW: Tensor) -> Tensor:
     frames = latents_BCFHW.shape[2]
     pairs = [[(f + 1, f) for f in range(frames - 1)]]
     pairs += [[(centre, f) for f in range(frames) if f != centre] for centre in range(frames)]
-    one, other = torch.tensor(pairs, device=latents_BCFHW.device).unbind(-1)
+    one, other = torch.tensor(pairs).to(latents_BCFHW.device, non_blocking=True).unbind(-1)
     y_FBCHW = latents_BCFHW.movedim(2, 0)
     return (y_FBCHW[one] - y_FBCHW[other]).abs()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fastvmt.motion.flow import at_least_float32
+from fastvmt.motion.pairs import all_pairs, sources_and_targets
 
 
 def marginal_mean(hidden_FSE: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def smm_loss(generated_FE: Tensor, reference_FE: Tensor) -> Tensor:
 
     A frame's difference to itself is left out: it would only add a constant.
     """
-    frames = len(generated_FE)
-    anchor, other = (~torch.eye(frames, dtype=torch.bool, device=generated_FE.device)).nonzero(as_tuple=True)
+    pairs = tuple((i, j) for i, j in all_pairs(len(generated_FE)) if i != j)
+    anchor, other = sources_and_targets(pairs, generated_FE.device)
     generated, reference = (m[other] - m[anchor] for m in (generated_FE, reference_FE.detach()))
     return (1 - F.cosine_similarity(generated, reference, dim=-1)).mean()

@@ -14,7 +14,7 @@ from fastvmt.motion.released import released_flow, released_pairs
 from fastvmt.settings import Window
 
 SMALL = Size(frames=4, height=9, width=10, channels=6, span=3, tile=(3, 4), side=5)
-WORDS = "operator --frames 4 --height 9 --width 10 --channels 6 --span 3 --side 5 --repeats 1 --hardware the/tests"
+WORDS = "--frames 4 --height 9 --width 10 --channels 6 --span 3 --side 5 --repeats 1 --hardware the/tests"
 
 
 def test_forms_of_one_flow_agree() -> None:
@@ -55,7 +55,7 @@ def test_the_command_writes_its_section_and_keeps_others(
     (tmp_path / "outputs").mkdir()
     file = tmp_path / "outputs" / "speed_the-tests.json"
     file.write_text(json.dumps({"another": {"kept": 1}, "operator": {"old": 1}}))
-    speed.main([*WORDS.split(), "--forms", "ours", "within"])
+    speed.main(["operator", *WORDS.split(), "--forms", "ours", "within"])
     sections = json.loads(file.read_text())
     assert sections["another"] == {"kept": 1}
     record = sections["operator"]
@@ -63,6 +63,13 @@ def test_the_command_writes_its_section_and_keeps_others(
     assert all(row["cpu_seconds"] > 0 and row["peak_mb"] >= 0 for row in record["forms"].values())
     assert set(record["ratios"]) == set(list(TARGETS)[:2])
     assert record["commit"] and record["hardware"]
+    speed.main(["growth", *WORDS.replace("--frames 4", "--frames 5").split()])
+    rows = json.loads(file.read_text())["growth"]["rows"]
+    assert [(row["frames"], row["height"]) for row in rows[::2]] == [(5, 9), (5, 4), (5, 13)]
     table = file.with_suffix(".md").read_text()
-    assert table.startswith("# Speed on the/tests\n") and f"| {OURS} | 6 |" in table
+    assert (
+        table.startswith("# Speed on the/tests\n")
+        and f"| {OURS} | 6 |" in table
+        and f"| 5 | 13 x 15 | {DENSE} |" in table
+    )
     assert not (speed.RESULTS / "speed_the-tests.json").exists()
