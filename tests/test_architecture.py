@@ -32,7 +32,7 @@ LEAVES: dict[str, set[str]] = {
     "weight_file": set(),
     "motion": {"types", "settings"},
     "guidance": {"types", "settings"},
-    "backbones": {"types", "torchvision_ops"},
+    "backbones": {"types", "torchvision_ops", "schedule"},
     "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule"},
     "cost": {"types", "stopwatch", "backbones"},
@@ -41,7 +41,7 @@ LEAVES: dict[str, set[str]] = {
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
     "hydra": ("engine", "compose", "config", "main"),
-    "omegaconf": ("engine", "compose", "config", "main", "score/command"),
+    "omegaconf": ("engine", "compose", "construct", "config", "main", "score/command"),
     "lightning": ("engine",),
     "wandb": ("engine",),
     "decord": ("data/video",),
