@@ -34,7 +34,7 @@ def job(cfg: DictConfig) -> float | None:
     except UserError as error:
         sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
         if sweep:
-            raise CompactHydraException("This job failed; those after it ran, see above.") from error
+            raise CompactHydraException("This job failed; those after it ran, see above.") from None
         sys.exit(2)
     except Exception:
         if sweep:  # of several failures Hydra tells the first only
