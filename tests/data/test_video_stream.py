@@ -159,3 +159,12 @@ def decord_frames(path: Path) -> np.ndarray:
 def test_another_reader_agrees(tmp_path, name):
     path = encode(tmp_path / "a.mp4", 40, (96, 128)) if name == "plain" else ODD / name
     assert np.array_equal(open_video(path).read().frames_THWC.numpy(), decord_frames(path))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("decord") is None, reason="decord is not installed")
+def test_previews_are_the_same_frames_or_none(tmp_path):
+    small = open_video(encode(tmp_path / "a.mp4", 40, (96, 128))).previews([0, 7, 31, 39])
+    assert small is not None and [number(picture) for picture in small] == [0, 7, 31, 39]
+    assert np.shape(small) == (4, 54, 96, 3)
+    for name in ("trimmed.mp4", "anim.gif", "raw.h264"):  # decord sees other frames, or none
+        assert open_video(ODD / name).previews([0, 1]) is None
