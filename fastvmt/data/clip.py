@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +33,8 @@ class Clip:
     """Decodes the frames of increasing indices, one at a time."""
     notes: tuple[str, ...] = ()
     """What was done so that the frames look as a player shows them."""
+    previews: Callable[[Sequence[int]], Iterable[Picture] | None] = lambda index: None
+    """The same frames small, in any proportions; None where they cannot be had for less."""
 
     @property
     def size(self) -> tuple[int, int, int]:

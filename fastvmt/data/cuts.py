@@ -72,7 +72,9 @@ def one_shot(clip: Clip, index: list[int], policy: CutPolicy | str, detector: De
     if detector is None or len(set(index)) < 2:
         return clip
     first = index[0]
-    found = detector(clip.pictures(range(first, index[-1] + 1)))
+    looked_at = range(first, index[-1] + 1)
+    small = clip.previews(looked_at)
+    found = detector(clip.pictures(looked_at) if small is None else small)
     if not found:
         return clip
     last, following = first + found[0][0], first + found[0][1]

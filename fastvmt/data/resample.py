@@ -19,6 +19,7 @@ CHUNK = 16
 
 LITTLE = 0.4
 """Seconds of a clip below which its motion may not be seen."""
+VARIES = "the mean of a rate that varies"
 STILL = 3
 """Levels of 255 by which pictures of one still scene may differ, from coding."""
 
@@ -71,7 +72,7 @@ def described(clip: Clip, index: list[int], video: Video) -> str:
     count, height, width = clip.size
     _, _, (left, top, right, bottom) = covering(height, width, *video.size[1:])
     distinct = len({hashlib.sha256(frame.numpy()).digest() for frame in video.frames_THWC})
-    notes = "".join(f", {note}" for note in clip.notes)
+    notes = "".join(f", {note}" for note in (*([] if clip.constant else [VARIES]), *clip.notes))
     return (
         f"{clip.name or 'video'}: {count} frames of {width}x{height} at {clip.fps:g} fps{notes} -> "
         f"{len(index)} frames of {video.size[2]}x{video.size[1]} at {video.fps:g} fps "

@@ -13,7 +13,7 @@ from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.results.case_record import case_key
 from fastvmt.types import Video
 from helpers.clips import brightness, write_frames
-from helpers.manifests import LAYOUT, loaded
+from helpers.manifests import SHAPE, loaded
 
 
 def test_cases_are_references_times_prompts_times_seeds(bench):
@@ -141,22 +141,33 @@ def test_frame_policies(bench, change, expected):
     ("change", "reason"),
     [
         ({"id": "dog"}, "id=dog is used twice"),
-        ({"id": "a/b"}, "must be of letters"),
+        ({"id": "a/b"}, "must be 1 to 80 letters"),
         ({"id": ""}, "id is missing"),
         ({"prompts": []}, "prompts is missing"),
         ({"prompts": [{"id": "a", "text": "  "}]}, "prompts.text"),
         ({"prompts": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}, "prompts.id"),
         ({"prompts": [{"id": "a", "text": "x", "kind": "odd"}]}, "caption | subject"),
-        ({"prompts": [{"id": "a", "words": "x"}]}, "words"),
-        ({"category": "fast"}, "category=fast"),
+        ({"prompts": [{"id": "a", "words": "x"}]}, "unknown key prompts.words"),
+        ({"prompts": "a dog"}, r"prompts='a dog' must be a list of"),
+        ({"prompts": [3]}, r"prompts=3 must be a list of"),
+        ({"prompts": [{"id": "a", "text": 3}]}, "prompts.text=3 must be text"),
+        ({"prompts": [{"id": "a"}]}, "prompts.text='' must be not empty"),
+        ({"category": "very fast"}, "category='very fast' must be 1 to 80 letters"),
+        ({"id": "x" * 81}, "must be 1 to 80 letters"),
+        ({"tags": ["a"]}, "unknown key tags"),
         ({"colour": "red"}, "unknown key colour"),
         ({"frames": {"step": 2}}, "unknown key frames.step"),
         ({"frames": 81}, "frames=81 must be an object"),
         ({"frames": {"num": 9.5}}, "frames.num=9.5"),
-        ({"frame_policy": "loop"}, "frame_policy=loop"),
+        ({"frame_policy": "loop"}, "frame_policy='loop'"),
         ({"seeds": [1, 1]}, "seeds"),
         ({"sha256": "abc"}, "64 hexadecimal"),
-        ({"fps": "fast"}, "fast"),
+        ({"fps": "fast"}, "fps='fast' must be a number above 0"),
+        ({"fps": float("inf")}, "fps=inf"),
+        ({"seeds": [2**32]}, "seeds="),
+        ({"seeds": 3}, "seeds=3 must be a list"),
+        ({"size": [48, True]}, "size="),
+        ({"mask": "/m"}, "mask='/m' must be a path relative"),
         ({"video": "/clips/swan.mp4"}, "relative to the manifest"),
     ],
 )
@@ -168,7 +179,7 @@ def test_lines_that_are_wrong(bench, change, reason):
 
 def test_files_that_are_wrong(bench, tmp_path):
     with pytest.raises(ValueError, match="benchmark.path"):
-        ManifestBenchmark(LAYOUT, 8.0, 0, path=None)
+        ManifestBenchmark(SHAPE, 8.0, 0, path=None)
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl"):
         loaded(tmp_path / "none.jsonl")
     path = bench()
@@ -190,3 +201,15 @@ def test_cases_never_share_a_folder(bench):
     prompts = [{"id": "b-c", "text": "x"}], [{"id": "c", "text": "x"}]
     with pytest.raises(ValueError, match="share the folder a-b-c-s0"):
         loaded(bench(swan={"id": "a", "prompts": prompts[0]}, dog={"id": "a-b", "prompts": prompts[1]}))
+
+
+def test_prompts_may_be_plain_strings_and_categories_ones_own(bench):
+    path = bench(swan={"prompts": ["a cat", {"text": "a dog"}], "category": "zoom"}, dog={"category": "zoom-out"})
+    cases = loaded(path)
+    assert [case.id for case in cases][::2] == ["swan/p0/s0", "swan/p1/s0", "dog/fox/s0"]
+    assert [case.prompt for case in cases][::2] == ["a cat", "a dog", "a fox"] and cases[0].category == "zoom"
+    assert {case.id.split("/")[0] for case in loaded(path, categories=["zoom-out"])} == {"dog"}
+    with pytest.raises(ValueError, match=r"benchmark.categories=\['camera'\] must be among zoom, zoom-out"):
+        loaded(path, categories=["camera"])
+    with pytest.raises(ValueError, match=r"benchmark.splits=test must be a list: benchmark.splits=\[test\]"):
+        loaded(path, splits="test")

@@ -38,7 +38,12 @@ def test_writer_of_davis_layout(tmp_path, capsys):
         ("[]", "must map clip names"),
         ("bear: {prompts: [{id: a, text: b}]}", "not in the folder: bear"),
         ("swan: {category: camera}", "gives no prompts for swan"),
-        ("swan: {prompts: [{id: a, text: b}]}", "category is missing"),
+        ("swan: {prompts: [{id: a, text: b}], category: a b}", "category='a b' must be"),
+        ("swan: 3", "gives no prompts for swan: add  swan: {prompts: [a toy car"),
+        ("swan: a cat\nswan: a dog", "names the clip swan twice"),
+        ("swan: a cat\nswan.mp4: a dog", "names the clip swan twice"),
+        ("swan: [a cat", "is not YAML"),
+        ("a cat", "must map clip names to their prompts, as in"),
     ],
 )
 def test_writer_says_what_is_wrong(tmp_path, capsys, content, reason):
@@ -51,3 +56,21 @@ def test_writer_says_what_is_wrong(tmp_path, capsys, content, reason):
     assert stopped.value.code == 2
     assert reason in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "prompts.yaml"]  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "swan: a cat",
+        "swan: [a cat]",
+        "swan: {category: zoom, prompts: [a cat]}",
+        "swan.mp4: {prompts: [{text: a cat}]}",
+    ],
+)
+def test_prompts_may_be_plain(tmp_path, content):
+    write_video(tmp_path / "clips" / "swan.mp4", clip(12))
+    (tmp_path / "prompts.yaml").write_text(content, encoding="utf-8-sig")
+    out = tmp_path / "b.jsonl"
+    write_manifest([str(tmp_path / "clips"), str(tmp_path / "prompts.yaml"), str(out), "--license", "own"])
+    (case,) = loaded(out)
+    assert (case.id, case.prompt) == ("swan/p0/s0", "a cat") and case.category in ("own", "zoom")
