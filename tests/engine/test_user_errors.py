@@ -43,6 +43,7 @@ from helpers.config import composed
         (["fps=8"], "fps= needs video=<file>"),
         (["negative_prompt=dark"], "negative_prompt= needs video=<file>"),
         (["frame_policy=pad_last"], "frame_policy= needs video=<file>"),
+        (["cut_policy=ignore"], "cut_policy= needs video=<file>"),
     ],
 )
 def test_values_are_checked_before_weights_load(overrides: list[str], message: str) -> None:
