@@ -105,7 +105,7 @@ def released(q: Tensor, k: Tensor, size: Size) -> Tensor:
         centre_T2 = (size.scale * middle_FTE[i] @ k[j].detach().T).softmax(-1) @ positions_S2
         index_TL, places_L2, _ = place_windows(centre_T2, frame, size.side, RELEASED)
         cells = index_TL.shape[1]
-        index_TLE = index_TL[..., None].expand(-1, -1, size.channels).contiguous()
+        index_TLE = index_TL[..., None].expand(-1, -1, size.channels)
         k_TLE = k[j][:, None].expand(-1, cells, -1).gather(0, index_TLE)
         even_L1 = 1 - torch.arange(cells, device=q.device)[:, None] % 2
         place_TtL = (size.scale * q_FTtE[i] @ k_TLE.mT).softmax(-1) @ (places_L2 * even_L1)
