@@ -5,14 +5,14 @@ Run by ``python -m experiments.speed operator`` and ``... growth``.
 
 from __future__ import annotations
 
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
+from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -105,7 +105,7 @@ def released(q: Tensor, k: Tensor, size: Size) -> Tensor:
         centre_T2 = (size.scale * middle_FTE[i] @ k[j].detach().T).softmax(-1) @ positions_S2
         index_TL, places_L2, _ = place_windows(centre_T2, frame, size.side, RELEASED)
         cells = index_TL.shape[1]
-        index_TLE = index_TL[..., None].expand(-1, -1, size.channels).contiguous()
+        index_TLE = index_TL[..., None].expand(-1, -1, size.channels)
         k_TLE = k[j][:, None].expand(-1, cells, -1).gather(0, index_TLE)
         even_L1 = 1 - torch.arange(cells, device=q.device)[:, None] % 2
         place_TtL = (size.scale * q_FTtE[i] @ k_TLE.mT).softmax(-1) @ (places_L2 * even_L1)
@@ -153,10 +153,19 @@ def settle(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def resident_mb(kind: str) -> float:
+    """This process's resident memory now (VmRSS) or at most so far (VmHWM), MB, as Linux tells.
+
+    The peak of ``getrusage`` would include the parent's.
+    """
+    (kib,) = re.findall(rf"^{kind}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(kib) * 1024 / 1e6
+
+
 def peak_mb(name: str, size: Size, device: torch.device) -> float:
     """Largest memory of one pass beyond the inputs, MB, in this process, which should have done nothing else.
 
-    On the CPU resident memory (Linux counts the peak in KiB); on an accelerator what its allocator gave out.
+    On the CPU resident memory; on an accelerator what its allocator gave out.
     """
     torch.set_num_threads(1)
     small = Size(3, 4, 4, 4, 2, (2, 2), 3)
@@ -164,10 +173,9 @@ def peak_mb(name: str, size: Size, device: torch.device) -> float:
     inputs = size.inputs(device)
     settle(device)
     if device.type == "cpu":
-        before = psutil.Process().memory_info().rss
+        before = resident_mb("VmRSS")
         forward_backward(FORMS[name], size, inputs)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return max(0.0, float(peak - before)) / 1e6
+        return resident_mb("VmHWM") - before
     torch.accelerator.reset_peak_memory_stats(device)
     before = torch.accelerator.memory_allocated(device)
     forward_backward(FORMS[name], size, inputs)

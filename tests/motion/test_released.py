@@ -97,6 +97,17 @@ def test_a_frame_is_paired_with_itself_densely() -> None:
     assert torch.equal(index, rest_index)
 
 
+def test_without_windows_too_each_flow_stands_at_its_pair() -> None:
+    """Where frames are paired with themselves first, the pairs are not in order of their source."""
+    grid, own = (3, 3, 4), Switches(self_pairs=True)
+    q, k = features(grid, seed=4)
+    pairs = released_pairs(3, 2, own)
+    field, _ = released_flow(q, k, pairs, grid, 0.8, Window(l=0, sf=2), own)
+    assert field.pairs == pairs
+    for pair, flow in zip(pairs, field.flow_PS2, strict=True):
+        torch.testing.assert_close(flow, full_flow(q, k, (pair,), grid, 0.8).flow_PS2[0])
+
+
 def test_distance_instead_of_its_square() -> None:
     pairs = frame_pairs(4, 2)  # (0,1) (0,2) (1,2) (1,3) (2,3): frames 0 and 1 have two targets, frame 2 one
     means = torch.zeros(5, 6, 2)
