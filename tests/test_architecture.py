@@ -26,7 +26,7 @@ LEAVES: dict[str, set[str]] = {
     "weight_file": set(),
     "motion": {"types", "settings"},
     "guidance": {"types", "settings"},
-    "backbones": {"types", "torchvision_ops"},
+    "backbones": {"types", "torchvision_ops", "schedule"},
     "trackers": {"types", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule"},
     "cost": {"types", "stopwatch", "backbones"},

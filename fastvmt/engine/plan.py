@@ -145,8 +145,8 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
 
 def read_layout(backbone: DictConfig) -> Layout:
     """What the backbone's class says about the model in its folder, without weights."""
-    arguments = {str(key): value for key, value in backbone.items() if key != "_target_"}
-    layout: Layout = get_class(backbone._target_).layout_of(**arguments)
+    kind: Any = get_class(backbone._target_)
+    layout: Layout = kind.layout_of(**{str(key): value for key, value in backbone.items() if key != "_target_"})
     return layout
 
 
