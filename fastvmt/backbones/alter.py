@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from fastvmt.backbones.block import Block, half_tables, rotate
 
@@ -57,7 +57,8 @@ class GivenRotation:
 
         seen = torch.cat([text, hidden_states], 1)
         q, k = turned(self.block.queries(seen), *tables[:2]), turned(self.block.keys(seen), *tables[2:])
-        attended = dispatch_attention_fn(q, k, self.block.values(seen)).flatten(2).type_as(q)
+        q, k, v = (each.transpose(1, 2) for each in (q, k, self.block.values(seen)))
+        attended = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).type_as(q)
         out: Tensor = attn.to_out[1](attn.to_out[0](attended))
         return out if encoder_hidden_states is None else (out[:, count:], out[:, :count])
 

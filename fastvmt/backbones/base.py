@@ -1,13 +1,10 @@
-"""What a method needs from a video diffusion transformer, and all of it that architectures share."""
+"""What a method needs from a video diffusion transformer, and its readings, the same for all architectures."""
 
 from __future__ import annotations
 
-import string
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -15,10 +12,8 @@ from torch import Tensor, nn
 
 from fastvmt.backbones.alter import given_keys_and_values, given_rotation
 from fastvmt.backbones.block import Block, Rotary, half_tables
-from fastvmt.backbones.folder import fingerprint, model_folder, read_json
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.probe import KeyValue, QueryKey, Residual, TappedBlock
-from fastvmt.backbones.weights import load, load_tokenizer
 from fastvmt.schedule import sigma_schedule
 from fastvmt.types import PassCounter, Video
 
@@ -27,79 +22,59 @@ class Backbone(ABC):
     """A text-to-video model as a flow: x_sigma = (1 - sigma) x_0 + sigma noise, v = noise - x_0.
 
     Latents are (1, C, F, H', W') float32, normalised as the transformer sees them; text is (1, tokens, C).
-    An architecture gives the abstract methods and the names above them; its blocks are :class:`Block` s.
     """
 
-    kind: ClassVar[str]
-    """The architecture's name, for errors."""
-    published: ClassVar[tuple[str, ...]]
-    """Repositories with such a model in diffusers' layout."""
-    parts: ClassVar[dict[str, Any]]
-    """Class of ``transformer``, ``vae``, ``text_encoder`` and ``pipeline``, in transformers and diffusers."""
     stack: ClassVar[str]
     """The transformer's attribute that lists its blocks."""
-    block_type: ClassVar[type[Block]]
-    identity: ClassVar[tuple[str, ...]] = ("*/*.safetensors", "*/config.json")
-    """Files of a model's folder that decide what it computes."""
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        name: str,
-        frames: int,
-        height: int,
-        width: int,
-        fps: float,
-        max_tokens: int,
-        dtype: str = "bfloat16",
-        device: str = "auto",
-        checkpointing: bool = False,
-    ) -> None:
-        """Load the model in ``path`` (a folder, or the name of a shipped model) for clips of the given size.
-
-        ``dtype`` is of transformer and text encoder; the autoencoder stays float32. ``checkpointing`` trades time
-        for memory in gradients. Raises ``FileNotFoundError`` and ``ValueError`` for what is missing or unsupported.
-        """
-        self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
-        self.folder = model_folder(path, self.kind, self.published)
-        self.name = name
-        self.fps = fps
-        self.max_tokens = max_tokens
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.passes = PassCounter()
-        """Counts every transformer block that runs; the caller resets it."""
-        self.tokenizer = load_tokenizer(self.folder / "tokenizer")
-        self.text_encoder = self._part("text_encoder", self.dtype)
-        self.transformer = self._part("transformer", self.dtype)
-        self.vae = self._part("vae", torch.float32)
-        if checkpointing:
-            self.transformer.enable_gradient_checkpointing()
-        modules = enumerate(getattr(self.transformer, self.stack))
-        self.blocks: Sequence[Block] = [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
-        self._encoder = self.parts["pipeline"](
-            tokenizer=self.tokenizer, text_encoder=self.text_encoder, transformer=None, vae=None, scheduler=None
-        )
-
-    def _part(self, part: str, dtype: torch.dtype) -> Any:
-        return load(self.parts[part], self.folder / part, dtype, self.device)
+    layout: Layout
+    """Sizes of clips, latents and token grid."""
+    name: str
+    fps: float
+    device: torch.device
+    transformer: Any
+    blocks: Sequence[Block]
+    """The transformer's blocks in order."""
+    passes: PassCounter
+    """Counts every transformer block that runs; the caller resets it."""
 
     @classmethod
     @abstractmethod
-    def layout_of(cls, path: str, *, name: str, frames: int, height: int, width: int, **others: Any) -> Layout:
+    def layout_of(
+        cls, path: str, *, name: str, frames: int, height: int, width: int, max_tokens: int, **others: Any
+    ) -> Layout:
         """The layout of the model in ``path`` for clips of a size, from its JSON files; ``others``: see ``__init__``.
 
         Raises ``ValueError`` naming field and file for a model that the architecture's class does not support.
         """
 
+    @property
     @abstractmethod
-    def normalised(self, encoded: Tensor) -> Tensor:
-        """Latents as the transformer sees them, of what the autoencoder gives."""
+    def fingerprint(self) -> str:
+        """Hash of the weights and settings, for caches and records."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> dict[str, list[str]] | None:
+        """Objects and backgrounds that a small model knows, or None where the text encoder knows words at large."""
 
     @abstractmethod
-    def encoded(self, normalised: Tensor) -> Tensor:
-        """Undoes :meth:`normalised`."""
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of the prompt that the text encoder has no token for."""
+
+    @abstractmethod
+    def embed(self, prompt: str) -> Tensor:
+        """Text embedding (1, tokens, C); the empty prompt is legal."""
+
+    @abstractmethod
+    def encode(self, video: Video) -> Tensor:
+        """Latents of a clip, or of a single frame as an image: the posterior's mode.
+
+        Raises ``ValueError`` for a clip of another size than the layout's.
+        """
+
+    @abstractmethod
+    def decode(self, latents_BCFHW: Tensor) -> Tensor:
+        """Frames (T, H, W, 3) float32 in [0, 1] of latents."""
 
     @abstractmethod
     def forward(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
@@ -112,57 +87,6 @@ class Backbone(ABC):
     @abstractmethod
     def rotary_given(self, rotary: Tensor) -> AbstractContextManager[None]:
         """Within the context blocks get ``rotary`` in place of the model's rotary embedding."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the weights and settings, for caches and records."""
-        return fingerprint(self.folder, self.identity)
-
-    @cached_property
-    def vocabulary(self) -> dict[str, list[str]] | None:
-        """Objects and backgrounds that a small model knows (``vocabulary.json``); None where words at large are."""
-        file = self.folder / "vocabulary.json"
-        return read_json(file) if file.exists() else None
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Words of the prompt that the text encoder has no token for."""
-
-        def is_unknown(word: str) -> bool:
-            tokens = self.tokenizer(word, add_special_tokens=False).input_ids
-            dropped = not tokens and any(letter.isalnum() for letter in word)
-            return dropped or self.tokenizer.unk_token_id in tokens
-
-        words = (word.strip(string.punctuation) for word in prompt.split())
-        return [word for word in words if word and is_unknown(word)]
-
-    @torch.no_grad()
-    def embed(self, prompt: str) -> Tensor:
-        """Text embedding (1, ``max_tokens``, C); the empty prompt is legal, a longer one is cut with a warning."""
-        if (count := len(self.tokenizer(prompt).input_ids)) > self.max_tokens:
-            cut = f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}"
-            warnings.warn(cut, stacklevel=2)
-        embeds: Tensor = self._encoder.encode_prompt(
-            prompt=prompt, do_classifier_free_guidance=False, max_sequence_length=self.max_tokens, device=self.device
-        )[0]
-        return embeds.to(self.dtype)
-
-    @torch.no_grad()
-    def encode(self, video: Video) -> Tensor:
-        """Latents of a clip, or of a single frame as an image: the posterior's mode.
-
-        Raises ``ValueError`` for a clip of another size than the layout's.
-        """
-        expected = (self.layout.frames, self.layout.height, self.layout.width)
-        if video.size not in (expected, (1, *expected[1:])):
-            raise ValueError(f"{self.name} encodes clips of (frames, height, width) {expected}; got {video.size}")
-        pixels = video.frames_THWC.to(self.device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
-        return self.normalised(self.vae.encode(pixels).latent_dist.mode())
-
-    @torch.no_grad()
-    def decode(self, latents_BCFHW: Tensor) -> Tensor:
-        """Frames (T, H, W, 3) float32 in [0, 1] of latents."""
-        pixels: Tensor = self.vae.decode(self.encoded(latents_BCFHW.to(self.device, torch.float32))).sample
-        return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)
 
     def sigmas(self, steps: int, shift: float, strength: float = 1.0) -> list[float]:
         """``steps + 1`` noise levels from the start of the denoising to 0; see :func:`sigma_schedule`."""

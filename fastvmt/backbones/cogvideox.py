@@ -21,10 +21,10 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor
 from transformers import T5EncoderModel
 
-from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import Fields, model_folder, read_json
 from fastvmt.backbones.layout import BlockShape, Layout
+from fastvmt.backbones.pretrained import Pretrained
 
 DECODED_TOGETHER = 2
 """Latent frames that the autoencoder decodes at a time, after the first: an even number of them makes other clips."""
@@ -76,7 +76,7 @@ def check_supported(index: Fields, transformer: Fields, vae: Fields, scheduler: 
     scheduler.require("timestep_spacing", "trailing", reason="noise levels start at pure noise")
 
 
-class CogVideoXBackbone(Backbone):
+class CogVideoXBackbone(Pretrained):
     """Wraps the v-prediction; ``sampler.shift`` is in addition to the model's own schedule, 1 leaves that as it is."""
 
     kind = "CogVideoX"
@@ -89,7 +89,7 @@ class CogVideoXBackbone(Backbone):
     }
     stack = "transformer_blocks"
     block_type = CogVideoXBlock
-    identity = (*Backbone.identity, "scheduler/scheduler_config.json")
+    identity = (*Pretrained.identity, "scheduler/scheduler_config.json")
     _given: Tensor | None = None
 
     @classmethod
@@ -157,15 +157,17 @@ class CogVideoXBackbone(Backbone):
         return float(np.interp(sigma, self.noise_levels, np.arange(len(self.noise_levels))))
 
     def normalised(self, encoded: Tensor) -> Tensor:
-        return encoded * self.vae.config.scaling_factor
+        scale: float = self.vae.config.scaling_factor
+        return encoded * scale
 
     def encoded(self, normalised: Tensor) -> Tensor:
-        return normalised / self.vae.config.scaling_factor
+        scale: float = self.vae.config.scaling_factor
+        return normalised / scale
 
     def forward(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
         scale = 1 / math.hypot(1 - sigma, sigma)  # alpha + s
         x = scale * latents_BCFHW
-        predicted = self.transformer(
+        predicted: Tensor = self.transformer(
             x.transpose(1, 2).to(self.dtype),
             text,
             torch.full((1,), self.timestep(sigma), device=self.device),

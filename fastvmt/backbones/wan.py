@@ -11,10 +11,10 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
-from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import Fields, model_folder
 from fastvmt.backbones.layout import BlockShape, Layout
+from fastvmt.backbones.pretrained import Pretrained
 
 
 class WanBlock(Block):
@@ -31,15 +31,15 @@ class WanBlock(Block):
     def attention_input(self, call: Call) -> Tensor:
         block: Any = self.module
         shift, scale = (block.scale_shift_table + call.time.float())[:, :2].chunk(2, dim=1)
-        normed: Tensor = block.norm1(call.hidden.float())
-        return (normed * (1 + scale) + shift).type_as(call.hidden)
+        seen: Tensor = block.norm1(call.hidden.float()) * (1 + scale) + shift
+        return seen.type_as(call.hidden)
 
     def heads_of(self, projected: Tensor, norm: Any) -> Tensor:
         heads: Tensor = norm(projected).unflatten(2, (self.attention.heads, -1))  # the norm is across heads
         return heads
 
 
-class WanBackbone(Backbone):
+class WanBackbone(Pretrained):
     """Wan's transformer predicts the velocity itself."""
 
     kind = "Wan"

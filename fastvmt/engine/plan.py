@@ -103,8 +103,8 @@ def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
 
 def read_layout(backbone: DictConfig) -> Layout:
     """What the backbone's class says about the model in its folder, without weights."""
-    arguments = {str(key): value for key, value in backbone.items() if key != "_target_"}
-    layout: Layout = class_of(backbone, "backbone").layout_of(**arguments)  # type: ignore[attr-defined]
+    kind: Any = class_of(backbone, "backbone")
+    layout: Layout = kind.layout_of(**{str(key): value for key, value in backbone.items() if key != "_target_"})
     return layout
 
 

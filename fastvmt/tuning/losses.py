@@ -28,8 +28,8 @@ def latent_cells(points_NT2: Tensor, visible_NT: Tensor, layout: Layout) -> tupl
 
     Points are (x, y) in pixels of a clip of the layout's size; every ``temporal_factor``-th frame is read.
     """
-    step, side = layout.temporal_factor, layout.spatial_factor
-    cells = ((points_NT2[:, ::step].flip(-1) + 0.5) / side).floor().long()
+    step = layout.temporal_factor
+    cells = ((points_NT2[:, ::step].flip(-1) + 0.5) / layout.spatial_factor).floor().long()
     last = torch.tensor(layout.latent_shape[3:], device=cells.device) - 1
     return cells.clamp(min=torch.zeros_like(last), max=last), visible_NT[:, ::step]
 

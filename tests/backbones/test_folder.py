@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fastvmt.backbones import folder as folder_module
-from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.folder import PARTS
+from fastvmt.backbones.pretrained import Pretrained
 from fastvmt.backbones.wan import WanBackbone
 from helpers.random_models import SMALL
 
@@ -28,7 +28,7 @@ Changes = Callable[..., Path]
 def copied(random_wan: Path, random_cogvideox: Path, tmp_path: Path) -> Changes:
     """A function that copies a random model, changes fields of one of its JSON files, and returns the folder."""
 
-    def copy(kind: type[Backbone], file: str = "model_index.json", **fields: Any) -> Path:
+    def copy(kind: type[Pretrained], file: str = "model_index.json", **fields: Any) -> Path:
         source = random_wan if kind is WanBackbone else random_cogvideox
         target = shutil.copytree(source, tmp_path / f"copy{len(list(tmp_path.iterdir()))}")
         content = json.loads((target / file).read_text())
@@ -38,7 +38,7 @@ def copied(random_wan: Path, random_cogvideox: Path, tmp_path: Path) -> Changes:
     return copy
 
 
-UNSUPPORTED: list[tuple[type[Backbone], str, str, Any]] = [
+UNSUPPORTED: list[tuple[type[Pretrained], str, str, Any]] = [
     (WanBackbone, "model_index.json", "_class_name", "WanImageToVideoPipeline"),
     (WanBackbone, "model_index.json", "transformer_2", ["diffusers", "WanTransformer3DModel"]),
     (WanBackbone, "model_index.json", "boundary_ratio", 0.875),
@@ -63,7 +63,7 @@ UNSUPPORTED: list[tuple[type[Backbone], str, str, Any]] = [
 
 @pytest.mark.parametrize(("kind", "file", "field", "value"), UNSUPPORTED)
 def test_what_is_not_supported_is_refused_by_field_and_file(
-    copied: Changes, kind: type[Backbone], file: str, field: str, value: Any
+    copied: Changes, kind: type[Pretrained], file: str, field: str, value: Any
 ) -> None:
     kind.layout_of(str(copied(kind)), **SIZE)
     folder = copied(kind, file, **{field: value})
@@ -88,7 +88,7 @@ def test_layout_is_read_without_weights(random_wan: Path, tmp_path: Path, backbo
 
 
 @pytest.mark.parametrize("kind", [WanBackbone, CogVideoXBackbone])
-def test_a_missing_model_is_named_with_what_it_needs(kind: type[Backbone], tmp_path: Path) -> None:
+def test_a_missing_model_is_named_with_what_it_needs(kind: type[Pretrained], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=rf"backbone\.path=.*nowhere' is not a {kind.kind} model") as error:
         kind.layout_of(str(tmp_path / "nowhere"), **SIZE)
     for word in (*PARTS, *kind.published, "backbone=tiny_wan"):
@@ -132,7 +132,7 @@ def change_weights(folder: Path, part: str, change: Callable[[dict[str, torch.Te
 @pytest.mark.parametrize(
     ("kind", "part"), [(k, p) for k in (WanBackbone, CogVideoXBackbone) for p in ("transformer", "vae", "text_encoder")]
 )
-def test_weights_that_do_not_fit_are_named(copied: Changes, kind: type[Backbone], part: str) -> None:
+def test_weights_that_do_not_fit_are_named(copied: Changes, kind: type[Pretrained], part: str) -> None:
     """One tensor is gone, one has another name, one another shape: one error, before anything is loaded."""
     folder, names = copied(kind), []
 
@@ -189,7 +189,7 @@ def test_a_missing_or_damaged_file_of_weights_is_named(copied: Changes) -> None:
 
 
 @pytest.mark.parametrize("kind", [WanBackbone, CogVideoXBackbone])
-def test_a_short_transformer_does_not_round_the_autoencoder(copied: Changes, kind: type[Backbone]) -> None:
+def test_a_short_transformer_does_not_round_the_autoencoder(copied: Changes, kind: type[Pretrained]) -> None:
     folder = copied(kind)
     (file,) = (folder / "vae").glob("*.safetensors")
     stored, loaded = load_file(file), kind(str(folder), name="x", **SMALL | {"dtype": "bfloat16"})

@@ -9,9 +9,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fastvmt.backbones.layout import Layout
+from fastvmt.backbones.layout import BlockShape, Layout
 from fastvmt.construct import construct
-from fastvmt.cost.flops import Block, read_block, transformer_flops
+from fastvmt.cost import flops
+from fastvmt.cost.flops import block_backward, block_forward, transformer_flops
 from fastvmt.methods.base import Method
 from fastvmt.methods.motion_director import MotionDirector
 from fastvmt.tuning.inversion import Inversion
@@ -19,7 +20,13 @@ from fastvmt.tuning.loop import Tuning
 from fastvmt.types import PassCounter
 from helpers.config import composed
 
-SMALL_WAN = {"1.3b": (Block(1536, 8960, 512), 30), "14b": (Block(5120, 13824, 512), 40)}
+SMALL_WAN = {"1.3b": (BlockShape(1536, 8960, 512), 30), "14b": (BlockShape(5120, 13824, 512), 40)}
+
+
+def wan(model: str, frames: int) -> Layout:
+    """Wan at 480 x 832."""
+    block, depth = SMALL_WAN[model]
+    return Layout("wan", frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128, block=block)
 
 
 @pytest.mark.parametrize(
@@ -33,16 +40,16 @@ SMALL_WAN = {"1.3b": (Block(1536, 8960, 512), 30), "14b": (Block(5120, 13824, 51
 )
 def test_flops_of_wan(model, frames, per_block, attention, whole, backward):
     block, depth = SMALL_WAN[model]
-    layout = Layout("wan", frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), 12)
+    layout = wan(model, frames)
     tokens = layout.grid[0] * layout.grid[1] * layout.grid[2]
     assert tokens == (32760 if frames == 81 else 12480)
-    assert block.forward(tokens) == pytest.approx(per_block, rel=2e-3)
-    assert block.attention(tokens) / block.forward(tokens) == pytest.approx(attention, abs=5e-3)
+    assert block_forward(block, tokens) == pytest.approx(per_block, rel=2e-3)
+    assert flops.attention(block, tokens) / block_forward(block, tokens) == pytest.approx(attention, abs=5e-3)
     passes = PassCounter(block_forwards=depth, block_backwards=depth)
-    flops = transformer_flops(block, layout.grid, passes)
-    assert flops["forward"] == pytest.approx(whole, rel=2e-3)
-    assert flops["backward"] / flops["forward"] == pytest.approx(backward, abs=6e-3)
-    assert flops["total"] == flops["forward"] + flops["backward"]
+    total = transformer_flops(layout, passes)
+    assert total["forward"] == pytest.approx(whole, rel=2e-3)
+    assert total["backward"] / total["forward"] == pytest.approx(backward, abs=6e-3)
+    assert total["total"] == total["forward"] + total["backward"]
 
 
 Readings = list[tuple[int, int | None]]
@@ -72,19 +79,18 @@ TUNED: dict[str, tuple[int, list[float]]] = {
 COLUMNS = [("wan_1_3b", 81), ("wan_14b", 81), ("wan_1_3b", 29), ("wan_14b", 29)]
 
 
-def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, Layout, Block]:
+def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, Layout]:
     """The method of a row, its budget on Wan, and that model's sizes."""
     option, *changes = row.split()
     cfg = composed(f"method={option}", f"backbone={model}", *changes)
-    block, depth = SMALL_WAN[model.removeprefix("wan_").replace("_", ".")]
-    layout = Layout(model, frames, 480, 832, depth, 4, 8, 16, (1, 2, 2), block.width // 128)
+    layout = wan(model.removeprefix("wan_").replace("_", "."), frames)
     method = construct(cfg.method, "method")
     assert (cfg.sampler.steps, cfg.sampler.cfg_scale) == (50, 5.8)
-    return method, method.budget(layout, 50, 5.8), layout, block
+    return method, method.budget(layout, 50, 5.8), layout
 
 
-def over_plain(cost: float, layout: Layout, block: Block) -> float:
-    return cost / transformer_flops(block, layout.grid, Method().budget(layout, 50, 5.8))["total"]
+def over_plain(cost: float, layout: Layout) -> float:
+    return cost / transformer_flops(layout, Method().budget(layout, 50, 5.8))["total"]
 
 
 @pytest.mark.parametrize("row", BY_HAND)
@@ -93,12 +99,12 @@ def test_declared_budgets_cost_what_was_derived_by_hand(row):
     which the count leaves out, are at most 0.003."""
     readings, expected = BY_HAND[row]
     for (model, frames), ratio in zip(COLUMNS, expected, strict=True):
-        _, passes, layout, block = declared(row, model, frames)
+        _, passes, layout = declared(row, model, frames)
         passes.block_forwards += sum(times * (blocks or layout.depth) for times, blocks in readings)
-        cost = transformer_flops(block, layout.grid, passes)["total"]
+        cost = transformer_flops(layout, passes)["total"]
         if row == "ditflow":  # its dense flow: N x N logits of the full width, twice that backwards
-            cost += passes.gradients * 3 * 2 * math.prod(layout.grid) ** 2 * block.width
-        assert over_plain(cost, layout, block) == pytest.approx(ratio, abs=0.01), (model, frames)
+            cost += passes.gradients * 3 * 2 * math.prod(layout.grid) ** 2 * layout.block.width
+        assert over_plain(cost, layout) == pytest.approx(ratio, abs=0.01), (model, frames)
 
 
 @pytest.mark.parametrize("row", TUNED)
@@ -110,7 +116,7 @@ def test_declared_tunings_cost_what_was_derived_by_hand(row):
     """
     iterations, expected = TUNED[row]
     for (model, frames), ratio in zip(COLUMNS, expected, strict=True):
-        method, passes, layout, block = declared(row, model, frames)
+        method, passes, layout = declared(row, model, frames)
         tuning = method.tuning_passes(layout)
         assert tuning.block_forwards - tuning.image_forwards == iterations * layout.depth
         passes.block_forwards += tuning.block_forwards
@@ -118,26 +124,26 @@ def test_declared_tunings_cost_what_was_derived_by_hand(row):
         if row.startswith("motion_inversion"):
             assert tuning.block_backwards == iterations * (layout.depth - method.blocks[0])
             passes.block_backwards += iterations * method.blocks[0]
-        cost = transformer_flops(block, layout.grid, passes)["total"]
-        assert over_plain(cost, layout, block) == pytest.approx(ratio, abs=0.06), (model, frames)
+        cost = transformer_flops(layout, passes)["total"]
+        assert over_plain(cost, layout) == pytest.approx(ratio, abs=0.06), (model, frames)
 
 
 def test_passes_over_one_frame_cost_one_frame():
     """MotionDirector on Wan 1.3B: 300 whole clips, as many images, of 1560 tokens, and plain sampling."""
     block, depth = SMALL_WAN["1.3b"]
-    layout = Layout("wan", 81, 480, 832, depth, 4, 8, 16, (1, 2, 2), 12)
+    layout = wan("1.3b", 81)
     method = MotionDirector(Tuning(iterations=300, lr=5e-4, shift=7.0), Inversion(), skip_spatial=0.0)
-    flops = transformer_flops(block, layout.grid, method.budget(layout, 50, 5.8))
-    images, clips = (300 * depth * (block.forward(n) + block.backward(n)) for n in (1560, 32760))
-    assert flops["total"] == pytest.approx(clips + images + 100 * depth * block.forward(32760))
+    total = transformer_flops(layout, method.budget(layout, 50, 5.8))
+    images, clips = (300 * depth * (block_forward(block, n) + block_backward(block, n)) for n in (1560, 32760))
+    assert total["total"] == pytest.approx(clips + images + 100 * depth * block_forward(block, 32760))
     assert 0.005 < images / clips < 0.02
 
 
-def test_flops_of_a_block_equal_torchs_count(pipeline, random_wan):
+def test_flops_of_a_block_equal_torchs_count(pipeline, backbone):
     transformer = pipeline.transformer.requires_grad_(False)
     block, text_tokens, tokens = transformer.blocks[0], 16, 5 * 6 * 6
-    shape = read_block(str(random_wan), text_tokens)
-    assert shape == Block(48, 64, text_tokens)
+    shape = backbone.layout.block
+    assert shape == BlockShape(48, 64, text_tokens)
     hidden = torch.randn(1, tokens, 48, requires_grad=True)
     rotary = transformer.rope(torch.zeros(1, 4, 5, 12, 12))
     with sdpa_kernel(SDPBackend.MATH):  # its products are counted one by one
@@ -145,7 +151,8 @@ def test_flops_of_a_block_equal_torchs_count(pipeline, random_wan):
             out = block(hidden, torch.randn(1, text_tokens, 48), torch.randn(1, 6, 48), rotary)
         with FlopCounterMode(display=False) as backward:
             out.sum().backward()
-    assert forward.get_total_flops() == shape.forward(tokens)
+    assert forward.get_total_flops() == block_forward(shape, tokens)
     # unfused: two products per product of self-attention; of cross-attention, nothing for the text
-    unfused = shape.linear(tokens) + 2 * shape.attention(tokens) + shape.cross_attention(tokens)
+    unfused = flops.linear(shape, tokens) + 2 * flops.attention(shape, tokens)
+    unfused += flops.cross_attention(shape, tokens)
     assert backward.get_total_flops() == unfused
