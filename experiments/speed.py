@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -18,13 +19,15 @@ from rich.markdown import Markdown
 
 from experiments.rows import RESULTS
 from experiments.speed_operator import FORMS, Size, growth_lines, growth_record, operator_lines, operator_record
-from fastvmt.results.record import Record, provenance, slug, write_json
+from fastvmt.files import write_json
+from fastvmt.results.folder import slug
+from fastvmt.results.provenance import provenance
 
-SECTIONS: dict[str, Callable[[Record], list[str]]] = {"operator": operator_lines, "growth": growth_lines}
+SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {"operator": operator_lines, "growth": growth_lines}
 """The tables of each command."""
 
 
-def store(folder: Path, hardware: str, section: str, record: Record) -> list[str]:
+def store(folder: Path, hardware: str, section: str, record: dict[str, Any]) -> list[str]:
     """Put a command's record into the machine's files; its tables' lines."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"speed_{slug(hardware)}.json"
@@ -51,13 +54,13 @@ def size_of(arguments: argparse.Namespace) -> Size:
     )
 
 
-def operator(arguments: argparse.Namespace) -> Record:
+def operator(arguments: argparse.Namespace) -> dict[str, Any]:
     """The flow operator in its forms."""
     names = [name for name in FORMS if any(part in name for part in arguments.forms)]
     return operator_record(names, size_of(arguments), torch.device(arguments.device), arguments.repeats)
 
 
-def growth(arguments: argparse.Namespace) -> Record:
+def growth(arguments: argparse.Namespace) -> dict[str, Any]:
     """Windowed and dense flow over frames and grids, up to the size."""
     return growth_record(size_of(arguments), torch.device(arguments.device), arguments.repeats)
 

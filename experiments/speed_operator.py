@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,6 @@ from fastvmt.motion.released import place_windows, released_pairs, switched_flow
 from fastvmt.motion.switches import Switches
 from fastvmt.motion.window import in_tiles, out_of_tiles, token_positions
 from fastvmt.motion.windowed import tile_queries, windowed_flow
-from fastvmt.results.record import Record
 from fastvmt.settings import TileQuery, Window
 from fastvmt.types import Pairs
 
@@ -188,7 +188,7 @@ def fresh_peak_mb(name: str, size: Size, device: torch.device) -> float:
         return float(pool.apply(peak_mb, (name, size, device)))
 
 
-def measure(names: Sequence[str], size: Size, device: torch.device, repeats: int) -> dict[str, Record]:
+def measure(names: Sequence[str], size: Size, device: torch.device, repeats: int) -> dict[str, dict[str, Any]]:
     """By form: median seconds of repeats that take turns, and peak memory of a fresh process each."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for name in names:
@@ -215,7 +215,7 @@ def pair_count(name: str, size: Size) -> int:
     return len(pairs)
 
 
-def ratios(rows: dict[str, Record]) -> dict[str, Record]:
+def ratios(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Each comparison of ``TARGETS``: the ratio, the limit and whether it is met."""
     found = {}
     for what, (column, form, base, limit) in TARGETS.items():
@@ -225,7 +225,7 @@ def ratios(rows: dict[str, Record]) -> dict[str, Record]:
     return found
 
 
-def operator_record(names: Sequence[str], size: Size, device: torch.device, repeats: int) -> Record:
+def operator_record(names: Sequence[str], size: Size, device: torch.device, repeats: int) -> dict[str, Any]:
     """What ``python -m experiments.speed operator`` measures."""
     rows = measure(names, size, device, repeats)
     return settings(size, device, repeats) | {
@@ -234,7 +234,7 @@ def operator_record(names: Sequence[str], size: Size, device: torch.device, repe
     }
 
 
-def growth_record(size: Size, device: torch.device, repeats: int) -> Record:
+def growth_record(size: Size, device: torch.device, repeats: int) -> dict[str, Any]:
     """Ours and the dense form over numbers of frames, then over grids at few frames (``experiments.speed growth``)."""
     frames = [replace(size, frames=count) for count in range(5, size.frames + 1, 4)]
     few = replace(size, frames=min(9, size.frames))
@@ -246,7 +246,7 @@ def growth_record(size: Size, device: torch.device, repeats: int) -> Record:
     return settings(size, device, repeats) | {"rows": rows}
 
 
-def settings(size: Size, device: torch.device, repeats: int) -> Record:
+def settings(size: Size, device: torch.device, repeats: int) -> dict[str, Any]:
     """How a record was measured."""
     return {
         "size": asdict(size),
@@ -256,7 +256,7 @@ def settings(size: Size, device: torch.device, repeats: int) -> Record:
     }
 
 
-def settings_line(record: Record) -> str:
+def settings_line(record: dict[str, Any]) -> str:
     size = record["size"]
     return (
         f"{size['channels']} channels, span {size['span']}, tile {size['tile'][0]} x {size['tile'][1]}, windows of "
@@ -265,7 +265,7 @@ def settings_line(record: Record) -> str:
     )
 
 
-def operator_lines(record: Record) -> list[str]:
+def operator_lines(record: dict[str, Any]) -> list[str]:
     """The record as markdown tables."""
     size = record["size"]
     lines = ["## The flow operator", ""]
@@ -285,7 +285,7 @@ def operator_lines(record: Record) -> list[str]:
     ]
 
 
-def growth_lines(record: Record) -> list[str]:
+def growth_lines(record: dict[str, Any]) -> list[str]:
     """The record as a markdown table."""
     lines = ["## Its growth with frames and grid", "", settings_line(record), ""]
     lines += ["| latent frames | grid | form | CPU s | peak MB |", "|---|---|---|---|---|"]

@@ -20,8 +20,9 @@ from experiments.comparison import PROMPTS, REFERENCES, Bench
 from experiments.rows import RESULTS
 from experiments.strip import Frames
 from fastvmt.cache import TensorCache
+from fastvmt.files import write_json
 from fastvmt.methods.transfer import transfer_case
-from fastvmt.results.record import provenance, write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare, summarise
 from fastvmt.score.sample import Sample
 from fastvmt.types import TransferCase, Video

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastvmt.types import ClipShape
@@ -81,9 +82,9 @@ class Layout:
         frames, height, width = (extent // patch for extent, patch in sizes)
         return frames, height, width
 
-    def check_block(self, block: int, key: str) -> None:
-        """Raise ``ValueError`` that names ``key`` when the model has no such block."""
-        if not 0 <= block < self.depth:
+    def check_block(self, block: int | Sequence[int], key: str) -> None:
+        """Raise ``ValueError`` that names ``key`` when the model lacks the block, or one of the blocks."""
+        if not all(0 <= each < self.depth for each in ([block] if isinstance(block, int) else block)):
             mend = "guidance.block, which it follows, or method.block" if key == "method.block" else key
             raise ValueError(f"{key}={block} does not exist: {self.name} has blocks 0..{self.depth - 1}. Set {mend}")
 

@@ -61,7 +61,7 @@ class MotionInversion(Tuned):
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
-        layout.check_block(max(self.blocks), "method.blocks")
+        layout.check_block(self.blocks, "method.blocks")
 
     def tuning_passes(self, layout: Layout) -> PassCounter:
         n = self.tuning.iterations

@@ -62,4 +62,4 @@ def test_what_the_user_can_mend_is_one_error(overrides, message):
 )
 def test_wrong_types_and_keys_fail_at_composition(bad):
     with pytest.raises(Exception, match=bad.split("=")[0].split(".")[-1]):
-        composed(*bad)
+        composed(bad)

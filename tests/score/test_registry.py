@@ -101,11 +101,3 @@ def test_the_documentation_has_the_table(capsys: pytest.CaptureFixture[str]) -> 
     page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
     written = page.split("<!-- python -m fastvmt.score --list -->\n")[1].split("<!-- end -->")[0]
     assert written.strip() == capsys.readouterr().out.strip() == table().strip()
-
-
-@pytest.mark.parametrize("name", ["default", "vbench"])
-def test_the_readme_names_every_column(name: str) -> None:
-    found = re.search(r"\| score \| means .*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found
-    named = {word for line in found[0].strip().splitlines() for word in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    assert not {column for each in preset(name)["names"] for column in entries()[each].columns} - named
