@@ -18,10 +18,8 @@ from rich.progress import track
 
 from experiments.comparison import PROMPTS, REFERENCES, Bench
 from experiments.rows import RESULTS
-from experiments.strip import Frames
-from fastvmt.cache import TensorCache
+from experiments.tools.readme_pictures import Frames
 from fastvmt.files import write_json
-from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare, summarise
 from fastvmt.score.sample import Sample
@@ -33,8 +31,7 @@ SCORE = "text_similarity"
 
 def first_frame(bench: Bench, method: str, case: TransferCase) -> Video:
     """The first frame of a transfer from pure noise, twice: scores take no single frame."""
-    plan = bench.plan(method, 1.0)
-    made = transfer_case(bench.backbone, plan.method, plan.sampler, case, TensorCache(None)).video
+    made = bench.generated(method, 1.0, case).video
     return Video(made.frames_THWC[[0, 0]], made.fps)
 
 
