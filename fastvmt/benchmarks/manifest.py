@@ -81,8 +81,9 @@ def read_header(path: Path) -> dict[str, Any]:
         raise ManifestError(f"{path.name} must have a name, and may have {', '.join(HEADER_KEYS[1:])}")
     for key in ("name", "license"):
         require(isinstance(header.get(key, ""), str), path.name, key, header.get(key), "text")
-    version, defaults = header.get("version", ""), header.get("defaults") or {}
+    version = header.get("version", "")
     require(isinstance(version, str | int | float), path.name, "version", version, "text or a number")
+    defaults = header.get("defaults") or {}
     require(isinstance(defaults, dict), path.name, "defaults", defaults, "keys of a line, such as seeds: [0, 1]")
     require(all(isinstance(key, str) for key in defaults), path.name, "defaults", defaults, "keys that are text")
     return header
@@ -161,7 +162,8 @@ class ManifestBenchmark(Benchmark):
             )
         self.path = Path(path).expanduser()
         self.shape, self.target_fps, self.sample_seed = clip, target_fps, sample_seed
-        self.cut_policy, self.detector = cut_policy, cut_detector(cut_policy)
+        self.cut_policy = cut_policy
+        self.detector = cut_detector(cut_policy)
         self.header, references = read_manifest(self.path)
         known = sorted({reference.category for reference in references})
         check_filters(splits=(splits, SPLITS), categories=(categories, known), kinds=(kinds, KINDS))

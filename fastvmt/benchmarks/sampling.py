@@ -29,8 +29,10 @@ def stated_range(reference: Reference, clip: Clip, shape: ClipShape, rate: float
 
     Raises ``ValueError`` for a clip that does not fit.
     """
-    factor, wanted = shape.temporal_factor, shape.frames
-    num, policy = reference.num or wanted, reference.frame_policy
+    factor = shape.temporal_factor
+    wanted = shape.frames
+    num = reference.num or wanted
+    policy = reference.frame_policy
     if policy == "error" and (num - 1) % factor:
         raise ValueError(f"frames.num={num} must be {factor} k + 1, or set frame_policy to round_down or pad_last")
     if num > wanted and policy != "round_down":
@@ -50,8 +52,7 @@ def sampled(reference: Reference, clip: Clip, shape: ClipShape, rate: float, mas
 
     Raises ``ValueError`` for a clip that is too short.
     """
-    how = {"fps": rate, "start": reference.start, "policy": reference.frame_policy}
-    video, line = prepare(clip, shape, mask=mask, **how)  # type: ignore[arg-type]
+    video, line = prepare(clip, shape, fps=rate, start=reference.start, policy=reference.frame_policy, mask=mask)
     if video.size[0] != shape.frames:
         few = f"enough for {video.size[0]}, fewer than backbone.frames={shape.frames}"
         raise ValueError(f"decodes to {len(clip.times)} frames: {few}")

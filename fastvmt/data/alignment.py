@@ -56,7 +56,8 @@ def align(
 
     Raises ``ValueError`` for clips of a single frame, and with ``policy=strict`` for any difference.
     """
-    policy, notes = Alignment(policy), []
+    policy = Alignment(policy)
+    notes: list[str] = []
     for what, video in (("generated", generated), ("reference", reference)):
         if video.size[0] < 2:
             raise ValueError(f"the {what} clip {video.name!r} has {video.size[0]} frame: scores need at least 2")

@@ -77,7 +77,7 @@ def one_shot(clip: Clip, index: list[int], policy: CutPolicy | str, detector: De
     found = detector(clip.pictures(looked_at) if small is None else small)
     if not found:
         return clip
-    last, following = first + found[0][0], first + found[0][1]
+    last, following = (first + place for place in found[0])
     where = f"{clip.name}: a cut after frame {last} ({clip.times[last]:.2f} s)"
     if policy != CutPolicy.first_shot:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""

@@ -49,11 +49,8 @@ class Shown:
         width = max(1, round(frame.width * self.aspect))
         rgb = frame.to_ndarray(format="rgb24", width=width, height=frame.height, interpolation="BICUBIC")
         a, b, c, d = self.matrix
-        down, right = d, a
-        if a == 0:
-            rgb = rgb.transpose(1, 0, 2)
-            down, right = b, c
-        return np.ascontiguousarray(rgb[::down, ::right])
+        turned = rgb.transpose(1, 0, 2)[::b, ::c] if a == 0 else rgb[::d, ::a]
+        return np.ascontiguousarray(turned)
 
     @property
     def notes(self) -> list[str]:
@@ -80,6 +77,12 @@ class Index:
     hidden: int = 0
     """Frames that are stored, but cut away by an edit list."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What is not as in a plain file, in words."""
+        notes = [f"{self.hidden} more are cut away by its edit list"] if self.hidden else []
+        return notes if self.timed else [*notes, "it states no times: the rate is assumed"]
+
 
 def open_video(path: Path) -> Clip:
     """The frames that a player shows of a video file, as it shows them, and their times.
@@ -101,13 +104,14 @@ def open_video(path: Path) -> Clip:
     try:
         with av.open(str(path.absolute()), options=ONLY_FILES) as container:
             stream = video_stream(container)
-            rates, base = (stream.average_rate, stream.guessed_rate), stream.time_base or Fraction(1)
+            rates = stream.average_rate, stream.guessed_rate
+            base = stream.time_base or Fraction(1)
             index = read_index(container, stream)
         with av.open(str(path.absolute()), options=ONLY_FILES) as container:
             stream = video_stream(container)
             first = next(container.decode(stream))
             shown = Shown(display_matrix(first), stream.sample_aspect_ratio or Fraction(1))
-            size = shown.picture(first).shape[:2]
+            height, width = shown.picture(first).shape[:2]
         if index is None or first.pts != index.stamps[0]:
             index = decoded_index(path)
     except (av.FFmpegError, OSError, ValueError, StopIteration, IndexError) as error:
@@ -118,10 +122,6 @@ def open_video(path: Path) -> Clip:
     fps = frame_rate(times, rates)
     if fps is None:
         raise ValueError(f"video file {str(path)!r} states no frame rate: re-encode it with one, e.g. ffmpeg -r 24")
-    height, width = size
-    notes = shown.notes
-    notes += [f"{index.hidden} more are cut away by its edit list"] if index.hidden else []
-    notes += [] if index.timed else ["it states no times: the rate is assumed"]
     return Clip(
         path.stem,
         times,
@@ -129,7 +129,7 @@ def open_video(path: Path) -> Clip:
         height,
         width,
         lambda wanted: decode(path, index, shown, wanted),
-        tuple(notes),
+        (*shown.notes, *index.notes),
         lambda wanted: previews(path, times, wanted),
     )
 
