@@ -1,0 +1,1 @@
+"""Checks of the whole program from outside, through its command lines."""
