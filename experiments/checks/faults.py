@@ -20,12 +20,23 @@ from experiments.checks import report
 from experiments.checks.fork import ROOT, preload, scratch
 from experiments.checks.kills import Kill, run_kill, undisturbed
 from experiments.checks.pool import read, run_all, run_trial, spread, version
-from experiments.checks.rows import disks, diverging, lists, manifests, models, phrases, settings, stores, videos
+from experiments.checks.rows import (
+    disks,
+    diverging,
+    folders,
+    lists,
+    manifests,
+    models,
+    phrases,
+    settings,
+    stores,
+    videos,
+)
 from experiments.checks.trial import Finding, Trial
 
 TABLES: dict[str, Callable[[Path], list[Trial]]] = {
     "settings": lambda shared: settings.rows(),
-    "videos": lambda shared: videos.rows(),
+    "videos": lambda shared: [*videos.rows(), *folders.rows()],
     "words": lambda shared: phrases.rows(),
     "lists": lambda shared: [*lists.rows(), *manifests.rows()],
     "models": lambda shared: models.rows(),

@@ -28,6 +28,8 @@ HEAVY = ("torch", "lightning", "wandb", "torchmetrics", "open_clip", "av", "cv2"
 MEMORY = 12 * 2**30
 """Address space of a command, bytes: what asks for more is refused by the system, not by this machine's other work."""
 POLL = 0.01
+PATIENCE = 10
+"""Wall seconds for each CPU second that a command may take: the machine may be busy."""
 
 
 def preload() -> None:
@@ -78,8 +80,11 @@ def working_folder(here: Path) -> Path:
     return folder
 
 
-def start(command: Sequence[str], here: Path, confine: Callable[[Path], None] | None = None) -> int:
-    """Fork a process group that runs the command with its output in ``stdout`` and ``stderr``; returns its id."""
+def start(command: Sequence[str], here: Path, confine: Callable[[Path], None] | None = None, seconds: int = 300) -> int:
+    """Fork a process group that runs the command with its output in ``stdout`` and ``stderr``; returns its id.
+
+    The command may take ``seconds`` of CPU time.
+    """
     folder = working_folder(here)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -89,6 +94,7 @@ def start(command: Sequence[str], here: Path, confine: Callable[[Path], None] | 
     code = 1
     try:
         _enter(here, folder)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         if confine is not None:
             confine(here)
         code = _call(words(command, here))
@@ -131,11 +137,11 @@ def outcome(here: Path, code: int | None, began: float) -> Outcome:
 
 
 def run_command(
-    command: Sequence[str], here: Path, seconds: float = 120, confine: Callable[[Path], None] | None = None
+    command: Sequence[str], here: Path, seconds: int = 120, confine: Callable[[Path], None] | None = None
 ) -> Outcome:
-    """Run a command to its end, or until its time is up."""
+    """Run a command to its end, or until its CPU time or ``PATIENCE`` times that are up."""
     began = time.monotonic()
-    return outcome(here, wait(start(command, here, confine), seconds), began)
+    return outcome(here, wait(start(command, here, confine, seconds), PATIENCE * seconds), began)
 
 
 def _enter(here: Path, folder: Path) -> None:
@@ -186,7 +192,7 @@ def private_mounts() -> bool:
     """Whether this process may mount; what it mounts after this call is seen by it alone and ends with it."""
     namespace, recursive, private = 0x00020000, 0x4000, 1 << 18
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc.unshare(namespace) == 0 and libc.mount(b"none", b"/", None, recursive | private, None) == 0
+    return not libc.unshare(namespace) and not libc.mount(b"none", b"/", None, recursive | private, None)
 
 
 def mount_memory(folder: Path, size: str, read_only: bool = False) -> None:

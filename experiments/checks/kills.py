@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments.checks.fork import outcome, run_command, scratch, shown, start, start_fresh, wait
 from experiments.checks.rows.small import GUIDED, OUT, pixels
 from experiments.checks.trial import HERE, Finding, Outcome, Verdict
-from experiments.checks.verdict import TRACEBACK, changed, files, told
+from experiments.checks.verdict import TRACEBACK, as_kept, changed, files, told
 
 AROUND = ("metrics=fast", "logger=none", f"cache_dir={HERE}/cache", OUT)
 SHAPES = {
@@ -77,7 +77,7 @@ def undisturbed(shared: Path) -> dict[str, Undisturbed]:
 
 def done_cases(out: Path) -> dict[str, str]:
     """Files of the cases that were finished when the run was stopped."""
-    found = {}
+    found: dict[str, str] = {}
     for record in sorted(out.rglob("case.json")):
         place = record.parent.relative_to(out)
         found |= {str(place / name): digest for name, digest in files(record.parent).items()}
@@ -121,14 +121,14 @@ def run_kill(kill: Kill) -> Finding:
         sent_at = time.monotonic()
         (os.killpg if sent == signal.SIGINT else os.kill)(child, sent)
         code = wait(child, 60)
+        took = time.monotonic() - sent_at
         stopped = outcome(here, code, began)
-        problem = stop_problem(sent, stopped, time.monotonic() - sent_at, here)
+        problem = stop_problem(sent, stopped, took, here)
         verdict, reason = (
             after(here, SHAPES[shape], stopped, whole) or problem or (Verdict.clear, "stopped and finished")
         )
     told_as = f"{shown(SHAPES[shape])} [{sent.name} after {moment:.2f} s{', new interpreter' if fresh else ''}]"
-    lines = [line for line in stopped.stderr.splitlines() if line.strip()] or [""]
-    return Finding(kill.id, "kills", verdict.value, reason, told_as, code, lines[0][:600], lines[-1][:600], moment)
+    return as_kept(kill.id, "kills", verdict, reason, told_as, stopped)
 
 
 def after(here: Path, command: tuple[str, ...], stopped: Outcome, whole: Undisturbed) -> tuple[Verdict, str] | None:

@@ -9,11 +9,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from experiments.checks.fork import ROOT, run_command, scratch
-from experiments.checks.trial import Finding, Trial
+from experiments.checks.trial import HERE, Finding, Trial
 from experiments.checks.verdict import files, finding, judge
 
 SOURCES = ("fastvmt", "conf", "experiments/checks", "run.py", "experiments/write_manifest.py")
@@ -38,11 +39,8 @@ def run_trial(trial: Trial) -> Finding:
         outcome = run_command(trial.command, here, trial.seconds, trial.confine)
         verdict, reason = judge(trial, outcome, here, before)
         found = finding(trial, verdict, reason, outcome)
-        return Finding(**{name: _short(value, here) for name, value in found.row().items()})
-
-
-def _short(value: object, here: Path) -> object:
-    return value.replace(str(here), "@here@") if isinstance(value, str) else value
+        texts = {name: getattr(found, name).replace(str(here), HERE) for name in ("reason", "command", "first", "last")}
+        return replace(found, **texts)
 
 
 class Named(Protocol):

@@ -28,6 +28,8 @@ def counts(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
 
 def essence(found: Finding) -> str:
     """What makes two findings one fault: the verdict, the reason, and the last line without its particulars."""
+    if found.place:
+        return found.place
     line = found.last if found.verdict != Verdict.wrong.value or found.code else ""
     text = re.sub(r"@here@\S*|'[^']*'|\"[^\"]*\"|[\d.]+|\S*/\S*", "~", f"{found.reason} | {line}")
     return re.sub(r"[\w.]+=(?:~|\S*)", "key=~", text)[:160]
@@ -52,6 +54,7 @@ def page(findings: Sequence[Finding], skipped: Sequence[str]) -> str:
     for rows in groups(findings):
         first = rows[0]
         lines += ["", f"## {first.verdict}, {first.kind}: {len(rows)}", "", f"{first.reason}; exit code {first.code}"]
+        lines += [f"- ends in {first.place}"] if first.place else []
         lines += [f"- last line: `{first.last[:300]}`"] if first.last else []
         lines += [f"- `{row.id.split('/', 1)[1][:120]}`: {row.reason[:200]}" for row in rows[:EXAMPLES]]
         lines += [f"- and {len(rows) - EXAMPLES} more"] if len(rows) > EXAMPLES else []

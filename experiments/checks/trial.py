@@ -66,16 +66,16 @@ class Trial:
     expect: Expect
     names: tuple[str, ...] = ()
     """The line of a refusal names one of these."""
-    prepare: Callable[[Path], None] = nothing
-    """Writes the input, before the command."""
+    prepare: Callable[[Path], object] = nothing
+    """Writes the input, before the command; what it returns is not used."""
     check: Callable[[Path, Outcome], str | None] | None = None
     """Says what is wrong with what an accepted command made, or None."""
     kept: str | None = None
     """A folder whose files the command must neither change nor remove."""
     confine: Callable[[Path], None] | None = None
     """Called in the command's process first, for limits and mounts."""
-    seconds: float = 60.0
-    """After which the command counts as hanging."""
+    seconds: int = 60
+    """CPU seconds after which the command counts as hanging."""
 
     @property
     def id(self) -> str:
@@ -95,6 +95,8 @@ class Finding:
     first: str
     """First line on stderr."""
     last: str
+    place: str
+    """File and line of the package where a traceback ends; empty without one."""
     seconds: float
 
     def row(self) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.checks.fork import shown
-from experiments.checks.trial import Expect, Finding, Outcome, Trial, Verdict
+from experiments.checks.trial import HERE, Expect, Finding, Outcome, Trial, Verdict
 
 LOG = re.compile(r"\[\d{4}-\d\d-\d\d .*\]\[")
 WARNING = re.compile(r"\S+:\d+: \w*Warning: ")
@@ -17,6 +18,8 @@ SPEAKS = ("fastvmt", "write_manifest:")
 """Beginnings of the one line: the program's own name."""
 USAGE = re.compile(r"(?:python -m )?\S+: error: ")
 """argparse's line, which comes after the usage."""
+ADVICE = re.compile("Set the environment variable HYDRA_FULL_ERROR")
+PLACE = re.compile(r'File "[^"]*?/((?:fastvmt|experiments)/[^"]+\.py)", line (\d+)')
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -34,14 +37,14 @@ def told(stderr: str) -> list[str]:
     return lines
 
 
-def unclear(outcome: Outcome, names: tuple[str, ...]) -> str | None:
+def unclear(outcome: Outcome, names: Sequence[str]) -> str | None:
     """Why an end with an error is not clear; None if it is.
 
     Clear is exit code 2 and exactly one line on stderr that begins with the program's name and names one of
     ``names``, in any case of letters.
     """
     lines = told(outcome.stderr)
-    if outcome.code is None:
+    if outcome.code in (None, -signal.SIGXCPU):
         return "did not end in time"
     if outcome.code < 0:
         return f"ended by signal {-outcome.code}"
@@ -67,24 +70,24 @@ def judge(trial: Trial, outcome: Outcome, here: Path, before: Mapping[str, str])
         return (Verdict.wrong, problem) if problem else (Verdict.clear, "accepted")
     if TRACEBACK in outcome.stderr or TRACEBACK in outcome.stdout:
         return Verdict.traceback, f"exit code {outcome.code}"
-    if problem := unclear(outcome, trial.names if trial.expect is not Expect.accept else ()):
+    if problem := unclear(outcome, [name.replace(HERE, str(here)) for name in trial.names]):
         return Verdict.unclear, problem
     return (Verdict.wrong, "refused") if trial.expect is Expect.accept else (Verdict.clear, "refused")
 
 
 def finding(trial: Trial, verdict: Verdict, reason: str, outcome: Outcome) -> Finding:
     """A judged trial as it is kept."""
-    lines = [line for line in outcome.stderr.splitlines() if line.strip()] or [""]
+    return as_kept(trial.id, trial.kind, verdict, reason, shown(trial.command), outcome)
+
+
+def as_kept(name: str, kind: str, verdict: Verdict, reason: str, command: str, outcome: Outcome) -> Finding:
+    """What of an outcome is kept."""
+    lines = [line for line in outcome.stderr.splitlines() if line.strip() and not ADVICE.match(line)] or [""]
+    places = PLACE.findall(outcome.stderr + outcome.stdout) if verdict is Verdict.traceback else []
+    place = ":".join(places[-1]) if places else ""
+    seconds = round(outcome.seconds, 2)
     return Finding(
-        trial.id,
-        trial.kind,
-        verdict.value,
-        reason,
-        shown(trial.command),
-        outcome.code,
-        lines[0][:600],
-        lines[-1][:600],
-        round(outcome.seconds, 2),
+        name, kind, verdict.value, reason, command, outcome.code, lines[0][:600], lines[-1][:600], place, seconds
     )
 
 

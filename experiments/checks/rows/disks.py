@@ -50,7 +50,10 @@ def of_limits() -> list[Trial]:
         return Trial("disks", f"longest_file_{size}", TRANSFER, refuse, names, confine=longest_file(size))
 
     def blocked(part: str, expect: Expect) -> Trial:
-        prepare = lambda here: void((here / part).write_text("x"))  # noqa: E731
+
+        def prepare(here: Path) -> object:
+            return (here / part).write_text("x")
+
         return Trial("disks", f"{part}_is_a_file", TRANSFER, expect, (part, f"{part}_dir", "output_dir"), prepare)
 
     return [
@@ -58,10 +61,6 @@ def of_limits() -> list[Trial]:
         blocked("out", refuse),
         blocked("cache", Expect.either),
     ]
-
-
-def void(_result: object) -> None:
-    """Forget what a writer returned."""
 
 
 def of_runs(template: Template) -> list[Trial]:
@@ -127,8 +126,7 @@ def full(part: str) -> Callable[[Path], None]:
 
     def confine(here: Path) -> None:
         disk(part, "8k")(here)
-        (here / part / "rest").write_bytes(bytes(4096))
-        (here / part / "more").write_bytes(bytes(0))
+        (here / part / "rest").write_bytes(bytes(8192))
 
     return confine
 

@@ -68,7 +68,7 @@ def scored(
 
 
 def listing(
-    name: str, content: str | bytes, expect: Expect, suffix: str = "jsonl", *names: str, count: int = 2
+    name: str, content: str | bytes, expect: Expect, suffix: str = "jsonl", *names: str, said: str = "a dog"
 ) -> Trial:
     """A trial of a list with that content."""
     file = f"list.{suffix}"
@@ -79,7 +79,7 @@ def listing(
         (here / file).write_bytes(raw)
 
     command = ("score", f"{HERE}/{file}", *OPTIONS)
-    return Trial("lists", name, command, expect, names or (file,), prepare, scored(count))
+    return Trial("lists", name, command, expect, names or (file,), prepare, scored(2, (said, "a cat, on grass")))
 
 
 def of_jsonl() -> list[Trial]:
@@ -100,7 +100,7 @@ def of_jsonl() -> list[Trial]:
         listing("jsonl_crlf", good.replace("\n", "\r\n"), accept),
         listing("jsonl_blank_lines", "\n\n" + good.replace("\n", "\n\n"), accept),
         listing("jsonl_no_end", good.rstrip(), accept),
-        listing("jsonl_u2028", as_jsonl(changed(prompt="a\u2028dog")), either, count=1),
+        listing("jsonl_u2028", as_jsonl(changed(prompt="a\u2028dog")), either, said="a\u2028dog"),
         listing("jsonl_utf16", good.encode("utf-16"), refuse),
         listing("jsonl_latin1", as_jsonl(changed(prompt="café")).encode("latin-1"), refuse),
         listing("jsonl_nul", good.replace("a dog", "a\0dog"), refuse),
@@ -117,9 +117,11 @@ def of_jsonl() -> list[Trial]:
         listing("jsonl_deep", "[" * 100000, refuse),
         listing("jsonl_nan", good.replace('"a dog"', "NaN"), refuse),
         listing("jsonl_long_number", good.replace('"a dog"', "1" * 5000), refuse),
-        listing("jsonl_twice_key", good.replace('"prompt": "a dog"', '"prompt": "a dog", "prompt": "x"'), refuse),
+        listing(
+            "jsonl_twice_key", good.replace('"prompt": "a dog"', '"prompt": "a dog", "prompt": "x"'), either, said="x"
+        ),
         listing("jsonl_same_id", as_jsonl(changed(id="b")), refuse, "jsonl", "id"),
-        listing("jsonl_unknown_key", as_jsonl(changed(promt="x")), refuse),
+        listing("jsonl_unknown_key", as_jsonl(changed(promt="x")), either),
         listing("jsonl_capitals", as_jsonl([{k.title(): v for k, v in row.items()} for row in GOOD]), either),
         *(listing(f"jsonl_no_{key}", as_jsonl(changed(**{key: ...})), refuse) for key in COLUMNS[1:]),
         *(listing(f"jsonl_empty_{key}", as_jsonl(changed(**{key: ""})), refuse) for key in COLUMNS[1:3]),
@@ -127,7 +129,7 @@ def of_jsonl() -> list[Trial]:
         listing("jsonl_folder", as_jsonl(changed(generated="made")), refuse, "jsonl", "made"),
         listing("jsonl_itself", as_jsonl(changed(generated="list.jsonl")), refuse),
         listing("jsonl_long_path", as_jsonl(changed(generated="x" * 5000)), refuse, "jsonl", "list", "xxx"),
-        listing("jsonl_nul_path", as_jsonl(changed(generated="a\0b.mp4")), refuse),
+        listing("jsonl_nul_path", as_jsonl(changed(generated="a\0b.mp4")), refuse, "jsonl", "b.mp4"),
         listing("jsonl_backslash", as_jsonl(changed(generated="made\\a.mp4")), refuse, "jsonl", "made"),
         listing("jsonl_markup_id", as_jsonl(changed(id="[/red]")), accept),
         listing("jsonl_long_id", as_jsonl(changed(id="x" * 300)), either),
@@ -159,11 +161,11 @@ def of_csv() -> list[Trial]:
         listing("csv_unquoted_comma", good.replace('"a cat, on grass"', "a cat, on grass"), refuse, "csv"),
         listing("csv_open_quote", good.replace("a dog", '"a dog'), refuse, "csv"),
         listing("csv_column_twice", good.replace("id,", "prompt,"), refuse, "csv"),
-        listing("csv_nul", good.replace("a dog", "a\0dog"), refuse, "csv"),
+        listing("csv_nul", good.replace("a dog", "a\0dog"), either, "csv", said="a\0dog"),
         listing("csv_utf16", good.encode("utf-16"), refuse, "csv"),
         listing("csv_latin1", good.replace("a dog", "café").encode("latin-1"), refuse, "csv"),
         listing("csv_wide_field", good.replace("a dog", "x" * 200000), refuse, "csv"),
-        listing("csv_formula", good.replace("a dog", "=1+1"), either, "csv", count=1),
+        listing("csv_formula", good.replace("a dog", "=1+1"), either, "csv", said="=1+1"),
         listing("csv_other_suffix", good, refuse, "txt", "list"),
         listing("csv_capital_suffix", good, either, "CSV"),
     ]

@@ -113,8 +113,9 @@ def of_lines() -> list[Trial]:
                 line[key] = value
                 file.write_text(json.dumps({k: v for k, v in line.items() if v is not ...}) + "\n")
 
+            names = (key, value[:40]) if isinstance(value, str) and value else (key,)
             expect = Expect.either if (key, repr(value)) in LEGAL else Expect.refuse
-            trials.append(Trial("lists", f"manifest_{key}_{number}", command(), expect, (key,), prepare))
+            trials.append(Trial("lists", f"manifest_{key}_{number}", command(), expect, names, prepare))
     return trials
 
 

@@ -1,4 +1,4 @@
-"""Videos and folders of frames: damaged ones, and odd ones that players show well."""
+"""Videos: damaged ones, and odd ones that players show well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments.checks.clips import covered, pattern, read, write, write_animation, write_folder
+from experiments.checks.clips import covered, pattern, read, write, write_animation
 from experiments.checks.fork import ROOT
 from experiments.checks.rows.small import PLAIN, QUIET, SIZE, VIDEO, records
 from experiments.checks.trial import HERE, Expect, Outcome, Trial
@@ -88,11 +88,7 @@ def row(
 ) -> Trial:
     """A run on ``file``, which ``prepare`` has written."""
     command = (*base, f"video={HERE}/{file}", *more)
-    return Trial("videos", name, command, expect, names or (file.split("/")[-1],), lambda h: void(prepare(h)), check)
-
-
-def void(_result: object) -> None:
-    """Forget what a writer returned."""
+    return Trial("videos", name, command, expect, names or (file.split("/")[-1],), prepare, check)
 
 
 def of_odd_files() -> list[Trial]:
@@ -144,12 +140,18 @@ def of_containers() -> list[Trial]:
     def form(name: str, *more: str, codec: str | None = None, pixels: str = "yuv420p", fps: float = 24.0) -> Trial:
         check = shown_as(lambda here: here / name, [i / fps for i in range(5)])
         label = "_".join([name, codec or "", pixels, f"{fps:g}"])
-        prepare = lambda here: write(here / name, pattern(), fps, codec, pixels)  # noqa: E731
+
+        def prepare(here: Path) -> object:
+            return write(here / name, pattern(), fps, codec, pixels)
+
         return row(label, prepare, Expect.accept, name, *more, check=check)
 
     def sized(height: int, width: int, expect: Expect = Expect.accept) -> Trial:
         check = shown_as(lambda here: here / "clip.mp4", five)
-        prepare = lambda here: write(here / "clip.mp4", pattern(12, height, width), pixels="yuv444p")  # noqa: E731
+
+        def prepare(here: Path) -> object:
+            return write(here / "clip.mp4", pattern(12, height, width), pixels="yuv444p")
+
         return row(f"{height}x{width}", prepare, expect, check=check)
 
     def animation(name: str, expect: Expect) -> Trial:
@@ -237,7 +239,10 @@ def of_stillness() -> list[Trial]:
     black = np.zeros((9, 64, 96, 3), np.uint8)
 
     def still(name: str, frames: np.ndarray) -> Trial:
-        prepare = lambda here: write(here / "clip.mp4", frames, codec="libx264rgb", pixels="rgb24")  # noqa: E731
+
+        def prepare(here: Path) -> object:
+            return write(here / "clip.mp4", frames, codec="libx264rgb", pixels="rgb24")
+
         return row(name, prepare, Expect.either, base=FLAT, check=not_scored_well)
 
     return [
@@ -250,57 +255,6 @@ def of_stillness() -> list[Trial]:
     ]
 
 
-def of_folders() -> list[Trial]:
-    """Folders of frames."""
-    accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
-
-    def frames(here: Path, suffix: str = ".png", count: int = 9) -> Path:
-        return write_folder(here / "frames", pattern(count), suffix)
-
-    def with_file(name: str, content: bytes) -> Prepare:
-        return lambda here: (frames(here) / name).write_bytes(content)
-
-    def good(name: str, prepare: Prepare, expect: Expect = accept) -> Trial:
-        check = shown_as(
-            lambda here: write(here / "due.mkv", pattern(9), 8.0, "ffv1", "bgr0"), [i / 8 for i in range(5)]
-        )
-        return row(name, prepare, expect, "frames", check=check)
-
-    def bad(name: str, prepare: Prepare, *names: str) -> Trial:
-        return row(name, prepare, refuse, "frames", names=names or ("frames",))
-
-    def renamed(before: str, after: str) -> Prepare:
-        return lambda here: (frames(here) / before).rename(here / "frames" / after)
-
-    return [
-        good("frames_png", frames),
-        good("frames_jpg", lambda here: frames(here, ".jpg"), either),
-        good("frames_apple", with_file("._0003.png", b"\0\5\26\7 Mac OS X")),
-        good("frames_thumbs", with_file("Thumbs.db", b"x")),
-        good("frames_hidden", with_file(".DS_Store", b"x")),
-        good("frames_text", with_file("readme.txt", b"x")),
-        bad("frames_gap", lambda here: (frames(here) / "0002.png").unlink(), "0002"),
-        bad("frames_two_gaps", lambda here: [(frames(here) / f"000{i}.png").unlink() for i in (2, 5)], "0002"),
-        bad(
-            "frames_mixed",
-            lambda here: (frames(here), Image.fromarray(pattern(1)[0]).save(here / "frames" / "0009.jpg")),
-        ),
-        bad("frames_double", lambda here: (frames(here), write_folder(here / "frames", pattern(9), ".jpg"))),
-        bad("frames_empty_picture", with_file("0003.png", b""), "0003"),
-        bad("frames_damaged", with_file("0003.png", b"\x89PNG\r\n\x1a\nxxxx"), "0003"),
-        bad("frames_text_picture", with_file("0003.png", b"hello"), "0003"),
-        bad(
-            "frames_sizes",
-            lambda here: (frames(here), Image.fromarray(pattern(1, 32, 32)[0]).save(here / "frames" / "0003.png")),
-            "0003",
-        ),
-        bad("frames_few", lambda here: frames(here, count=3)),
-        bad("frames_unnumbered", renamed("0003.png", "last.png")),
-        bad("frames_link", lambda here: (frames(here) / "0009.png").symlink_to(here / "gone.png"), "0009"),
-        bad("frames_folder_picture", lambda here: (frames(here) / "0009.png").mkdir(), "0009"),
-    ]
-
-
 def rows() -> list[Trial]:
     """All of them."""
-    return [*of_odd_files(), *of_containers(), *of_damage(), *of_stillness(), *of_folders()]
+    return [*of_odd_files(), *of_containers(), *of_damage(), *of_stillness()]
