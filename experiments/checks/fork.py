@@ -62,6 +62,25 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def forked(work: Callable[[], int]) -> int:
+    """Run ``work`` in a new process, which ends with the number it returns, whatever happens; returns its id."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stderr.flush()
+        finally:
+            os._exit(code)  # never back into what the parent was doing
+
+
 def words(command: Sequence[str], here: Path) -> list[str]:
     """The command's arguments with the trial's folder in place."""
     return [word.replace(HERE, str(here)) for word in command]
@@ -86,23 +105,15 @@ def start(command: Sequence[str], here: Path, confine: Callable[[Path], None] | 
     The command may take ``seconds`` of CPU time.
     """
     folder = working_folder(here)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
+
+    def work() -> int:
         _enter(here, folder)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         if confine is not None:
             confine(here)
-        code = _call(words(command, here))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+        return _call(words(command, here))
+
+    return forked(work)
 
 
 def start_fresh(command: Sequence[str], here: Path) -> int:

@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from experiments.checks.fork import ROOT, run_command, scratch
+from experiments.checks.fork import ROOT, forked, run_command, scratch
 from experiments.checks.trial import HERE, Finding, Trial
 from experiments.checks.verdict import files, finding, judge
 
@@ -74,16 +73,12 @@ def run_all(trials: Sequence[T], log: Path, jobs: int, key: str, run: Callable[[
 
 def _worker(trial: T, log: Path, key: str, run: Callable[[T], Finding]) -> int:
     """Fork a process that runs one trial and appends its line."""
-    child = os.fork()
-    if child:
-        return child
-    try:
+
+    def work() -> int:
         append(log, run(trial), key)
-    except Exception:
-        sys.stderr.write(f"{trial.id} could not be run:\n{traceback.format_exc()}")
-    finally:
-        sys.stderr.flush()
-        os._exit(0)
+        return 0
+
+    return forked(work)
 
 
 def append(log: Path, found: Finding, key: str) -> None:

@@ -93,7 +93,7 @@ class Finding:
     command: str
     code: int | None
     first: str
-    """First line on stderr."""
+    """First line on stderr that is no log or warning."""
     last: str
     place: str
     """File and line of the package where a traceback ends; empty without one."""

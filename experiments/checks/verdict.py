@@ -82,7 +82,7 @@ def finding(trial: Trial, verdict: Verdict, reason: str, outcome: Outcome) -> Fi
 
 def as_kept(name: str, kind: str, verdict: Verdict, reason: str, command: str, outcome: Outcome) -> Finding:
     """What of an outcome is kept."""
-    lines = [line for line in outcome.stderr.splitlines() if line.strip() and not ADVICE.match(line)] or [""]
+    lines = [line for line in told(outcome.stderr) if not ADVICE.match(line)] or [""]
     places = PLACE.findall(outcome.stderr + outcome.stdout) if verdict is Verdict.traceback else []
     place = ":".join(places[-1]) if places else ""
     seconds = round(outcome.seconds, 2)
