@@ -77,7 +77,7 @@ def kills(count: int, minutes: float, log: Path, jobs: int, key: str, shared: Pa
     numbers = [Kill(number, {}) for number in range(count)]
     done = read(log, key)
     if left := [each for each in numbers if each.id not in done]:
-        shapes = undisturbed(shared / "kills")
+        shapes = undisturbed(shared / "kills", fresh=any(each.fresh for each in left))
         end = time.monotonic() + 60 * minutes
         for first in range(0, len(left), jobs):
             if time.monotonic() > end:

@@ -35,7 +35,7 @@ class Undisturbed:
 
     results: Results
     seconds: float
-    fresh_seconds: float
+    fresh_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Kill:
     def id(self) -> str:
         return f"kills/{self.number:04d}"
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it starts a new interpreter."""
+        return self.number % FRESH == FRESH - 1
+
 
 def results(here: Path) -> Results:
     """Hashes of frames and scores of every run below ``out``."""
@@ -58,20 +63,20 @@ def results(here: Path) -> Results:
     return {str(file.relative_to(here)): pixels(json.loads(file.read_text())["cases"]) for file in found}
 
 
-def undisturbed(shared: Path) -> dict[str, Undisturbed]:
-    """Run every shape to its end; raises ``RuntimeError`` if one fails."""
+def undisturbed(shared: Path, fresh: bool) -> dict[str, Undisturbed]:
+    """Run every shape to its end, with ``fresh`` in a new interpreter too; raises ``RuntimeError`` if one fails."""
     shapes = {}
     for name, command in SHAPES.items():
-        seconds = []
-        for fresh in (False, True):
-            here = shared / f"{name}_{fresh}"
+        times = {}
+        for new in (False, True) if fresh else (False,):
+            here = shared / f"{name}_{new}"
             here.mkdir(parents=True)
             began = time.monotonic()
-            code = wait(start_fresh(command, here) if fresh else start(command, here), 300)
-            seconds.append(time.monotonic() - began)
+            code = wait(start_fresh(command, here) if new else start(command, here), 600)
+            times[new] = time.monotonic() - began
             if code != 0:
                 raise RuntimeError(f"an undisturbed run fails: {(here / 'stderr').read_text()}")
-        shapes[name] = Undisturbed(results(here), *seconds)
+        shapes[name] = Undisturbed(results(here), times[False], times.get(True))
     return shapes
 
 
@@ -111,12 +116,12 @@ def stop_problem(number: int, stopped: Outcome, took: float, here: Path) -> tupl
 def run_kill(kill: Kill) -> Finding:
     """Start, stop at a random moment, go on, and compare."""
     dice = random.Random(kill.number)
-    shape, sent, fresh = dice.choice(list(SHAPES)), dice.choice(SIGNALS), kill.number % FRESH == FRESH - 1
+    shape, sent = dice.choice(list(SHAPES)), dice.choice(SIGNALS)
     whole = kill.undisturbed[shape]
-    moment = dice.uniform(0, whole.fresh_seconds if fresh else whole.seconds)
+    moment = dice.uniform(0, (whole.fresh_seconds if kill.fresh else None) or whole.seconds)
     with scratch() as here:
         began = time.monotonic()
-        child = start_fresh(SHAPES[shape], here) if fresh else start(SHAPES[shape], here)
+        child = start_fresh(SHAPES[shape], here) if kill.fresh else start(SHAPES[shape], here)
         time.sleep(moment)
         sent_at = time.monotonic()
         (os.killpg if sent == signal.SIGINT else os.kill)(child, sent)
@@ -127,7 +132,7 @@ def run_kill(kill: Kill) -> Finding:
         verdict, reason = (
             after(here, SHAPES[shape], stopped, whole) or problem or (Verdict.clear, "stopped and finished")
         )
-    told_as = f"{shown(SHAPES[shape])} [{sent.name} after {moment:.2f} s{', new interpreter' if fresh else ''}]"
+    told_as = f"{shown(SHAPES[shape])} [{sent.name} after {moment:.2f} s{', new interpreter' if kill.fresh else ''}]"
     return as_kept(kill.id, "kills", verdict, reason, told_as, stopped)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 
 from experiments.checks.clips import pattern, write
 from experiments.checks.fork import ROOT, run_command, scratch
+from experiments.checks.rows.manifests import write_manifest
 from experiments.checks.rows.small import DRY
 from experiments.checks.trial import HERE, Expect, Trial, nothing
 
@@ -186,9 +187,18 @@ def _text(key: str, last: str, value: str) -> Expect:
     return Expect.either if key.startswith("device") and value == "null" else Expect.refuse
 
 
-def prepare(here: Path) -> None:
+def clip(here: Path) -> object:
     """A clip for the keys that need one."""
-    write(here / "clip.mp4", pattern())
+    return write(here / "clip.mp4", pattern())
+
+
+def surroundings(key: str, needed: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Path], object]]:
+    """What a key needs beside itself: a clip, a manifest, or nothing."""
+    if key in OF_CLIP or "benchmark=single" in needed:
+        return CLIP, clip
+    if "benchmark=manifest" in needed:
+        return (f"benchmark.path={HERE}/bench.jsonl",), write_manifest
+    return (), nothing
 
 
 def rows() -> list[Trial]:
@@ -197,14 +207,11 @@ def rows() -> list[Trial]:
     for place, (default, needed) in collect().items():
         key = place.split(":")[-1]
         last = key.rsplit(".", 1)[-1]
-        clip = key in OF_CLIP
-        around = [word for word in CLIP if not word.startswith(f"{key}=")] if clip else []
-        lenient = (key.split(".")[0],) if key.startswith("tracker.") or last == "_target_" else ()
+        around, prepare = surroundings(key, needed)
+        base = [word for word in (*DRY, *needed, *around) if not word.startswith(f"{key}=")]
+        names = (key, last, *((key.split(".")[0],) if key.startswith("tracker.") or last == "_target_" else ()))
         for name, value in VALUES.items():
-            text = BACKWARDS if clip and name == "backwards" else value
-            names = (key, last, *lenient)
-            kept = [word for word in DRY if not word.startswith(f"{key}=")]
-            command = (*kept, *needed, *around, f"{key}={text}")
-            expect = expected(key, default, name)
-            trials.append(Trial("settings", f"{place}={name}", command, expect, names, prepare if clip else nothing))
+            text = BACKWARDS if key in OF_CLIP and name == "backwards" else value
+            command = (*base, f"{key}={text}")
+            trials.append(Trial("settings", f"{place}={name}", command, expected(key, default, name), names, prepare))
     return trials
