@@ -179,6 +179,7 @@ def _call(arguments: list[str]) -> int:
             runpy.run_path(sys.argv[0], run_name="__main__")
         else:
             module = {"score": "fastvmt.score", "manifest": "experiments.write_manifest"}[program]
+            sys.modules.pop(module, None)  # imported for speed: runpy would warn of it
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as stop:

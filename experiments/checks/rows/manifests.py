@@ -207,6 +207,7 @@ def of_writer() -> list[Trial]:
     def odd(name: str) -> Trial:
         def prepare(here: Path) -> None:
             clip(here)
+            (here / "clips" / "a.mp4").rename(here / "clips" / "clip-one.mp4")
             shutil.copy(ODD / f"{name}.yaml", here / "prompts.yaml")
 
         words = ("manifest", f"{HERE}/clips", f"{HERE}/prompts.yaml", f"{HERE}/b.jsonl", "--license", "own")
