@@ -157,6 +157,9 @@ def run_command(
 
 def _enter(here: Path, folder: Path) -> None:
     """Give a new process its group, folder, streams and limits."""
+    import torch
+
+    torch.set_num_threads(1)  # renews the pool that a fork leaves behind, before two threads at once would
     os.setpgid(0, 0)
     os.chdir(folder)
     null = os.open(os.devnull, os.O_RDONLY)
