@@ -1,1 +1,1 @@
-"""Whether the instruments can be trusted: scores, trackers and gates on clips whose answer is known."""
+"""Whether instruments can be trusted (scores, trackers, gates), and whether bad inputs end clearly (faults)."""
