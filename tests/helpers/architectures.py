@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from helpers.random_models import save_random_cogvideox, save_random_wan
+from helpers.random_models import save_random_wan
 
 
 @dataclass(frozen=True)
@@ -24,14 +23,4 @@ class Architecture:
 
 ARCHITECTURES = {
     "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
-    "cogvideox": Architecture(
-        save_random_cogvideox,
-        ("backbone=cogvideox_5b", "backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32"),
-        "transformer_blocks.0.attn1.to_k",
-    ),
-    "cogvideox_without_rotary": Architecture(
-        partial(save_random_cogvideox, rotary=False),
-        ("backbone=cogvideox_2b", "backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32"),
-        "transformer_blocks.0.attn1.to_k",
-    ),
 }
