@@ -8,7 +8,6 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt import compose
-from fastvmt.construct import construct
 from fastvmt.engine.identity import config_hash
 from fastvmt.engine.run import run
 from fastvmt.results.case_record import CaseRecord
@@ -35,12 +34,6 @@ def run_row(
     out = folder / slug(name)
     run(composed([f"benchmark={benchmark}", f"benchmark.cases={cases}", f"output_dir={out}", *overrides]))
     return RunFolder(out).records()
-
-
-def weights_hash(cfg: DictConfig) -> str:
-    """The first digits of the backbone's hash."""
-    fingerprint: str = construct(cfg.backbone, "backbone").fingerprint
-    return fingerprint[:DIGITS]
 
 
 def settings_hash(cfg: DictConfig, but: Sequence[str] = ("benchmark", "seed")) -> str:

@@ -73,11 +73,6 @@ class Window:
     centre_gradient: bool = False
     """Let the gradient flow through the soft window centre."""
 
-    @property
-    def side(self) -> int:
-        """The window's side in tokens, ``l`` by its name."""
-        return self.l
-
     def __post_init__(self) -> None:
         ok = self.l == 0 or (self.l % 2 == 1 and 0 < self.l < LARGEST_COUNT)
         check(ok, "window.l", self.l, f"0 (dense) or odd and in [1, {LARGEST_COUNT - 1}]")

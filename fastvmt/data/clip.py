@@ -76,11 +76,3 @@ class Clip:
         for place, picture in zip(frames, self.pictures(chosen), strict=True):
             place[:] = picture
         return Video(torch.from_numpy(frames), self.fps, self.name)
-
-
-def in_memory(video: Video) -> Clip:
-    """A clip of frames that are decoded already."""
-    frames = video.frames_THWC.numpy()
-    count, height, width = video.size
-    times = tuple(i / video.fps for i in range(count))
-    return Clip(video.name, times, video.fps, height, width, lambda index: (frames[i] for i in index))

@@ -11,11 +11,10 @@ import torch
 
 from fastvmt.benchmarks import SingleClip
 from fastvmt.data import cuts
-from fastvmt.data.clip import in_memory
 from fastvmt.data.cuts import CutPolicy, cut_detector, one_shot, runs, transitions
 from fastvmt.data.video import write_video
 from fastvmt.types import ClipShape, Video
-from helpers.clips import brightness, clip, pan, texture
+from helpers.clips import brightness, clip, in_memory, pan, texture
 
 SHAPE = ClipShape(9, 48, 48, 2)
 

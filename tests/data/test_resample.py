@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastvmt.data.clip import Clip, in_memory
+from fastvmt.data.clip import Clip
 from fastvmt.data.resample import doubts, prepare
 from fastvmt.types import ClipShape, Video
 from helpers.clips import clip as moving
+from helpers.clips import in_memory
 
 
 def numbered(frames: int, height: int = 8, width: int = 8, fps: float = 8.0) -> Clip:

@@ -10,13 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import DictConfig
 
 from experiments import tune
 from experiments.comparison import REFERENCES, SEEDS, Bench
 from experiments.json_lines import append_line, locked, read_lines
-from experiments.rows import RESULTS, weights_hash
+from experiments.rows import DIGITS, RESULTS
 from experiments.tune import BASE, CANDIDATES, FIRST, complete, main, means, method_of, settings_of, sift
 from experiments.tune_report import differing, markdown, winners
+from fastvmt.construct import construct
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.methods.flowmotion import FlowMotion
 from fastvmt.methods.smm import SMM
@@ -28,6 +30,12 @@ WINDOWED, DENSE = 0.044, 0.047
 LIMITS = {"fastvmt": 1.6, "flowmotion": 1.7, "motionclone": 1.3, "ditflow": 1.9, "moft": 2.0, "smm": 2.0}
 """Of the loop's time, by that of plain sampling; methods that are tuned sample at its cost."""
 TINY = ["backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1"]
+
+
+def weights_hash(cfg: DictConfig) -> str:
+    """The first digits of the backbone's hash."""
+    fingerprint: str = construct(cfg.backbone, "backbone").fingerprint
+    return fingerprint[:DIGITS]
 
 
 def settings(candidate: list[str], references: int = tune.REFERENCES) -> str:

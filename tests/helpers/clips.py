@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from fastvmt.data.clip import Clip
 from fastvmt.types import Video
 
 
@@ -45,3 +46,11 @@ def pan(frames: int, step: tuple[int, int], size: tuple[int, int] = (96, 128), f
     canvas = texture(height + frames * dy, width + frames * dx)
     views = [canvas[:, t * dy : t * dy + height, t * dx : t * dx + width] for t in range(frames)]
     return Video(torch.stack(views).round().byte().permute(0, 2, 3, 1).contiguous(), fps)
+
+
+def in_memory(video: Video) -> Clip:
+    """A clip of frames that are decoded already."""
+    frames = video.frames_THWC.numpy()
+    count, height, width = video.size
+    times = tuple(i / video.fps for i in range(count))
+    return Clip(video.name, times, video.fps, height, width, lambda index: (frames[i] for i in index))
