@@ -10,32 +10,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from omegaconf import DictConfig
 
 from experiments import tune
 from experiments.comparison import REFERENCES, SEEDS, Bench
 from experiments.json_lines import append_line, locked, read_lines
-from experiments.rows import DIGITS, RESULTS
+from experiments.rows import RESULTS
 from experiments.tune import BASE, CANDIDATES, FIRST, complete, main, means, method_of, settings_of, sift
 from experiments.tune_report import differing, markdown, winners
-from fastvmt.construct import construct
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.methods.flowmotion import FlowMotion
 from fastvmt.methods.smm import SMM
 from fastvmt.methods.tuned import Tuned
 from helpers.config import composed
+from helpers.weights import weights_hash
 
 WINDOWED, DENSE = 0.044, 0.047
 """A gradient's share of the time of plain sampling's loop, measured on tiny-wan with 20 steps."""
 LIMITS = {"fastvmt": 1.6, "flowmotion": 1.7, "motionclone": 1.3, "ditflow": 1.9, "moft": 2.0, "smm": 2.0}
 """Of the loop's time, by that of plain sampling; methods that are tuned sample at its cost."""
 TINY = ["backbone.height=48", "backbone.width=48", "sampler.steps=2", "guidance.block=1"]
-
-
-def weights_hash(cfg: DictConfig) -> str:
-    """The first digits of the backbone's hash."""
-    fingerprint: str = construct(cfg.backbone, "backbone").fingerprint
-    return fingerprint[:DIGITS]
 
 
 def settings(candidate: list[str], references: int = tune.REFERENCES) -> str:
