@@ -23,6 +23,7 @@ LEAVES: dict[str, set[str]] = {
     "compose": {"config", "errors"},
     "construct": {"errors"},
     "stopwatch": set(),
+    "algorithm": set(),
     "files": set(),
     "results": {"types", "cache", "cost", "files"},
     "schedule": set(),

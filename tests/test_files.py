@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -13,24 +14,65 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastvmt.files import read_json, read_tensors, replacing, write_json, write_tensors
+from fastvmt.files import (
+    DamagedFileError,
+    read_json,
+    read_tensors,
+    replacing,
+    tensors_sha256,
+    write_json,
+    write_tensors,
+)
 
 
 def test_tensors_come_back(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(3)}
     file = tmp_path / "new" / "x.safetensors"
-    assert read_tensors(file) is None
-    write_tensors(file, tensors)
-    found = read_tensors(file)
+    assert read_tensors(file, "k") is None
+    write_tensors(file, tensors, "k")
+    found = read_tensors(file, "k")
     assert found is not None and all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_damaged_tensor_file_counts_as_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_flipped_bits_anywhere_are_noticed(tmp_path: Path, seed: int) -> None:
+    file, dice = tmp_path / "x.safetensors", random.Random(seed)
+    write_tensors(file, {"a": torch.linspace(0, 1, 7), "b": torch.tensor([True])}, "k")
+    content = bytearray(file.read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    file.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"x\.safetensors (is damaged|holds what is stored under)"):
+        read_tensors(file, "k")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "key", "message"),
+    [
+        ({"a": torch.zeros(2, 3)}, "other", "is stored under the key other, not k"),
+        ({"a": torch.tensor([1.0, math.nan])}, "k", "a has values that are not finite"),
+        ({"a": torch.tensor([1.0, math.inf])}, "k", "a has values that are not finite"),
+    ],
+)
+def test_what_was_not_meant_is_not_read(tmp_path: Path, tensors: dict, key: str, message: str) -> None:
     file = tmp_path / "x.safetensors"
-    write_tensors(file, {"a": torch.zeros(100)})
-    file.write_bytes(file.read_bytes()[:50])
-    assert read_tensors(file) is None and not file.exists()
+    write_tensors(file, tensors, key)
+    with pytest.raises(DamagedFileError, match=message):
+        read_tensors(file, "k")
+
+
+def test_names_shapes_and_types_belong_to_the_checksum() -> None:
+    values = torch.arange(6.0)
+    variants = [
+        tensors_sha256("k", {"a": values}),
+        tensors_sha256("l", {"a": values}),
+        tensors_sha256("k", {"b": values}),
+        tensors_sha256("k", {"a": values.reshape(2, 3)}),
+        tensors_sha256("k", {"a": values.view(torch.int32)}),
+        tensors_sha256("k", {"a": values[:3], "b": values[3:]}),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert tensors_sha256("k", {"a": values, "b": values}) == tensors_sha256("k", {"b": values, "a": values})
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -60,7 +102,7 @@ def test_only_a_plain_file_is_replaced(tmp_path: Path, kind: str) -> None:
         if kind == "link":
             other.write_text("kept")
     before = sorted(tmp_path.iterdir())
-    for write in (lambda: write_json(file, {}), lambda: write_tensors(file, {"a": torch.zeros(1)})):
+    for write in (lambda: write_json(file, {}), lambda: write_tensors(file, {"a": torch.zeros(1)}, "k")):
         with pytest.raises(FileExistsError, match=r"a\.json is in the way: it is no plain file"):
             write()
     assert sorted(tmp_path.iterdir()) == before and (kind != "link" or other.read_text() == "kept")

@@ -34,7 +34,7 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window)
     write_trace(folder.trace, result.trace)
     if result.learned:
-        write_tensors(folder.learned, result.learned)
+        write_tensors(folder.learned, result.learned, plan.method.name)
     cost = transfer.record.cost
     seconds = cost.seconds | {"save": time.perf_counter() - start}
     record = replace(transfer.record, cost=replace(cost, seconds=seconds))

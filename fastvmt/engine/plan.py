@@ -38,10 +38,15 @@ class Plan:
     cases: Benchmark
 
 
-def make_tracker(cfg: DictConfig) -> Tracker:
-    """The chosen tracker; its tracks are kept below ``cache_dir``."""
+def make_tracker(cfg: DictConfig, cache: TensorCache) -> Tracker:
+    """The chosen tracker; its tracks are kept below ``cache``."""
     tracker: Tracker = construct(cfg.tracker, "tracker")
-    return tracker if cfg.cache_dir is None else CachedTracker(tracker, TensorCache(Path(cfg.cache_dir) / "tracks"))
+    return tracker if cache.folder is None else CachedTracker(tracker, cache.below("tracks"))
+
+
+def cache_of(cfg: DictConfig) -> TensorCache:
+    """The cache of a configuration."""
+    return TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
 
 
 def check_keys(cfg: DictConfig) -> None:

@@ -22,9 +22,9 @@ from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.engine.identity import config_hash
-from fastvmt.engine.plan import CLIP, Plan, make_plan, make_tracker
+from fastvmt.engine.plan import CLIP, Plan, cache_of, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
-from fastvmt.engine.resources import check_devices, check_folder
+from fastvmt.engine.resources import check_devices
 from fastvmt.errors import UserError
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
@@ -201,11 +201,6 @@ def peak_memory(cost: Cost) -> dict[str, float]:
     return memory if allocated is None else memory | {"device": allocated}
 
 
-def cache_of(cfg: DictConfig) -> TensorCache:
-    """Make the cache of a configuration."""
-    return TensorCache(None if cfg.cache_dir is None else Path(cfg.cache_dir))
-
-
 def open_session(cfg: DictConfig) -> Session:
     """Check a composed configuration and load what it needs. Raises :class:`UserError` for what the user can mend."""
     return load(make_plan(cfg))
@@ -215,10 +210,10 @@ def load(plan: Plan) -> Session:
     """Load what a checked plan needs: the scores first, which fail sooner, then the backbone."""
     cfg = plan.cfg
     check_devices(cfg)
-    check_folder(cfg, "cache_dir")
+    cache = cache_of(cfg)
     with quiet_libraries():
-        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg))
+        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))
         start = time.perf_counter()
         backbone: Backbone = construct(cfg.backbone, "backbone")
         seconds = time.perf_counter() - start
-    return Session(plan, backbone, scores, cache_of(cfg), open_meters(backbone.device), seconds)
+    return Session(plan, backbone, scores, cache, open_meters(backbone.device), seconds)

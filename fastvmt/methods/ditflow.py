@@ -9,10 +9,11 @@ from math import prod
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.files import DamagedFileError, read_tensors
 from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
@@ -96,15 +97,20 @@ class DiTFlow(BlockGuided):
                 "<output_dir>/cases/<case>/learned.safetensors; null learns anew"
             )
         try:
-            with safe_open(file, "pt") as stored:
-                shape = stored.get_slice(table_name(0)).get_shape()
-                stored.get_slice("sigmas")
-        except SafetensorError as error:
+            stored = read_tensors(file.resolve(), self.name) or {}
+        except DamagedFileError as error:
             raise ValueError(f"method.embeddings={file} holds no rotary tables of DiTFlow: {error}") from error
-        if shape[:2] != [4, prod(layout.grid)]:
+        names = [table_name(i) for i in range(len(stored) - 1)]
+        if not names or stored.keys() != {"sigmas", *names}:
             raise ValueError(
-                f"method.embeddings={file} is for {shape[1]} tokens, but backbone.frames, height and width of "
-                f"{layout.name} give {prod(layout.grid)}: use the size that it was learned at"
+                f"method.embeddings={file} holds no rotary tables of DiTFlow: it has {', '.join(sorted(stored)[:4])}"
+            )
+        if wrong := [n for n in names if tuple(stored[n].shape[:2]) != (4, prod(layout.grid))]:
+            shape = list(stored[wrong[0]].shape)
+            raise ValueError(
+                f"method.embeddings={file} has {wrong[0]} of shape {shape}, one per token, but "
+                f"backbone.frames, height and width of {layout.name} give {prod(layout.grid)}: "
+                "use the size that it was learned at"
             )
 
     def optimised_steps(self, steps: int) -> int:

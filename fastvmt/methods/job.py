@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache, content_key
 from fastvmt.sampling import guided_velocity
@@ -80,6 +81,7 @@ class Job:
     def key(self, text: Tensor, **parts: object) -> str:
         """Content key of something made from the reference with a text; ``parts`` are the settings that matter."""
         return content_key(
+            algorithm=ALGORITHM,
             reference=self.reference,
             text=text,
             model=self.backbone.fingerprint,

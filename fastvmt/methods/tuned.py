@@ -5,12 +5,10 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
@@ -18,6 +16,7 @@ from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.tuning.adapter import Adapter
+from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Tuning, tune
@@ -110,24 +109,18 @@ class Tuned(Method, ABC):
         Another process that wants the same ones waits until they are stored.
         """
         key = job.key(job.caption, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
-        file: Path | None = None
-        alone: AbstractContextManager[object] = nullcontext()
-        if job.cache.folder is not None:
-            file = job.cache.folder / f"{key}.checkpoint.safetensors"
-            job.cache.folder.mkdir(parents=True, exist_ok=True)
-            alone = FileLock(job.cache.folder / f"{key}.lock")
+        checkpoint = Checkpoint(job.cache, f"{key}.checkpoint")
 
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("tune"):
                 adapters = self.adapters(job)
                 losses = self.losses(job, adapters)
-                tune(job.backbone, adapters, losses, self.tuning, file=file, on_iteration=job.record)
+                tune(job.backbone, adapters, losses, self.tuning, kept=checkpoint, on_iteration=job.record)
             return adapters[self.kept].tensors()
 
-        with alone:
+        with job.cache.alone(key):
             tensors = job.cache.get(key, compute)
-            if file is not None:
-                file.unlink(missing_ok=True)
+            job.cache.forget(checkpoint.key)
         return tensors
 
     @torch.no_grad()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +16,8 @@ from torch.optim import AdamW, Optimizer
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.settings import check
-from fastvmt.tuning import checkpoint
 from fastvmt.tuning.adapter import Adapter
+from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw, draw
 
 Phases = Generator[tuple[str, Tensor], None, None]
@@ -139,17 +138,17 @@ def tune(
     losses: Losses,
     tuning: Tuning,
     *,
-    file: Path | None = None,
+    kept: Checkpoint | None = None,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
 ) -> None:
     """Minimise ``losses`` over the adapters' parameters, in place.
 
     Iterations depend on nothing but parameters, moments and their own draw: a tuning that goes on
-    from ``file``, written every ``checkpoint_every`` iterations, ends in the same parameters.
+    from ``kept``, written every ``checkpoint_every`` iterations, ends in the same parameters.
     Raises ``FloatingPointError`` when a loss or gradient is not finite.
     """
     optimizers = {group: tuning.optimizer(adapter) for group, adapter in adapters.items()}
-    done = 0 if file is None else checkpoint.load(file, adapters, optimizers)
+    done = 0 if kept is None else kept.load(adapters, optimizers)
     with torch.enable_grad(), counted_backwards(backbone):
         for choices in tuning.draws()[done:]:
             with seeded(choices.seed, backbone.device):
@@ -158,5 +157,5 @@ def tune(
                 row = {"iteration": choices.iteration, "loss": loss, "grad_norm": norm, "reused": 0.0}
                 on_iteration({"step": BEFORE_DENOISING, "sigma": choices.sigma} | row)
             done = choices.iteration + 1
-            if file is not None and done % tuning.checkpoint_every == 0 and done < tuning.iterations:
-                checkpoint.save(file, done, adapters, optimizers)
+            if kept is not None and done % tuning.checkpoint_every == 0 and done < tuning.iterations:
+                kept.save(done, adapters, optimizers)

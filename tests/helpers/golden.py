@@ -48,7 +48,9 @@ def config_of(overrides: Sequence[str], random_wan: Path) -> DictConfig:
 def part(group: str, settings: str) -> Any:
     """A backbone, or the scores, loaded once for all transfers that agree in ``settings``."""
     cfg = loaded[settings]
-    return construct(cfg[group], group, **({"tracker": make_tracker(cfg)} if group == "metrics" else {}))
+    return construct(
+        cfg[group], group, **({"tracker": make_tracker(cfg, TensorCache(None))} if group == "metrics" else {})
+    )
 
 
 loaded: dict[str, DictConfig] = {}

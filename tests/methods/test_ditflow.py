@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.engine.run import run
+from fastvmt.files import write_tensors
 from fastvmt.methods.none import NoTransfer
 from fastvmt.sampling import euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
@@ -58,7 +59,7 @@ def test_learned_embeddings_repeat_the_transfer_and_serve_another_prompt(
     changes = ["target=embedding", "rope=true"]
     learned = transfer(backbone, method_of("ditflow", *changes), case)
     file = tmp_path / "learned.safetensors"
-    save_file(learned.learned, file)
+    write_tensors(file, learned.learned, "ditflow")
     method = method_of("ditflow", *changes, f"embeddings={file}")
     method.requirements(backbone.layout)
     again = transfer(backbone, method, case)
@@ -77,13 +78,19 @@ def test_embeddings_that_do_not_fit_are_refused(backbone: WanBackbone, tmp_path:
             method_of("ditflow", *changes).requirements(backbone.layout)
 
     missing, foreign, broken, small = (tmp_path / name for name in ("missing", "foreign", "broken", "small"))
-    save_file({"x": torch.zeros(2)}, foreign)
-    save_file({"rotation_000": torch.zeros(4, 7, 12), "sigmas": torch.ones(1)}, small)
+    write_tensors(foreign, {"x": torch.zeros(2)}, "ditflow")
+    tables = {"rotation_000": torch.zeros(4, 7, 12), "sigmas": torch.ones(1)}
+    write_tensors(small, tables, "ditflow")
     broken.write_bytes(b"not a safetensors file")
+    others, unsealed = tmp_path / "others", tmp_path / "unsealed"
+    write_tensors(others, tables, "smm")
+    save_file(tables, unsealed)
     refused(r"method\.embeddings=.*missing does not exist", "target=embedding", f"embeddings={missing}")
     refused(r"holds no rotary tables of DiTFlow", "target=embedding", f"embeddings={foreign}")
     refused(r"holds no rotary tables of DiTFlow", "target=embedding", f"embeddings={broken}")
-    refused(r"is for 7 tokens, but .* give 180", "target=embedding", f"embeddings={small}")
+    refused(r"rotation_000 of shape \[4, 7, 12\].* give 180", "target=embedding", f"embeddings={small}")
+    refused(r"others holds what is stored under the key smm, not ditflow", "target=embedding", f"embeddings={others}")
+    refused(r"unsealed is damaged or of another program", "target=embedding", f"embeddings={unsealed}")
     refused(r"needs method\.target=embedding", f"embeddings={small}")
     refused(r"method\.inject=true replaces keys of block 0", "inject=true", "block=0")
     refused(r"set method\.rope=true or method\.block=1", "target=embedding", "block=0", "rope=false")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.config import config_folder
 from fastvmt.construct import construct
 from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.files import write_tensors
 from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
@@ -220,7 +220,7 @@ def test_an_error_under_stored_embeddings_leaves_nothing(
 ) -> None:
     """In the first guided step and in the second: a step's two passes are a quarter of all."""
     file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
-    save_file(transfer(backbone, plan_of("ditflow", change)).learned, file)
+    write_tensors(file, transfer(backbone, plan_of("ditflow", change)).learned, "ditflow")
     plan = plan_of("ditflow", change, f"method.embeddings={file}")
     assert transfer(backbone, plan).passes.gradients == 0
     for share in (0.15, 0.3):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
-from fastvmt.engine.plan import make_tracker
+from fastvmt.engine.plan import cache_of, make_tracker
 from fastvmt.errors import UserError
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.cached import CachedTracker
@@ -204,9 +204,11 @@ def test_tracks_are_computed_once_per_clip_queries_and_tracker(tmp_path: Path) -
 def test_weight_free_trackers_come_from_the_configuration(option: str, tmp_path: Path) -> None:
     cfg = composed(f"tracker={option}", f"cache_dir={tmp_path}")
     bare = composed(f"tracker={option}", "cache_dir=null")
-    tracker = make_tracker(cfg)
+    tracker = make_tracker(cfg, cache_of(cfg))
     assert isinstance(tracker, CachedTracker) and tracker.id.startswith(option)
-    assert make_tracker(bare).id == tracker.id and not isinstance(make_tracker(bare), CachedTracker)
+    assert make_tracker(bare, cache_of(bare)).id == tracker.id and not isinstance(
+        make_tracker(bare, cache_of(bare)), CachedTracker
+    )
     tracker.track(frames(2, 64, 64), queries((0, 5, 5)))
     assert len(list((tmp_path / "tracks").glob("*.safetensors"))) == 1
 

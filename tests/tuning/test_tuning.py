@@ -15,9 +15,11 @@ from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
+from fastvmt.cache import TensorCache
 from fastvmt.sampling import denoise, euler_step
 from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.tuning.adapter import Adapter
+from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw, choose, draw
 from fastvmt.tuning.inversion import Inversion, inverted_path
 from fastvmt.tuning.loop import Losses, Phases, Tuning, tune
@@ -199,7 +201,7 @@ class Stopped(Exception):
 def test_a_stopped_tuning_goes_on_to_the_same_parameters(
     backbone: WanBackbone, tmp_path: Path, stop: int, damage: bool
 ) -> None:
-    def run(file: Path | None, stop: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    def run(kept: Checkpoint | None, stop: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
         adapter = LoraSet.initial(backbone.blocks, False, 2, 0, CPU, drop=0.5)
         seen: list[float] = []
 
@@ -209,20 +211,19 @@ def test_a_stopped_tuning_goes_on_to_the_same_parameters(
                 raise Stopped
 
         try:
-            tune(backbone, {"motion": adapter}, problem(backbone, adapter), TUNING, file=file, on_iteration=watch)
+            tune(backbone, {"motion": adapter}, problem(backbone, adapter), TUNING, kept=kept, on_iteration=watch)
         except Stopped:
             assert not any(isinstance(m, LoraLayer) for m in backbone.transformer.modules())
         return adapter.tensors(), seen
 
-    torch.manual_seed(5)  # the global generator must not matter
-    whole, _ = run(None)
+    whole, _ = run(None)  # the global generator must not matter
     torch.manual_seed(6)
-    file = tmp_path / "folder" / "key.checkpoint.safetensors"
-    run(file, stop)
+    file, cache = tmp_path / "key.safetensors", TensorCache(tmp_path)
+    run(Checkpoint(cache, "key"), stop)
     assert file.exists() == (stop >= 2)
     if damage and file.exists():
         file.write_bytes(file.read_bytes()[:-9])
-    resumed, seen = run(file)
+    resumed, seen = run(Checkpoint(cache, "key"))
     assert seen[0] == (0 if damage else stop // 2 * 2)
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert [path.name for path in file.parent.iterdir()] == [file.name]
@@ -295,5 +296,5 @@ def test_gradient_checkpointing_changes_nothing(backbone: WanBackbone) -> None:
 def test_settings_out_of_range_are_refused(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"method\.tuning\.{setting}={value} is out of range"):
         Tuning(**({"iterations": 5, "lr": 0.1, "shift": 1.0} | {setting: value}))
-    with pytest.raises(ValueError, match=r"method\.inversion\.share=1\.5"):
+    with pytest.raises(ValueError, match=r"inversion\.share=1\.5"):
         Inversion(1.5)
