@@ -50,6 +50,15 @@ class HeadReduce(str, Enum):
     """Average the heads' logits: the product of the full-width vectors (DiTFlow)."""
 
 
+class Reduction(str, Enum):
+    """How the motion loss of a frame's tokens becomes one number: the balance with the window loss."""
+
+    mean = "mean"
+    """Mean over tokens: the weights of both losses mean the same at every resolution."""
+    sum = "sum"
+    """Sum over tokens (the released code): the window loss is left next to no say."""
+
+
 class TileQuery(str, Enum):
     """Which query stands for a tile in the coarse match."""
 
@@ -111,6 +120,7 @@ class Guidance:
     """Weight of the attention-motion-flow loss (lambda_AMF)."""
     window_weight: float = 1.0
     """Weight of the corresponding-window loss (lambda_window)."""
+    reduction: Reduction = Reduction.sum
     alpha: float = 0.2
     """Pairs at the largest distance weigh 1 - alpha."""
     reference_noise: float = 1.0

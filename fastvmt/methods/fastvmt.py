@@ -72,7 +72,7 @@ class FastVMT(BlockGuided):
         """L = lambda_AMF L_AMF + lambda_window L_window, pairs at distance d weighing 1 - alpha (d - 1) / (sf - 1)."""
         g = self.guidance
         weight_P = pair_weights(reference.pairs, self.window.sf, g.alpha, reference.flow_PS2.device)
-        value = g.amf_weight * amf_loss(generated, reference, weight_P)
+        value = g.amf_weight * amf_loss(generated, reference, weight_P, g.reduction)
         if mean_keys is not None:
             value = value + g.window_weight * window_loss(mean_keys, generated.pairs)
         return value

@@ -12,14 +12,15 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.job import Job
+from fastvmt.motion.losses import amf_loss
 from fastvmt.motion.released import (
     between_frames,
     reduce_queries_and_keys,
-    released_amf_loss,
     released_flow,
     released_pairs,
     released_weights,
     released_window_loss,
+    spatial_reduction,
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
@@ -121,7 +122,8 @@ class ReleasedFastVMT(FastVMT):
     def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
         g = self.guidance
         weight_P = released_weights(reference.pairs, self.window.sf, g.alpha, self.switches, reference.flow_PS2.device)
-        value = g.amf_weight * released_amf_loss(generated, reference, weight_P, self.switches)
+        reduction = spatial_reduction(self.switches, g.reduction)
+        value = g.amf_weight * amf_loss(generated, reference, weight_P, reduction)
         if mean_keys is not None:
             between = between_frames(generated.pairs)
             value = value + g.window_weight * released_window_loss(mean_keys, between, self.switches)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastvmt.motion.pairs import by_source
+from fastvmt.settings import Reduction
 from fastvmt.types import MotionField, Pairs
 
 
-def amf_loss(generated: MotionField, reference: MotionField, weight_P: Tensor) -> Tensor:
-    """Weighted squared distance of two motion fields in tokens squared, mean over pairs and tokens.
+def amf_loss(
+    generated: MotionField, reference: MotionField, weight_P: Tensor, reduction: Reduction = Reduction.mean
+) -> Tensor:
+    """Weighted squared distance of two motion fields in tokens squared, mean over pairs, mean or sum over tokens.
 
     The reference is a constant. Zero for identical fields. Raises ``ValueError`` when the fields
     belong to different grids or pairs.
@@ -20,9 +23,10 @@ def amf_loss(generated: MotionField, reference: MotionField, weight_P: Tensor) -
             f"{generated.grid}, reference {len(reference.pairs)} pairs on grid {reference.grid}, "
             "or the pairs differ"
         )
-    # L_AMF = 1 / (P S) sum_ij w_(j - i) sum_s |Delta_ref(s) - Delta_gen(s)|^2
+    # L_AMF = 1 / (P S) sum_ij w_(j - i) sum_s |Delta_ref(s) - Delta_gen(s)|^2, without 1 / S where it is a sum
     squared_PS = (generated.flow_PS2 - reference.flow_PS2.detach()).square().sum(-1)
-    return (weight_P[:, None] * squared_PS).mean()
+    mean = (weight_P[:, None] * squared_PS).mean()
+    return mean if reduction is Reduction.mean else mean * squared_PS.shape[1]
 
 
 def window_loss(k_mean_PTE: Tensor, pairs: Pairs) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastvmt.motion.flow import at_least_float32, frame_logits, full_flow, per_source
 from fastvmt.motion.heads import reduce_heads
-from fastvmt.motion.losses import amf_loss, window_loss, with_two_targets
+from fastvmt.motion.losses import window_loss, with_two_targets
 from fastvmt.motion.pairs import frame_pairs, pair_weights, sources_and_targets
 from fastvmt.motion.switches import Switches
 from fastvmt.motion.window import (
@@ -25,7 +25,7 @@ from fastvmt.motion.window import (
     window_offsets,
 )
 from fastvmt.motion.windowed import window_means, windowed_flow
-from fastvmt.settings import HeadReduce, TileQuery, Window
+from fastvmt.settings import HeadReduce, Reduction, TileQuery, Window
 from fastvmt.types import MotionField, Pairs
 
 
@@ -248,7 +248,6 @@ def released_window_loss(tracked_PTE: Tensor, pairs: Pairs, switches: Switches) 
     return torch.stack(terms).mean() if terms else tracked_PTE.new_zeros(())
 
 
-def released_amf_loss(generated: MotionField, reference: MotionField, weight_P: Tensor, switches: Switches) -> Tensor:
-    """``amf_loss``, or the same summed over the tokens of a frame."""
-    mean = amf_loss(generated, reference, weight_P)
-    return mean if switches.spatial_reduction == "mean" else mean * generated.flow_PS2.shape[1]
+def spatial_reduction(switches: Switches, guidance: Reduction) -> Reduction:
+    """How the motion loss is reduced over tokens: as the switch says, or as guidance does."""
+    return guidance if switches.spatial_reduction == "guidance" else Reduction(switches.spatial_reduction)

@@ -43,9 +43,10 @@ class Switches:
     pair_range: Literal["paper", "code"] = "paper"
     """Code: ``code``. Frames up to sf - 1 ahead, weight 1 - alpha d / (sf - 1) at distance d. Correct: up to
     sf ahead, weight 1 - alpha (d - 1) / (sf - 1)."""
-    spatial_reduction: Literal["mean", "sum"] = "mean"
+    spatial_reduction: Literal["guidance", "mean", "sum"] = "guidance"
     """Code: ``sum`` over a frame's tokens, which leaves the corresponding-window loss next to no say. The paper
-    does not settle it; ``mean`` keeps the two losses' weights independent of the resolution."""
+    does not settle it; ``mean`` keeps the two losses' weights independent of the resolution; ``guidance`` takes
+    ``guidance.reduction``."""
     latent_dtype: Literal["float32", "bfloat16"] = "float32"
     """Code: ``bfloat16`` latents, optimiser and trajectory: entries of magnitude 1 and more do not feel a
     step of 0.003. Correct: ``float32``. Here the sum of an Euler step is rounded, not its product."""

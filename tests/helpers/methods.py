@@ -11,7 +11,7 @@ from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.motion_director import MotionDirector
 from fastvmt.methods.motion_inversion import MotionInversion
 from fastvmt.methods.tuned import Tuned
-from fastvmt.settings import Guidance, HeadReduce, Skip, TileQuery, Window
+from fastvmt.settings import Guidance, HeadReduce, Reduction, Skip, TileQuery, Window
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Tuning
@@ -29,6 +29,7 @@ GUIDANCE = Guidance(
     block=1,
     amf_weight=5.0,
     window_weight=0.0,
+    reduction=Reduction.mean,
     alpha=0.2,
     reference_noise=0.2,
     rope=False,

@@ -19,7 +19,7 @@ from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.sdedit import SDEdit
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
-from fastvmt.settings import HeadReduce, Window
+from fastvmt.settings import HeadReduce, Reduction, Window
 from fastvmt.types import TransferCase, Video
 from helpers.methods import GUIDANCE, WINDOW, fastvmt
 from helpers.transfers import SAMPLER, job_for, same, transfer
@@ -88,6 +88,17 @@ def test_amf_weight_scales_the_loss_and_window_weight_adds_to_it(backbone: WanBa
     assert amf > 0
     assert window > 0
     assert first_loss(amf_weight=5.0, window_weight=2.0) == pytest.approx(5 * amf + 2 * window, rel=1e-5)
+
+
+def test_the_sum_over_tokens_weighs_the_motion_loss_alone(backbone: WanBackbone, case: TransferCase) -> None:
+    """The reduction is a factor of one term, the tokens of a frame."""
+
+    def first_loss(**settings: object) -> float:
+        return transfer(backbone, fastvmt(**settings), case).trace[0]["loss"]
+
+    tokens = math.prod(backbone.layout.grid[1:])
+    amf, window = first_loss(), first_loss(amf_weight=0.0, window_weight=1.0)
+    assert first_loss(window_weight=1.0, reduction=Reduction.sum) == pytest.approx(tokens * amf + window, rel=1e-5)
 
 
 @pytest.mark.parametrize("delta", [1, 2, 3, 5])

@@ -13,17 +13,17 @@ from fastvmt.motion.pairs import frame_pairs, pair_weights
 from fastvmt.motion.released import (
     between_frames,
     reduce_queries_and_keys,
-    released_amf_loss,
     released_flow,
     released_pairs,
     released_weights,
     released_window_loss,
     scramble_heads,
+    spatial_reduction,
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
 from fastvmt.motion.windowed import window_means, windowed_flow
-from fastvmt.settings import HeadReduce, TileQuery, Window
+from fastvmt.settings import HeadReduce, Reduction, TileQuery, Window
 from fastvmt.types import MotionField
 from helpers.released_loops import CODE, CORRECT, Grid, features
 
@@ -126,10 +126,11 @@ def test_the_sum_over_tokens() -> None:
     pairs = frame_pairs(3, 2)
     still, moving = (MotionField(torch.tensor(v).expand(3, 12, 2), pairs, (3, 3, 4)) for v in ((0.0, 0.0), (3.0, 4.0)))
     weights = torch.tensor([1.0, 0.8, 1.0])
-    assert float(released_amf_loss(moving, still, weights, Switches(spatial_reduction="sum"))) == pytest.approx(
-        12 * 25 * (1 + 0.8 + 1) / 3
-    )
-    assert float(released_amf_loss(moving, still, weights, CORRECT)) == float(amf_loss(moving, still, weights))
+    assert float(amf_loss(moving, still, weights, Reduction.sum)) == pytest.approx(12 * 25 * (1 + 0.8 + 1) / 3)
+    assert float(amf_loss(moving, still, weights, Reduction.mean)) == pytest.approx(25 * (1 + 0.8 + 1) / 3)
+    for guidance in Reduction:
+        assert spatial_reduction(CORRECT, guidance) is guidance
+        assert spatial_reduction(Switches(spatial_reduction="sum"), guidance) is Reduction.sum
 
 
 @pytest.mark.parametrize("centre_gradient", [False, True])
@@ -145,7 +146,7 @@ def test_all_switches_off_is_the_correct_form_bit_for_bit(
     assert torch.equal(weights, pair_weights(pairs, 2, 0.3))
     field, index = released_flow(q, k, pairs, grid, 0.9, window, CORRECT)
     target = MotionField(torch.zeros_like(field.flow_PS2), pairs, grid)
-    actual = released_amf_loss(field, target, weights, CORRECT)
+    actual = amf_loss(field, target, weights, spatial_reduction(CORRECT, Reduction.mean))
     if l == 0:
         assert index is None
         expected = amf_loss(full_flow(q, k, pairs, grid, 0.9), target, weights)
