@@ -3,7 +3,7 @@
 x = start
 for sigma, sigma_next in the schedule:
     x = step(x)                      a method's step; plain sampling is
-                                     euler_step(x, guided_velocity(x, sigma), sigma, sigma_next)
+                                     euler_step(x, v, sigma, sigma_next), v under classifier-free guidance
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
+from fastvmt.settings import Sampler
 
 Step = Callable[[int, Tensor, float, float], Tensor]
 """Latents at ``sigma_next`` from (i, x, sigma, sigma_next): step ``i`` of the schedule."""
@@ -25,9 +26,32 @@ def guided_velocity(
 ) -> Tensor:
     """v = v_neg + scale (v_pos - v_neg), of x's shape; one pass only when the scale is 1."""
     positive = backbone.velocity(x, sigma, text)
-    if cfg_scale == 1:
-        return positive
-    return torch.lerp(backbone.velocity(x, sigma, negative), positive, cfg_scale)
+    return ClassifierFree(backbone, negative, Sampler(cfg_scale=cfg_scale))(0, x, sigma, positive)
+
+
+class ClassifierFree:
+    """Classifier-free guidance over the steps of one denoising: v = v_neg + scale (v_pos - v_neg).
+
+    The negative pass runs where :meth:`Sampler.negative_at` says. In the steps between, v_pos - v_neg is that of the
+    last one: v = v_pos + (scale - 1) (v_pos - v_neg).
+    """
+
+    def __init__(self, backbone: Backbone, negative: Tensor, sampler: Sampler) -> None:
+        self.backbone, self.negative, self.sampler = backbone, negative, sampler
+        self.difference: Tensor | None = None
+        """v_pos - v_neg of the last negative pass, where a later step may want it."""
+
+    def __call__(self, i: int, x: Tensor, sigma: float, positive: Tensor) -> Tensor:
+        """The velocity of latents at step ``i`` from the one with the prompt."""
+        scale = self.sampler.cfg_scale
+        if scale == 1:
+            return positive
+        if self.difference is not None and not self.sampler.negative_at(i):
+            return positive + (scale - 1) * self.difference
+        negative = self.backbone.velocity(x, sigma, self.negative)
+        if self.sampler.negative_every > 1:
+            self.difference = positive - negative
+        return torch.lerp(negative, positive, scale)
 
 
 def euler_step(x: Tensor, velocity: Tensor, sigma: float, sigma_next: float) -> Tensor:

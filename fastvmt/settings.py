@@ -18,6 +18,7 @@ LARGEST_STEP = 1e3
 LARGEST_COUNT = 10_000
 """Steps and iterations."""
 LARGEST_SEED = 2**32 - 1
+SOURCES = ("reading", "pass")
 
 
 def check(ok: bool, key: str, value: object, legal: str) -> None:
@@ -91,12 +92,22 @@ class Window:
         check_range("window.tau", self.tau, 0, LARGEST_STEP, above=True)
 
 
+class Predict(str, Enum):
+    """What stands for a gradient between two that are computed."""
+
+    hold = "hold"
+    """The last computed one (the paper)."""
+    linear = "linear"
+    """The line through the last two of the same denoising step; the last while there is only one."""
+
+
 @dataclass
 class Skip:
     """Gradient reuse in the inner optimisation."""
 
     delta: int = 3
     """The paper's interval: a gradient is computed every delta-th iteration and reused between; 1 is no reuse."""
+    predict: Predict = Predict.hold
 
     def __post_init__(self) -> None:
         check_range("skip.delta", self.delta, 1, LARGEST_COUNT)
@@ -121,6 +132,11 @@ class Guidance:
     window_weight: float = 1.0
     """Weight of the corresponding-window loss (lambda_window)."""
     reduction: Reduction = Reduction.sum
+    source: str = SOURCES[0]
+    """Where gradients come from. reading: passes of their own up to the block, before the latents are denoised (the
+    paper). pass: the pass with the prompt that denoises them; all inner iterations replay its one gradient."""
+    diagnostics: bool = False
+    """Also take the norms of both losses' own gradients, which costs two more backward passes per gradient."""
     alpha: float = 0.2
     """Pairs at the largest distance weigh 1 - alpha."""
     reference_noise: float = 1.0
@@ -141,6 +157,7 @@ class Guidance:
         check_range("guidance.block", self.block, 0, LARGEST_COUNT)
         check_range("guidance.amf_weight", self.amf_weight, 0, 1e6)
         check_range("guidance.window_weight", self.window_weight, 0, 1e6)
+        check_choice("guidance.source", self.source, SOURCES)
         check_range("guidance.alpha", self.alpha, 0, 1)
         check_range("guidance.reference_noise", self.reference_noise, 0, 1)
         check_range("guidance.weight_decay", self.weight_decay, 0, LARGEST_STEP)
@@ -159,9 +176,16 @@ class Sampler:
     """Classifier-free guidance scale; 1 runs no negative pass."""
     strength: float = 1.0
     """Noise of the start (rho): 1 is pure noise, below 1 starts from the noised reference."""
+    negative_every: int = 1
+    """The negative pass runs in every so many-th step; in between its difference to the positive one is kept."""
 
     def __post_init__(self) -> None:
         check_range("sampler.steps", self.steps, 1, LARGEST_COUNT)
         check_range("sampler.shift", self.shift, 0, LARGEST_STEP, above=True)
         check_range("sampler.cfg_scale", self.cfg_scale, 0, LARGEST_STEP)
         check_range("sampler.strength", self.strength, 0, 1, above=True)
+        check_range("sampler.negative_every", self.negative_every, 1, LARGEST_COUNT)
+
+    def negative_at(self, i: int) -> bool:
+        """Whether a negative pass runs in step ``i``."""
+        return self.cfg_scale != 1 and i % self.negative_every == 0

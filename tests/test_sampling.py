@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +12,9 @@ from diffusers import WanPipeline
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import denoise, euler_step, guided_velocity
+from fastvmt.sampling import ClassifierFree, denoise, euler_step, guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
+from fastvmt.settings import Sampler
 
 CPU = torch.device("cpu")
 PROMPT, NEGATIVE = "a dog on grass", "a red car"
@@ -83,6 +86,47 @@ def test_guidance_extrapolates_from_the_negative() -> None:
     for scale in (0.0, 0.3, 1.0, 5.8):
         v = guided_velocity(model, torch.zeros(2), 0.5, positive, negative, scale)
         torch.testing.assert_close(v, negative + scale * (positive - negative))
+
+
+def flow(text: Tensor, sigma: float) -> Tensor:
+    """A velocity field that depends on the noise level, and with each text on another channel in another way."""
+    return text * torch.tensor([1.0, sigma, sigma**2])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 0.3, 5.8])
+@pytest.mark.parametrize("every", [1, 2, 3, 9])
+def test_between_negative_passes_their_difference_is_kept(every: int, scale: float) -> None:
+    """x_end = x + sum (sigma' - sigma) (p + (scale - 1) (p - n)), the bracket from the last multiple of ``every``."""
+    positive, negative = torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, -1.0])
+    passes: list[float] = []
+
+    def velocity(x: Tensor, sigma: float, text: Tensor) -> Tensor:
+        if text is negative:
+            passes.append(sigma)
+        return flow(text, sigma)
+
+    sampler = Sampler(cfg_scale=scale, negative_every=every)
+    guided = ClassifierFree(SimpleNamespace(velocity=velocity), negative, sampler)
+    sigmas, start = sigma_schedule(8, 3.0), torch.tensor([0.5, -0.5, 0.0])
+
+    def step(i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        return euler_step(x, guided(i, x, sigma, flow(positive, sigma)), sigma, sigma_next)
+
+    expected = start.double()
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        kept = sigmas[i - i % every]
+        difference = flow(positive, kept) - flow(negative, kept)
+        expected = expected + (sigma_next - sigma) * (flow(positive, sigma) + (scale - 1) * difference)
+    torch.testing.assert_close(denoise(start, sigmas, step), expected.float(), rtol=1e-5, atol=1e-5)
+    assert passes == [sigma for i, sigma in enumerate(sigmas[:-1]) if sampler.negative_at(i)]
+    assert len(passes) == (0 if scale == 1 else math.ceil(8 / every))
+
+
+def test_a_negative_pass_in_every_step_is_plain_guidance_bit_for_bit() -> None:
+    x, positive, negative = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    guided = ClassifierFree(SimpleNamespace(velocity=lambda *_: negative), negative, Sampler(cfg_scale=5.8))
+    for i in range(3):
+        assert torch.equal(guided(i, x, 0.5, positive), torch.lerp(negative, positive, 5.8))
 
 
 def test_every_step_is_made_once_in_order() -> None:

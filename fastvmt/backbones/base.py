@@ -108,7 +108,7 @@ class Backbone(ABC):
             self.forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block
         q, k = probe.kept
-        self.count_backward(q, block)
+        self.count_backward(k, block)  # FastVMT's window loss depends on the keys alone
         return self._by_frame(q), self._by_frame(k)
 
     def tapped_velocity(
@@ -123,7 +123,7 @@ class Backbone(ABC):
             velocity = self.forward(latents_BCFHW, sigma, text).detach()
         self.passes.block_forwards += self.layout.depth
         q, k = tap.kept
-        self.count_backward(q, block)
+        self.count_backward(k, block)
         return velocity, self._by_frame(q), self._by_frame(k)
 
     def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:

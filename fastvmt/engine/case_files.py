@@ -16,7 +16,7 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import CaseFolder
 from fastvmt.types import TransferResult, Video
 
-TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused")
+TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused", "cosine")
 VIEW_SIDE = 384
 """Small videos are enlarged to about this height, so that players show more than a stamp."""
 

@@ -187,7 +187,7 @@ class Session:
             pooled=list(self.scores.pooled),
             seconds=result.seconds,
             passes=result.passes,
-            declared_passes=plan.method.budget(plan.layout, plan.sampler.steps, plan.sampler.cfg_scale),
+            declared_passes=plan.method.budget(plan.layout, plan.sampler),
             cost=cost,
             reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},
             peak_memory_gib=peak_memory(cost),

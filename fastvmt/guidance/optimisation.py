@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastvmt.guidance.gradient import Gradient, GradientLog
 from fastvmt.guidance.reuse import GradientReuse
-from fastvmt.settings import check
+from fastvmt.settings import Predict, check
 
 
 def guided_steps(steps: int, fraction: float) -> int:
@@ -35,6 +36,8 @@ class Optimisation:
     """What the rate approaches, linearly."""
     delta: int = 1
     """Every ``delta``-th gradient is computed, the others are replayed; at most J."""
+    predict: Predict = Predict.hold
+    """What is replayed: the last gradient, or the line through the last two."""
     weight_decay: float = 0.0
     group: str = "method"
     """Group of the configuration that the numbers come from."""
@@ -50,6 +53,12 @@ class Optimisation:
             raise ValueError(
                 f"skip.delta={self.delta} must be at most {self.group}.iterations={self.iterations}: "
                 "gradients are reused within a denoising step only"
+            )
+        if self.predict is Predict.linear and self.gradients < 2:
+            raise ValueError(
+                "skip.predict=linear draws a line through two gradients of a denoising step, but "
+                f"skip.delta={self.delta} computes one in {self.group}.iterations={self.iterations}: set skip.delta "
+                "lower or skip.predict=hold"
             )
 
     def guided(self, steps: int) -> int:
@@ -73,43 +82,38 @@ class Optimisation:
 
 def optimise(
     start: Tensor,
-    loss: Callable[[Tensor], Tensor],
+    gradient: Callable[[Tensor], Gradient],
     settings: Optimisation,
     rates: Sequence[float],
     *,
     dtype: torch.dtype = torch.float32,
+    log: GradientLog | None = None,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
 ) -> Tensor:
-    """Minimise ``loss`` from ``start`` with a fresh AdamW, one iteration per rate; every ``delta``-th gradient is real.
+    """Follow ``gradient`` from ``start`` with a fresh AdamW, one iteration per rate; every ``delta``-th one is real.
 
     The tensor, its moments and the result are ``dtype``: float32, unless the rounding of lower precision is itself
-    of interest. The moments keep advancing on replayed gradients. Raises ``FloatingPointError`` when a gradient is
-    not finite, saying what to lower. Returns a new tensor; ``start`` is untouched.
+    of interest. The moments keep advancing on replayed gradients. After the last iteration ``on_iteration`` is told
+    of each, with what ``log`` makes of its gradient; before that nothing waits for the device. Raises
+    ``FloatingPointError`` when a gradient is not finite, saying what to lower. Returns a new tensor; ``start`` is
+    untouched.
     """
     x = start.detach().to(dtype, copy=True).requires_grad_(True)
     optimizer = torch.optim.AdamW([x], lr=rates[0], weight_decay=settings.weight_decay)
-    reuse = GradientReuse(settings.delta)
-    last_loss = math.nan
-
-    def gradient() -> Tensor:
-        nonlocal last_loss
-        with torch.enable_grad():
-            value = loss(x)
-            (grad,) = torch.autograd.grad(value, x)
-        last_loss = float(value.detach())
-        return grad
-
+    reuse = GradientReuse(settings.delta, settings.predict)
+    log = log or GradientLog()
     for iteration, rate in enumerate(rates):
-        grad, reused = reuse(iteration, gradient)
-        norm = float(grad.norm())
-        if not math.isfinite(norm):
-            raise FloatingPointError(
-                f"the motion loss {last_loss} has a gradient that is not finite at inner iteration {iteration}; "
-                f"lower {settings.group}.lr"
-            )
+        computed, used, reused = reuse(iteration, lambda: gradient(x))
+        log.add(iteration, computed, used, reused)
         optimizer.param_groups[0]["lr"] = rate
-        x.grad = grad.clone()
+        x.grad = used.clone()
         optimizer.step()
+    for row in log.read():
+        if not math.isfinite(row["grad_norm"]):
+            raise FloatingPointError(
+                f"the motion loss {row['loss']} has a gradient that is not finite at inner iteration "
+                f"{row['iteration']}; lower {settings.group}.lr"
+            )
         if on_iteration is not None:
-            on_iteration({"iteration": iteration, "loss": last_loss, "grad_norm": norm, "reused": float(reused)})
+            on_iteration(row)
     return x.detach()

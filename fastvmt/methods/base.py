@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor
@@ -11,12 +12,17 @@ from fastvmt.methods.job import Job
 from fastvmt.methods.requirements import check_frames
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
+from fastvmt.settings import Sampler
 from fastvmt.types import PassCounter
 
 
-def sampling_passes(layout: Layout, steps: int, cfg_scale: float) -> int:
-    """Block forwards of plain sampling: one pass per step and prompt, the negative one only off scale 1."""
-    return steps * layout.depth * (1 if cfg_scale == 1 else 2)
+def sampling_passes(layout: Layout, sampler: Sampler, steps: Iterable[int] | None = None) -> int:
+    """Block forwards of a velocity in each of these steps, by default once in all: with the prompt, and the negative.
+
+    The negative pass runs where :meth:`Sampler.negative_at` says.
+    """
+    chosen = range(sampler.steps) if steps is None else steps
+    return layout.depth * sum(1 + sampler.negative_at(i) for i in chosen)
 
 
 class Method:
@@ -50,11 +56,11 @@ class Method:
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """The latents at ``sigma_next`` from those at ``sigma``: an Euler step under classifier-free guidance."""
-        return euler_step(x, job.velocity(x, sigma), sigma, sigma_next)
+        return euler_step(x, job.velocity(i, x, sigma), sigma, sigma_next)
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """The passes of one transfer in closed form, without those that read the reference."""
-        return PassCounter(block_forwards=sampling_passes(layout, steps, cfg_scale))
+        return PassCounter(block_forwards=sampling_passes(layout, sampler))
 
     def inner_iterations(self, steps: int) -> int:
         """How many inner iterations a transfer of ``steps`` denoising steps makes (progress bars)."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.files import DamagedFileError, read_tensors
+from fastvmt.guidance.gradient import Loss
 from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
@@ -151,7 +152,7 @@ class DiTFlow(BlockGuided):
                 stack.enter_context(job.backbone.keys_and_values_of(noisy, sigma, job.text))
             yield
 
-    def optimise(self, job: Job, i: int, start: Tensor, sigma: float, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    def optimise(self, job: Job, i: int, start: Tensor, sigma: float, loss: Loss) -> Tensor:
         with self.injected(job, i, sigma):  # the clean reference has been read before, with its own keys
             return super().optimise(job, i, start, sigma, loss)
 
@@ -161,7 +162,7 @@ class DiTFlow(BlockGuided):
             stack.enter_context(self.injected(job, i, sigma))
             if (tables := self.tables(job, i)) is not None:
                 stack.enter_context(job.backbone.rotated_by(tables.to(x.device)))
-            return euler_step(x, job.velocity(x, sigma), sigma, sigma_next)
+            return euler_step(x, job.velocity(i, x, sigma), sigma, sigma_next)
 
     def guide(self, job: Job, i: int, x: Tensor, sigma: float) -> Tensor:
         """With ``target=embedding`` the latents stay, and this step's rotary tables are learned."""

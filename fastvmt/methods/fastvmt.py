@@ -6,18 +6,22 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict
 
+import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.guidance.gradient import Gradient, Loss, gradient_at, gradient_of
 from fastvmt.guidance.optimisation import Optimisation
+from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
-from fastvmt.methods.reading import read_motion
+from fastvmt.methods.reading import motion_of
 from fastvmt.methods.requirements import check_window
 from fastvmt.motion.losses import amf_loss, window_loss
-from fastvmt.motion.pairs import frame_pairs, pair_weights
-from fastvmt.settings import Guidance, Skip, Window
-from fastvmt.types import MotionField, Pairs
+from fastvmt.motion.pairs import by_source, frame_pairs, pair_weights
+from fastvmt.sampling import euler_step
+from fastvmt.settings import Guidance, Predict, Sampler, Skip, Window
+from fastvmt.types import MotionField, Pairs, PassCounter
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +31,27 @@ class FastVMT(BlockGuided):
 
     The reference is read with the null text and noise of its own seed, at the current noise level but at most at
     ``guidance.reference_noise``; the generated video with the prompt. The learning rate falls within a step.
+
+    With ``guidance.source=pass`` a guided step has one gradient, from the pass with the prompt that denoises anyway:
+    all iterations replay it, and the Euler step takes the velocity from before they moved the latents.
     """
 
     name = "fastvmt"
 
     def __init__(self, window: Window, skip: Skip, guidance: Guidance) -> None:
+        self.shared = guidance.source == "pass"
+        if self.shared and skip.predict is Predict.linear:
+            raise ValueError(
+                "skip.predict=linear draws a line through two gradients of a denoising step, but guidance.source=pass "
+                "has one: set skip.predict=hold or guidance.source=reading"
+            )
         optimisation = Optimisation(
             guidance.fraction,
             guidance.iterations,
             guidance.lr,
             guidance.lr_end,
-            delta=skip.delta,
+            delta=guidance.iterations if self.shared else skip.delta,
+            predict=skip.predict,
             weight_decay=guidance.weight_decay,
             group="guidance",
         )
@@ -56,26 +70,79 @@ class FastVMT(BlockGuided):
     def rates(self, i: int, steps: int) -> list[float]:
         return self.optimisation.rates_within_step()
 
-    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
-        reference = self.reference_motion(job, min(sigma, self.guidance.reference_noise))
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
+        gradients = self.optimised_steps(sampler.steps) * self.optimisation.gradients
+        forwards = 0 if self.shared else gradients * self.block
+        backwards = gradients * self.backward_passes(layout)
+        return PassCounter(sampling_passes(layout, sampler) + forwards, backwards * self.block, backwards)
+
+    def backward_passes(self, layout: Layout) -> int:
+        """Backward passes of a gradient: one, and with diagnostics one of each loss where both have a gradient."""
+        followed = any(len(targets) > 1 for _, targets in by_source(self.compared_pairs(layout.grid[0])))
+        both = followed and self.window.l > 0 and self.guidance.window_weight > 0
+        return 3 if self.guidance.diagnostics and both else 1
+
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Loss:
+        reference = self.matched_motion(job, sigma)
         return lambda x: self.loss(*self.read(job, x, sigma, job.text), reference)
+
+    def gradient(self, loss: Loss) -> Callable[[Tensor], Gradient]:
+        return gradient_of(loss, of_terms=self.guidance.diagnostics)
+
+    def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """An Euler step of the guided latents; with ``source=pass`` along the velocity of those before."""
+        level = self.level(sigma)
+        if not self.shared or i >= self.optimised_steps(job.steps):
+            x = self.guide(job, i, x, sigma)
+            return euler_step(x, job.velocity(i, x, level), sigma, sigma_next)
+        positive, gradient = self.tapped(job, x, sigma)
+        velocity = job.classifier_free(i, x, level, positive)
+        return euler_step(self.follow(job, i, x, sigma, lambda _: gradient), velocity, sigma, sigma_next)
+
+    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, Gradient]:
+        """From one pass with the prompt: its velocity, and the gradient that a reading of these latents has."""
+        reference, g = self.matched_motion(job, sigma), self.guidance
+        with torch.enable_grad():
+            leaf = x.detach().to(self.latent_dtype).requires_grad_(True)
+            velocity, q, k = job.backbone.tapped_velocity(leaf, self.level(sigma), job.text, g.block, g.rope)
+            with job.watch.stage("guide"):
+                terms = self.loss(*self.motion(q, k, job.backbone.layout.grid), reference)
+                return velocity, gradient_at(leaf, terms, of_terms=g.diagnostics)
+
+    def level(self, sigma: float) -> float:
+        """The noise level that the model is told."""
+        return sigma
 
     def pairs(self, frames: int) -> Pairs:
         """The pairs of latent frames between which the flow is read."""
         return frame_pairs(frames, self.window.sf)
 
+    def compared_pairs(self, frames: int) -> Pairs:
+        """Those of them whose windows the window loss follows."""
+        return self.pairs(frames)
+
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
         """The motion field of latents at a noise level, and the windows' mean keys where a loss needs them."""
-        return read_motion(job.backbone, latents, sigma, text, self.guidance, self.window)
+        g = self.guidance
+        q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
+        return self.motion(q, k, job.backbone.layout.grid)
 
-    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
-        """L = lambda_AMF L_AMF + lambda_window L_window, pairs at distance d weighing 1 - alpha (d - 1) / (sf - 1)."""
+    def motion(self, q: Tensor, k: Tensor, grid: tuple[int, int, int]) -> tuple[MotionField, Tensor | None]:
+        """As :meth:`read`, from a block's queries and keys (F, S, N, D)."""
+        return motion_of(q, k, grid, self.guidance, self.window)
+
+    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> dict[str, Tensor]:
+        """lambda_AMF L_AMF and lambda_window L_window; pairs at distance d weigh 1 - alpha (d - 1) / (sf - 1)."""
         g = self.guidance
         weight_P = pair_weights(reference.pairs, self.window.sf, g.alpha, reference.flow_PS2.device)
-        value = g.amf_weight * amf_loss(generated, reference, weight_P, g.reduction)
+        terms = {"amf": g.amf_weight * amf_loss(generated, reference, weight_P, g.reduction)}
         if mean_keys is not None:
-            value = value + g.window_weight * window_loss(mean_keys, generated.pairs)
-        return value
+            terms["window"] = g.window_weight * window_loss(mean_keys, generated.pairs)
+        return terms
+
+    def matched_motion(self, job: Job, sigma: float) -> MotionField:
+        """What the latents at a noise level are compared with."""
+        return self.reference_motion(job, min(sigma, self.guidance.reference_noise))
 
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
         """The reference's motion field at a noise level, cached on disk."""

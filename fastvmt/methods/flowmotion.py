@@ -13,7 +13,7 @@ from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.job import Job
 from fastvmt.motion.flowmotion import clean_loss, regularised
-from fastvmt.settings import check, check_choice
+from fastvmt.settings import Sampler, check, check_choice
 from fastvmt.types import PassCounter
 
 
@@ -57,8 +57,9 @@ class FlowMotion(Guided):
         self.across = across
         self.reference_seed = reference_seed
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
-        return PassCounter(sampling_passes(layout, steps + self.inner_iterations(steps), cfg_scale))
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
+        inner = list(range(self.optimised_steps(sampler.steps))) * self.optimisation.iterations
+        return PassCounter(sampling_passes(layout, sampler, [*range(sampler.steps), *inner]))
 
     def reference_latents(self, job: Job, i: int, sigma: float) -> Tensor:
         """The reference's clean latents: predicted at this noise level and cached on disk, or encoded."""
@@ -78,7 +79,7 @@ class FlowMotion(Guided):
 
         def loss(x: Tensor) -> Tensor:
             with torch.no_grad():
-                velocity = job.velocity(x, sigma)
+                velocity = job.velocity(i, x, sigma)
                 if mean is not None:
                     velocity = regularised(velocity, mean, self.across)
             return clean_loss(predicted_clean(x, sigma, velocity), reference, self.weight, self.difference_weight)

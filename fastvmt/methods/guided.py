@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.guidance.gradient import Gradient, Loss, gradient_of
 from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.settings import check
+from fastvmt.settings import Sampler, check
 from fastvmt.types import PassCounter
 
 
@@ -28,8 +29,12 @@ class Guided(Method):
         self.optimisation = optimisation
 
     @abstractmethod
-    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
-        """The loss of latents at guided step ``i``; ``x`` are those before the optimisation."""
+    def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Loss:
+        """The loss of latents at guided step ``i``, or its terms; ``x`` are those before the optimisation."""
+
+    def gradient(self, loss: Loss) -> Callable[[Tensor], Gradient]:
+        """What takes the gradient of a loss."""
+        return gradient_of(loss)
 
     def optimised_steps(self, steps: int) -> int:
         """In how many of the first of ``steps`` denoising steps something is optimised: the guided ones."""
@@ -42,15 +47,20 @@ class Guided(Method):
         """The learning rate of every iteration of step ``i``."""
         return self.optimisation.rates_over_steps(i, steps)
 
-    def optimise(self, job: Job, i: int, start: Tensor, sigma: float, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    def optimise(self, job: Job, i: int, start: Tensor, sigma: float, loss: Loss) -> Tensor:
         """``start``, float32, after this step's iterations on ``loss``."""
+        return self.follow(job, i, start, sigma, self.gradient(loss))
+
+    def follow(self, job: Job, i: int, start: Tensor, sigma: float, gradient: Callable[[Tensor], Gradient]) -> Tensor:
+        """``start``, float32, after this step's iterations along ``gradient``."""
         with job.watch.stage("guide"):
             return optimise(
                 start,
-                loss,
+                gradient,
                 self.optimisation,
                 self.rates(i, job.steps),
                 dtype=self.latent_dtype,
+                log=job.gradients,
                 on_iteration=lambda row: job.record({"step": i, "sigma": sigma} | row),
             ).float()
 
@@ -79,7 +89,7 @@ class BlockGuided(Guided):
         super().requirements(layout)
         layout.check_block(self.block, f"{self.optimisation.group}.block")
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
-        gradients = self.optimised_steps(steps) * self.optimisation.gradients
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
+        gradients = self.optimised_steps(sampler.steps) * self.optimisation.gradients
         blocks = gradients * (self.block + self.stops_after)
-        return PassCounter(sampling_passes(layout, steps, cfg_scale) + blocks, blocks, gradients)
+        return PassCounter(sampling_passes(layout, sampler) + blocks, blocks, gradients)

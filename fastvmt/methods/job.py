@@ -13,7 +13,8 @@ from torch import Tensor
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache, content_key
-from fastvmt.sampling import guided_velocity
+from fastvmt.guidance.gradient import GradientLog
+from fastvmt.sampling import ClassifierFree
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
@@ -48,6 +49,8 @@ class Job:
     watch: Stopwatch
     cache: TensorCache
     trace: Trace = field(default_factory=list)
+    gradients: GradientLog = field(default_factory=GradientLog)
+    """What the trace says of gradients, over all denoising steps."""
     learned: dict[str, Tensor] = field(default_factory=dict)
     """What the method wants to use again with another prompt, by name; stored beside the video."""
     on_iteration: Callable[[dict[str, float]], None] | None = None
@@ -64,9 +67,14 @@ class Job:
         with self.watch.stage("encode"):
             return self.backbone.embed(self.case.reference_prompt)
 
-    def velocity(self, x: Tensor, sigma: float) -> Tensor:
-        """The velocity of latents at a noise level under the case's prompts and the sampler's guidance scale."""
-        return guided_velocity(self.backbone, x, sigma, self.text, self.negative, self.sampler.cfg_scale)
+    @cached_property
+    def classifier_free(self) -> ClassifierFree:
+        """What makes of the velocity with the prompt the one under the sampler's guidance scale."""
+        return ClassifierFree(self.backbone, self.negative, self.sampler)
+
+    def velocity(self, i: int, x: Tensor, sigma: float) -> Tensor:
+        """The velocity of latents in step ``i`` under the case's prompts and the sampler's guidance scale."""
+        return self.classifier_free(i, x, sigma, self.backbone.velocity(x, sigma, self.text))
 
     def noised_reference(self, sigma: float, seed: int) -> Tensor:
         """The reference at a noise level, with noise of its own seed."""

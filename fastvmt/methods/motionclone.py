@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.guidance.gradient import Gradient, gradient_at
 from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.sampling import euler_step
-from fastvmt.settings import check
+from fastvmt.settings import Sampler, check
 from fastvmt.types import PassCounter
 
 
@@ -71,9 +72,9 @@ class MotionClone(Method):
     def inner_iterations(self, steps: int) -> int:
         return guided_steps(steps, self.fraction)
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
-        gradients = guided_steps(steps, self.fraction)
-        return PassCounter(sampling_passes(layout, steps, cfg_scale), gradients * self.block, gradients)
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
+        gradients = guided_steps(sampler.steps, self.fraction)
+        return PassCounter(sampling_passes(layout, sampler), gradients * self.block, gradients)
 
     def reference_attention(self, job: Job) -> tuple[Tensor, Tensor]:
         """The reference's largest probabilities and their frames, each (S, N, F, 1), cached on disk."""
@@ -96,33 +97,30 @@ class MotionClone(Method):
         )
         return stored["value"], stored["index"]
 
-    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, float, Tensor, float]:
-        """From one pass with the prompt: its velocity, the loss, the loss' gradient, and the share of self-hits."""
+    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, Gradient, float]:
+        """From one pass with the prompt: its velocity, the loss' gradient, and the share of self-hits."""
         value, index = self.reference_attention(job)
         with torch.enable_grad():
             x = x.detach().clone().requires_grad_(True)
             velocity, q, k = job.backbone.tapped_velocity(x, sigma, job.text, self.block, self.rope)
             with job.watch.stage("guide"):
-                loss = sparse_loss(temporal_probability(q, k), value, index)
-                (gradient,) = torch.autograd.grad(loss, x)
-        return velocity, loss.item(), gradient, self_hits(index)
+                gradient = gradient_at(x, sparse_loss(temporal_probability(q, k), value, index))
+        return velocity, gradient, self_hits(index)
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """x' = x + (sigma' - sigma) v - weight ramp sigma sigma' g."""
         guided = guided_steps(job.steps, self.fraction)
         if i >= guided:
             return super().step(job, i, x, sigma, sigma_next)
-        velocity, loss, gradient, hits = self.tapped(job, x, sigma)
-        if job.sampler.cfg_scale != 1:
-            negative = job.backbone.velocity(x, sigma, job.negative)
-            velocity = torch.lerp(negative, velocity, job.sampler.cfg_scale)
-        norm = float(gradient.norm())
-        if not math.isfinite(norm):
+        positive, gradient, hits = self.tapped(job, x, sigma)
+        velocity = job.classifier_free(i, x, sigma, positive)
+        job.gradients.add(0, gradient, gradient.value, reused=False)
+        (row,) = job.gradients.read()
+        if not math.isfinite(row["grad_norm"]):
             raise FloatingPointError(
-                f"the loss {loss} has a gradient that is not finite at step {i}; lower method.weight"
+                f"the loss {row['loss']} has a gradient that is not finite at step {i}; lower method.weight"
             )
-        move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient
+        move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient.value
         ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
-        row = {"step": i, "sigma": sigma, "iteration": 0, "loss": loss, "grad_norm": norm, "reused": 0.0}
-        job.record(row | {"self_hits": hits, "move_ratio": ratio})
+        job.record({"step": i, "sigma": sigma} | row | {"self_hits": hits, "move_ratio": ratio})
         return euler_step(x, velocity, sigma, sigma_next) - move

@@ -21,8 +21,14 @@ def read_motion(
     Also each window's mean key (P, T, E), or None where no loss needs it: ``guidance.window_weight=0``,
     or a dense flow (``window.l=0``).
     """
-    grid = backbone.layout.grid
     q, k = backbone.query_key(latents, sigma, text, guidance.block, guidance.rope)
+    return motion_of(q, k, backbone.layout.grid, guidance, window)
+
+
+def motion_of(
+    q: Tensor, k: Tensor, grid: tuple[int, int, int], guidance: Guidance, window: Window
+) -> tuple[MotionField, Tensor | None]:
+    """As :func:`read_motion`, from a block's queries and keys (F, S, N, D)."""
     q, k, scale = reduce_heads(q, k, guidance.head_reduce)
     pairs = frame_pairs(grid[0], window.sf)
     if window.l == 0:

@@ -24,7 +24,6 @@ from fastvmt.motion.released import (
     tracked_keys,
 )
 from fastvmt.motion.switches import Switches
-from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import Guidance, Skip, Window
 from fastvmt.types import MotionField, Pairs
@@ -101,17 +100,17 @@ class ReleasedFastVMT(FastVMT):
             )
 
     def level(self, sigma: float) -> float:
-        """The noise level that the model is told."""
         return rounded_level(sigma) if self.switches.timestep_dtype == "bfloat16" else sigma
 
     def pairs(self, frames: int) -> Pairs:
         return released_pairs(frames, self.window.sf, self.switches)
 
-    def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor) -> tuple[MotionField, Tensor | None]:
+    def compared_pairs(self, frames: int) -> Pairs:
+        return between_frames(self.pairs(frames))
+
+    def motion(self, q: Tensor, k: Tensor, grid: tuple[int, int, int]) -> tuple[MotionField, Tensor | None]:
         g = self.guidance
         w = self.window
-        grid = job.backbone.layout.grid
-        q, k = job.backbone.query_key(latents, self.level(sigma), text, g.block, g.rope)
         q, k, scale = reduce_queries_and_keys(q, k, self.switches, g.head_reduce)
         pairs = self.pairs(grid[0])
         field, index_PTL = released_flow(q, k, pairs, grid, scale * w.tau, w, self.switches)
@@ -119,15 +118,15 @@ class ReleasedFastVMT(FastVMT):
             return field, None
         return field, tracked_keys(k, between_frames(pairs), index_PTL, grid, w, self.switches)
 
-    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> Tensor:
+    def loss(self, generated: MotionField, mean_keys: Tensor | None, reference: MotionField) -> dict[str, Tensor]:
         g = self.guidance
         weight_P = released_weights(reference.pairs, self.window.sf, g.alpha, self.switches, reference.flow_PS2.device)
         reduction = spatial_reduction(self.switches, g.reduction)
-        value = g.amf_weight * amf_loss(generated, reference, weight_P, reduction)
+        terms = {"amf": g.amf_weight * amf_loss(generated, reference, weight_P, reduction)}
         if mean_keys is not None:
             between = between_frames(generated.pairs)
-            value = value + g.window_weight * released_window_loss(mean_keys, between, self.switches)
-        return value
+            terms["window"] = g.window_weight * released_window_loss(mean_keys, between, self.switches)
+        return terms
 
     def noise_level(self, job: Job, sigma: float) -> float:
         """The level to which the reference is noised: the schedule's, found from the timestep."""
@@ -148,5 +147,4 @@ class ReleasedFastVMT(FastVMT):
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """Also in steps without guidance, the trajectory is rounded to ``latent_dtype``."""
-        x = self.guide(job, i, x.to(self.latent_dtype).float(), sigma)
-        return euler_step(x, job.velocity(x, self.level(sigma)), sigma, sigma_next)
+        return super().step(job, i, x.to(self.latent_dtype).float(), sigma, sigma_next)

@@ -17,7 +17,7 @@ from fastvmt.methods.job import Job
 from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
-from fastvmt.settings import check_choice
+from fastvmt.settings import Sampler, check_choice
 from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter
 
@@ -79,10 +79,10 @@ class SMM(BlockGuided):
         self.restart = restart
         self.reference_seed = reference_seed
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
-        passes = super().budget(layout, steps, cfg_scale)
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
+        passes = super().budget(layout, sampler)
         if self.restart:
-            passes.block_forwards += sampling_passes(layout, steps - 1, cfg_scale)
+            passes.block_forwards += sampling_passes(layout, sampler, range(1, sampler.steps))
         return passes
 
     def start(self, job: Job) -> Tensor:
@@ -136,4 +136,4 @@ class SMM(BlockGuided):
             return x_next
         noise = seeded_noise(tuple(x.shape), job.case.seed + 1_000_003 * i, x.device)
         again = noised_again(x_next, noise, sigma_next, sigma)
-        return euler_step(again, job.velocity(again, sigma), sigma, sigma_next)
+        return euler_step(again, job.velocity(i, again, sigma), sigma, sigma_next)

@@ -15,6 +15,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
+from fastvmt.settings import Sampler
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw
@@ -73,13 +74,13 @@ class Tuned(Method, ABC):
         n = self.tuning.iterations
         return PassCounter(n * layout.depth, n * layout.depth, n)
 
-    def budget(self, layout: Layout, steps: int, cfg_scale: float) -> PassCounter:
+    def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """Passes of a transfer that finds nothing stored: tuning, inversion and plain sampling.
 
         With stored parameters a transfer costs the sampling alone.
         """
         passes = self.tuning_passes(layout)
-        passes.block_forwards += sampling_passes(layout, steps, cfg_scale)
+        passes.block_forwards += sampling_passes(layout, sampler)
         if self.inversion.share > 0:
             passes.block_forwards += self.inversion.steps * layout.depth
         return passes

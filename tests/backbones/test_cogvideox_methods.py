@@ -90,7 +90,7 @@ def test_a_method_transfers_and_leaves_nothing(
     assert torch.isfinite(first.latents_BCFHW).all()
     assert len(first.trace) == plan.method.inner_iterations(4)
     spent = replace(first.passes, block_forwards=first.passes.block_forwards - first.passes.reference_forwards)
-    declared = plan.method.budget(backbone.layout, 4, plan.sampler.cfg_scale)
+    declared = plan.method.budget(backbone.layout, plan.sampler)
     assert replace(spent, reference_forwards=0) == declared
     second = transfer_case(backbone, plan.method, plan.sampler, case, TensorCache(tmp_path))
     assert torch.equal(second.latents_BCFHW, first.latents_BCFHW)

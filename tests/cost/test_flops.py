@@ -15,6 +15,7 @@ from fastvmt.cost import flops
 from fastvmt.cost.flops import block_backward, block_forward, transformer_flops
 from fastvmt.methods.base import Method
 from fastvmt.methods.motion_director import MotionDirector
+from fastvmt.settings import Sampler
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Tuning
 from fastvmt.types import PassCounter
@@ -86,11 +87,11 @@ def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, La
     layout = wan(model.removeprefix("wan_").replace("_", "."), frames)
     method = construct(cfg.method, "method")
     assert (cfg.sampler.steps, cfg.sampler.cfg_scale) == (50, 5.8)
-    return method, method.budget(layout, 50, 5.8), layout
+    return method, method.budget(layout, Sampler()), layout
 
 
 def over_plain(cost: float, layout: Layout) -> float:
-    return cost / transformer_flops(layout, Method().budget(layout, 50, 5.8))["total"]
+    return cost / transformer_flops(layout, Method().budget(layout, Sampler()))["total"]
 
 
 @pytest.mark.parametrize("row", BY_HAND)
@@ -133,7 +134,7 @@ def test_passes_over_one_frame_cost_one_frame():
     block, depth = SMALL_WAN["1.3b"]
     layout = wan("1.3b", 81)
     method = MotionDirector(Tuning(iterations=300, lr=5e-4, shift=7.0), Inversion(), skip_spatial=0.0)
-    total = transformer_flops(layout, method.budget(layout, 50, 5.8))
+    total = transformer_flops(layout, method.budget(layout, Sampler()))
     images, clips = (300 * depth * (block_forward(block, n) + block_backward(block, n)) for n in (1560, 32760))
     assert total["total"] == pytest.approx(clips + images + 100 * depth * block_forward(block, 32760))
     assert 0.005 < images / clips < 0.02

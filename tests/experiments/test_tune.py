@@ -73,7 +73,7 @@ def test_candidates_keep_to_the_limits_of_time(method: str) -> None:
     for candidate in CANDIDATES[method]:
         plan = planned(*candidate)
         steps, scale = plan.sampler.steps, plan.sampler.cfg_scale
-        passes = plan.method.budget(plan.layout, steps, scale)
+        passes = plan.method.budget(plan.layout, plan.sampler)
         plain = 2 * steps * plan.layout.depth
         reference = reference_blocks(plan)
         ratio = (passes.block_forwards + reference) / plain  # without gradients
@@ -88,8 +88,8 @@ def test_tuned_candidates_sample_at_plain_cost(method: str) -> None:
     for candidate in CANDIDATES[method]:
         plan = planned(*candidate)
         assert isinstance(plan.method, Tuned)
-        steps, scale = plan.sampler.steps, plan.sampler.cfg_scale
-        whole, tuning = plan.method.budget(plan.layout, steps, scale), plan.method.tuning_passes(plan.layout)
+        steps = plan.sampler.steps
+        whole, tuning = plan.method.budget(plan.layout, plan.sampler), plan.method.tuning_passes(plan.layout)
         assert steps == 20 and whole.block_forwards - tuning.block_forwards == 2 * steps * plan.layout.depth
         assert (whole.block_backwards, whole.gradients) == (tuning.block_backwards, tuning.gradients)
 

@@ -19,7 +19,7 @@ from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.config import composed
 from helpers.methods import method_of
-from helpers.transfers import distinct_job, same, transfer
+from helpers.transfers import SAMPLER, distinct_job, same, transfer
 
 
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:
@@ -65,7 +65,7 @@ def test_learned_embeddings_repeat_the_transfer_and_serve_another_prompt(
     again = transfer(backbone, method, case)
     assert same(again, learned)
     assert (again.passes.gradients, again.trace, again.learned) == (0, [], {})
-    assert asdict(again.passes) == asdict(method.budget(backbone.layout, 4, 3.0))
+    assert asdict(again.passes) == asdict(method.budget(backbone.layout, SAMPLER))
     other = replace(case, prompt="a red balloon on grass")
     assert not same(transfer(backbone, method, other), transfer(backbone, NoTransfer(), other))
     with pytest.warns(UserWarning, match="learned at noise levels"):

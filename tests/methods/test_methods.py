@@ -158,6 +158,7 @@ def test_result_says_how_it_was_made(backbone: WanBackbone, case: TransferCase) 
     assert rows == result.trace
     assert steps == [0, 1, 2, 3]
     assert set(result.trace[0]) == {"step", "iteration", "sigma", "loss", "grad_norm", "reused"}
+    assert set(result.trace[2]) == {*result.trace[0], "cosine"}
     assert [row["sigma"] for row in result.trace[::5]] == sigma_schedule(4, 3.0)[:2]
     stages = {"encode", "reference", "guide", "denoise", "decode"}
     assert set(result.seconds) == stages | {"total"}

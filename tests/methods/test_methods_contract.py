@@ -26,7 +26,13 @@ from helpers.transfers import remains, same
 
 OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml"))
 VARIANTS: dict[str, list[str]] = {
-    "fastvmt": ["guidance.reference_noise=1.0"],
+    "fastvmt": [
+        "guidance.reference_noise=1.0",
+        "guidance.source=pass",
+        "guidance.diagnostics=true guidance.window_weight=1.0",
+        "guidance.diagnostics=true guidance.window_weight=1.0 guidance.source=pass",
+        "skip.delta=1 skip.predict=linear",
+    ],
     "ditflow": [
         "method.target=embedding",
         "method.inject=true",
@@ -157,10 +163,10 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     second = transfer(backbone, plan, tmp_path)
     assert same(second, first)
     assert second.passes.reference_forwards == 0  # the reference was kept
-    declared = plan.method.budget(backbone.layout, plan.sampler.steps, plan.sampler.cfg_scale)
+    declared = plan.method.budget(backbone.layout, plan.sampler)
     tuned = isinstance(plan.method, Tuned)
     assert second.trace == ([] if tuned else first.trace)  # tuned once
-    plain = Method().budget(backbone.layout, plan.sampler.steps, plan.sampler.cfg_scale)
+    plain = Method().budget(backbone.layout, plan.sampler)
     assert asdict(second.passes) == asdict(plain if tuned else declared)
     spent = replace(first.passes, block_forwards=first.passes.block_forwards - first.passes.reference_forwards)
     assert replace(spent, reference_forwards=0) == declared
@@ -169,13 +175,14 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     assert not same(transfer_case(backbone, plan.method, plan.sampler, other, TensorCache(tmp_path)), first)
 
 
+@pytest.mark.parametrize("word", ["sampler.cfg_scale=1", "sampler.negative_every=2", "sampler.negative_every=3"])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_budget_without_a_negative_pass(
-    backbone: Backbone, plan_of: Callable[..., Plan], option: str, tmp_path: Path
+def test_budget_without_a_negative_pass_in_all_or_some_steps(
+    backbone: Backbone, plan_of: Callable[..., Plan], option: str, word: str, tmp_path: Path
 ) -> None:
-    plan = plan_of(option, "sampler.cfg_scale=1")
+    plan = plan_of(option, word)
     passes = transfer(backbone, plan, tmp_path).passes
-    declared = plan.method.budget(backbone.layout, 4, 1)
+    declared = plan.method.budget(backbone.layout, plan.sampler)
     assert passes.block_forwards - passes.reference_forwards == declared.block_forwards
     assert (passes.gradients, passes.block_backwards) == (declared.gradients, declared.block_backwards)
 

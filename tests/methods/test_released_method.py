@@ -114,9 +114,9 @@ def test_the_trajectory_is_rounded_to_the_latents_precision(
     seen: dict[str, list[torch.Tensor]] = {}
     velocity = Job.velocity
 
-    def watched(job: Job, x: torch.Tensor, sigma: float) -> torch.Tensor:
+    def watched(job: Job, i: int, x: torch.Tensor, sigma: float) -> torch.Tensor:
         seen.setdefault(dtype, []).append(x)
-        return velocity(job, x, sigma)
+        return velocity(job, i, x, sigma)
 
     monkeypatch.setattr(Job, "velocity", watched)
     for dtype in ("float32", "bfloat16"):

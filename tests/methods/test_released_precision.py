@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fastvmt.guidance.gradient import gradient_of
 from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.released import nearest_level, rounded_level
 from fastvmt.schedule import sigma_schedule
@@ -21,7 +22,7 @@ def test_in_bfloat16_latents_of_magnitude_one_and_more_never_move() -> None:
     numbers = Optimisation(0.2, 10, 0.003, 0.002, delta=3)
 
     def moved(dtype: torch.dtype) -> Tensor:
-        end = optimise(start, lambda x: x.sum(), numbers, numbers.rates_within_step(), dtype=dtype)
+        end = optimise(start, gradient_of(lambda x: x.sum()), numbers, numbers.rates_within_step(), dtype=dtype)
         assert end.dtype == dtype
         return start.float() - end.float()
 

@@ -49,7 +49,7 @@ def test_restart_repeats_every_step_but_the_first(backbone: WanBackbone, case: T
     method = method_of("smm", "restart=true", "fraction=0.0")
     result, levels = transfer(backbone, method, case), sigma_schedule(4, 3.0)
     text, negative = backbone.embed(case.prompt), backbone.embed("")
-    assert result.passes == method.budget(backbone.layout, 4, 3.0)
+    assert result.passes == method.budget(backbone.layout, SAMPLER)
     assert result.passes.block_forwards == (4 + 3) * 2 * 3
     x = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
     with torch.no_grad():

@@ -17,6 +17,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
+from fastvmt.settings import Sampler
 from fastvmt.trackers.base import Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import PassCounter, TransferCase, Video
@@ -130,7 +131,7 @@ def test_budget_is_what_is_measured(backbone: WanBackbone, case: TransferCase, n
     }[name]:
         method = make(name, **settings)
         result = transfer(backbone, method, case, cfg_scale=cfg_scale)
-        assert result.passes == method.budget(backbone.layout, SAMPLER.steps, cfg_scale), settings
+        assert result.passes == method.budget(backbone.layout, replace(SAMPLER, cfg_scale=cfg_scale)), settings
 
 
 def test_passes_over_images_are_told_apart(backbone: WanBackbone, case: TransferCase) -> None:
@@ -145,11 +146,13 @@ def test_passes_over_images_are_told_apart(backbone: WanBackbone, case: Transfer
 def test_budgets_of_wan_by_hand() -> None:
     wan = Layout("wan_1_3b", 81, 480, 832, 30, 4, 8, 16, (1, 2, 2), 12)
     sampling = 2 * 50 * 30
-    assert inversion_method(replace(TUNING, iterations=400), blocks=[12, 14, 16]).budget(wan, 50, 5.8) == PassCounter(
+    assert inversion_method(replace(TUNING, iterations=400), blocks=[12, 14, 16]).budget(wan, Sampler()) == PassCounter(
         400 * 30 + sampling, 400 * 18, 400
     )
-    assert det(replace(TUNING, iterations=500)).budget(wan, 50, 5.8) == PassCounter(500 * 30 + sampling, 500 * 30, 500)
-    both = director(replace(TUNING, iterations=300), skip_spatial=0.0, share=0.5).budget(wan, 50, 5.8)
+    assert det(replace(TUNING, iterations=500)).budget(wan, Sampler()) == PassCounter(
+        500 * 30 + sampling, 500 * 30, 500
+    )
+    both = director(replace(TUNING, iterations=300), skip_spatial=0.0, share=0.5).budget(wan, Sampler())
     assert both == PassCounter(600 * 30 + 4 * 30 + sampling, 600 * 30, 600, 0, 300 * 30, 300 * 30)
 
 
