@@ -12,20 +12,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.config import VERSION, config_folder
 from fastvmt.errors import UserError
+from fastvmt.literals import stored
 
 
 def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
     """Compose ``conf/`` as the command line does with the words ``overrides``, then set ``values`` by key.
 
-    Values need no quoting: paths, prompts. One that is None leaves its key as composed. Raises
-    :class:`UserError` for unknown keys and options and for wrong types.
+    Values need no quoting and stay as they are, ``${`` included: paths, prompts. One that is None leaves its key as
+    composed. Raises :class:`UserError` for unknown keys and options and for wrong types.
     """
     try:
         with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
             cfg: DictConfig = compose("config", overrides=list(overrides))
         for key, value in (values or {}).items():
             if value is not None:
-                OmegaConf.update(cfg, key, value)
+                OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         told = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise UserError(f"overrides={list(overrides)}: {told}") from error

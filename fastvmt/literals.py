@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from fastvmt.errors import UserError
 
 KEYS = ("video", "prompt", "negative_prompt", "reference_prompt")
 """Keys whose values are words or paths of the user."""
@@ -16,17 +22,24 @@ def quoted(text: str) -> str:
 
     Backslashes count as themselves except before ``${``, a quote and the end, where each is doubled.
     """
-    plain = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), plain) + "'"
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), stored(text)) + "'"
+
+
+def stored(text: str) -> str:
+    """Return ``text`` as a configuration holds it: with ``${`` escaped, which is no interpolation here."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
 
 
 def literal(arguments: Sequence[str]) -> list[str]:
     """Return the command line's arguments with the values of ``KEYS`` quoted for Hydra.
 
     Left as they are: sweeps, whose commas mean further jobs; ``null``; and values that the user has put into one
-    pair of quotes for Hydra already, so that an argument of a sweep means the same without ``-m``.
+    pair of quotes for Hydra already, so that an argument of a sweep means the same without ``-m``. Raises
+    :class:`UserError` for a value of a sweep that Hydra's grammar cannot read, with the quoting that it can.
     """
     if any(word in SWEEP for word in arguments):
+        for word in arguments:
+            check_readable(word)
         return list(arguments)
     return [taken(word) for word in arguments]
 
@@ -37,3 +50,23 @@ def taken(word: str) -> str:
     if not equals or key not in KEYS or value in ("null", "") or QUOTED.fullmatch(value):
         return word
     return f"{key}={quoted(value)}"
+
+
+def check_readable(word: str) -> None:
+    """Raise :class:`UserError` for an argument of a literal key that Hydra's grammar cannot read."""
+    key, equals, value = word.partition("=")
+    if not equals or key not in KEYS:
+        return
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        told = "cannot be read in a sweep, where commas separate values: as one value write"
+        raise UserError(f"{shell_word(word)} {told} {shell_word(f'{key}={quoted(value)}')}") from None
+
+
+def shell_word(text: str) -> str:
+    """Quote ``text`` as one word of a shell, on one line: ``$'...'`` of bash and zsh where it needs escapes."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (c if c.isprintable() else f"\\U{ord(c):08x}" for c in text.replace("\\", "\\\\").replace("'", "\\'"))
+    return f"$'{''.join(escaped)}'"

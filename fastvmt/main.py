@@ -44,5 +44,9 @@ def job(cfg: DictConfig) -> float | None:
 
 def main() -> None:
     """The command ``fastvmt``: prompts and paths are taken as the shell gives them, then Hydra reads the rest."""
-    sys.argv[1:] = literal(sys.argv[1:])
+    try:
+        sys.argv[1:] = literal(sys.argv[1:])
+    except UserError as error:
+        sys.stderr.write(f"fastvmt: {error}\n")
+        sys.exit(2)
     job()

@@ -20,12 +20,14 @@ LEAVES: dict[str, set[str]] = {
     "settings": set(),
     "errors": set(),
     "config": {"settings"},
-    "compose": {"config", "errors"},
+    "compose": {"config", "errors", "literals"},
     "construct": {"errors"},
     "stopwatch": set(),
     "algorithm": set(),
     "files": set(),
-    "results": {"types", "cache", "cost", "files"},
+    "terminal": set(),
+    "literals": {"errors"},
+    "results": {"types", "cache", "cost", "files", "terminal"},
     "schedule": set(),
     "cache": {"files"},
     "score": {"types", "cache", "data", "trackers", "torchvision_ops", "weight_file"},
@@ -41,7 +43,7 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "main"),
+    "hydra": ("engine", "compose", "config", "literals", "main"),
     "omegaconf": ("engine", "compose", "construct", "config", "main", "score/command"),
     "lightning": ("engine",),
     "wandb": ("engine",),

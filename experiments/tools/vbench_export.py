@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from rich.console import Console
 from fastvmt.files import read_json, write_json
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
+from fastvmt.terminal import literal_text
 
 DIMENSIONS = (
     "subject_consistency",
@@ -132,17 +134,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     if args.command == "write":
         rows = write(args.folder, args.runs)
-        console.print(f"{len(rows)} copies of {rows[0]['copied']} in {args.folder / 'videos'}")
+        console.print(literal_text(f"{len(rows)} copies of {rows[0]['copied']} in {args.folder / 'videos'}"))
         if "lossless" not in rows[0]["copied"]:
             console.print("these are lossy; run with lossless=true to export exact pixels")
         console.print("next, in VBench's own environment:")
-        console.print(
-            f"vbench evaluate --mode custom_input --videos_path {args.folder / 'videos'} --dimension "
-            + " ".join(DIMENSIONS),
-            soft_wrap=True,
-        )
+        command = f"vbench evaluate --mode custom_input --videos_path {shlex.quote(str(args.folder / 'videos'))}"
+        console.print(literal_text(f"{command} --dimension {' '.join(DIMENSIONS)}"), soft_wrap=True)
     else:
-        console.print(f"{len(read(args.folder, args.results))} rows in {args.folder / 'scores.csv'}")
+        console.print(literal_text(f"{len(read(args.folder, args.results))} rows in {args.folder / 'scores.csv'}"))
 
 
 if __name__ == "__main__":

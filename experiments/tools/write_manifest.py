@@ -34,6 +34,7 @@ from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.benchmarks.reference import Reference
 from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.triples import clips_in
+from fastvmt.terminal import literal_text
 
 MASKS = "Annotations"
 PICTURES = "JPEGImages"
@@ -166,9 +167,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cases = sum(len(reference.prompts) * len(reference.seeds) for reference in references)
     unused = sorted(set(clips) - set(keys))
     console = Console()
-    console.print(f"{arguments.output}: {len(references)} references, {cases} cases")
+    console.print(literal_text(f"{arguments.output}: {len(references)} references, {cases} cases"))
     if unused:
-        console.print(f"without prompts, not entered ({len(unused)}): {', '.join(unused)}")
+        console.print(literal_text(f"without prompts, not entered ({len(unused)}): {', '.join(unused)}"))
 
 
 if __name__ == "__main__":

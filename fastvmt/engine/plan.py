@@ -72,6 +72,9 @@ CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_
 
 def check_clip(cfg: DictConfig) -> None:
     """Rules of the user's own clip."""
+    for key in ("video", *CLIP):
+        if OmegaConf.is_missing(cfg, key):
+            raise UserError(f"{key}=??? is no value: give {key}=<value>")
     if cfg.video is None:
         if str((cfg.benchmark or {}).get("_target_")).endswith(".SingleClip"):
             raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fastvmt.benchmarks import Lost
 from fastvmt.engine.plan import Plan
+from fastvmt.terminal import literal_text
 
 
 def plan_table(plan: Plan) -> Table:
@@ -27,7 +28,7 @@ def plan_table(plan: Plan) -> Table:
         "output": plan.cfg.output_dir,
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, literal_text(value))
     return table
 
 
@@ -37,5 +38,5 @@ def lost_table(lost: Sequence[Lost]) -> Table:
     for column in ("reference", "cases", "reason"):
         table.add_column(column)
     for row in lost:
-        table.add_row(row.reference, str(row.cases), row.reason)
+        table.add_row(literal_text(row.reference), str(row.cases), literal_text(row.reason))
     return table

@@ -28,6 +28,7 @@ from fastvmt.errors import UserError
 from fastvmt.results.columns import mean_scores
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
+from fastvmt.terminal import literal_text
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def execute(plan: Plan, console: Console) -> dict[str, float]:
     console.print(mean_table(records))
     print_lost(plan, console)
     first = folder.case(records[0].id).side_by_side
-    console.print(f"results: {folder.path}  (first video: {first})", soft_wrap=True)
+    console.print(literal_text(f"results: {folder.path}  (first video: {first})"), soft_wrap=True)
     means = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
     if in_sweep() and means and cfg.objective not in means:
         log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", cfg.objective, ", ".join(means))

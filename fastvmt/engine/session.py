@@ -26,6 +26,7 @@ from fastvmt.engine.plan import CLIP, Plan, cache_of, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
 from fastvmt.errors import UserError
+from fastvmt.literals import stored
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
 from fastvmt.results.provenance import frames_sha256
@@ -125,7 +126,7 @@ class Session:
             raise UserError(f"{unknown[0]}= is not a key of a clip; it has {', '.join(('seed', *CLIP))}")
         cfg = self.plan.cfg.copy()
         for key, value in clip.items():
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)
         return make_plan(cfg).cases[0]
 
     def transfer_case(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from fastvmt.results.pivot import Cell
+from fastvmt.terminal import harmless
+
+TABLE_BAR = r"\|"
+"""A bar that does not end a cell of a Markdown table, in code too."""
 
 
 def text(value: float) -> str:
@@ -15,39 +20,57 @@ def text(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def one_line(words: str) -> str:
+    """Write words without line breaks and other control characters."""
+    return harmless(" ".join(words.split()))
+
+
+def code(words: str) -> str:
+    """Give words as code in a cell of a Markdown table: literal, whatever they hold."""
+    longest = max((len(run) for run in re.findall("`+", words)), default=0)
+    fence, space = "`" * (longest + 1), " " * (longest > 0)
+    return f"{fence}{space}{one_line(words).replace('|', TABLE_BAR)}{space}{fence}"
+
+
 def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
     """Write a table in Markdown; bold: the interval of the difference to the first row excludes 0."""
-    lines = ["| row | n | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
-    lines.append("|---|" + "---|" * (len(columns) + 1))
+    heads = [re.sub(r"([\\`*\[\]<>|&#~!])", r"\\\1", one_line(name.replace("_", " "))) for name in columns]
+    lines = ["| row | n | " + " | ".join(heads) + " |", "|---|" + "---|" * (len(columns) + 1)]
     for name, line in zip(names, body, strict=True):
         shown = [f"**{text(cell.mean)}**" if cell.significant else text(cell.mean) for cell in line]
-        escaped = name.replace("|", "\\|")
-        lines.append(f"| `{escaped}` | {max(cell.n for cell in line)} | " + " | ".join(shown) + " |")
+        lines.append(f"| {code(name)} | {max(cell.n for cell in line)} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
 ESCAPES = (
     {"\\": r"\textbackslash{}"}
     | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {letter: f"{{{letter}}}" for letter in "[]-'\""}  # no optional argument, no ligature
     | {
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "`": r"\textasciigrave{}",
     }
 )
+
+
+def latex_words(words: str) -> str:
+    """Give words as LaTeX prints them literally."""
+    return "".join(ESCAPES.get(letter, letter) for letter in one_line(words))
 
 
 def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
     """Write a table for LaTeX's booktabs; bold as in :func:`markdown`."""
 
-    def safe(words: str) -> str:
-        return "".join(ESCAPES.get(letter, letter) for letter in words)
-
     lines = [r"\begin{tabular}{l" + "r" * (len(columns) + 1) + "}", r"\toprule"]
-    lines.append(" & ".join(["row", "$n$", *(safe(name.replace("_", " ")) for name in columns)]) + r" \\")
+    lines.append(" & ".join(["row", "$n$", *(latex_words(name.replace("_", " ")) for name in columns)]) + r" \\")
     lines.append(r"\midrule")
     for name, line in zip(names, body, strict=True):
         shown = [rf"\textbf{{{text(cell.mean)}}}" if cell.significant else text(cell.mean) for cell in line]
-        lines.append(" & ".join([safe(name), str(max(cell.n for cell in line)), *shown]) + r" \\")
+        lines.append(" & ".join([latex_words(name), str(max(cell.n for cell in line)), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -56,9 +79,9 @@ def comma_separated(names: Sequence[str], columns: Sequence[str], body: Sequence
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     parts = ("mean", "n", "difference", "low", "high")
-    writer.writerow(["row", *(f"{name}_{part}" for name in columns for part in parts)])
+    writer.writerow(["row", *(f"{one_line(name)}_{part}" for name in columns for part in parts)])
     for name, line in zip(names, body, strict=True):
-        writer.writerow([name, *(value for cell in line for value in plain(cell).values())])
+        writer.writerow([one_line(name), *(value for cell in line for value in plain(cell).values())])
     return stream.getvalue()
 
 

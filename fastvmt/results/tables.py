@@ -9,6 +9,7 @@ from rich.table import Table
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import cost_summaries, score_summaries
 from fastvmt.results.statistics import Summary
+from fastvmt.terminal import literal_text
 
 SHOWN = 24
 """Cases in the table; the files have all."""
@@ -19,10 +20,10 @@ def score_table(records: Sequence[CaseRecord], headline: Mapping[str, str]) -> T
     table = Table(title="scores (higher is better) and seconds")
     table.add_column("case and prompt", overflow="fold")
     for column in (*headline.values(), "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(literal_text(column), justify="right", no_wrap=True)
     for record in records[:SHOWN]:
         values = [show(record.scores.get(name)) for name in headline]
-        table.add_row(f"{record.id}\n{record.prompt}", *values, f"{record.seconds['total']:.1f}")
+        table.add_row(literal_text(f"{record.id}\n{record.prompt}"), *values, f"{record.seconds['total']:.1f}")
     if len(records) > SHOWN:
         table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(headline) + 1))
     return table
@@ -43,7 +44,7 @@ def summary_table(title: str, rows: Mapping[str, Summary]) -> Table:
     for column in ("", "mean", "std", "std over seeds", "n"):
         table.add_column(column, justify="right" if column else "left")
     for name, row in rows.items():
-        table.add_row(name, show(row.mean), show(row.std), show(row.seed_std), str(row.n))
+        table.add_row(literal_text(name), show(row.mean), show(row.std), show(row.seed_std), str(row.n))
     return table
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,10 @@ from fastvmt.errors import UserError
 from fastvmt.score.command import score_all
 from fastvmt.score.registry import table
 
+SIDES = (16, 8192)
+"""Of a clip that scores can be made of, pixels: smallest and largest."""
+FASTEST = 1000
+"""Frames per second."""
 EXAMPLES = """
 examples:
   python -m fastvmt.score generated.mp4 reference.mp4 --prompt "a dog on grass" --clip ViT-B-32.pt
@@ -85,13 +91,26 @@ def add_comparability(p: argparse.ArgumentParser) -> None:
         help=f"{unequal}ones (linspace), or refuse every difference (strict)",
     )
     p.add_argument("--ignore-rate", action="store_true", help="compare frame i with frame i even when rates differ")
-    p.add_argument("--folder-fps", type=float, default=24.0, help="frame rate of folders of pictures (default: 24)")
+    p.add_argument("--folder-fps", type=rate, default=24.0, help="frame rate of folders of pictures (default: 24)")
 
 
 def size(text: str) -> tuple[int, int]:
     """Height and width of ``HxW``."""
-    height, width = text.lower().split("x")
-    return int(height), int(width)
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.lower(), re.ASCII)
+    if found is None or not all(SIDES[0] <= int(side) <= SIDES[1] for side in found.groups()):
+        raise argparse.ArgumentTypeError(f"{text!r} must be HxW in pixels, both in [{SIDES[0]}, {SIDES[1]}]")
+    return int(found[1]), int(found[2])
+
+
+def rate(text: str) -> float:
+    """Frames per second."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= FASTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} must be frames per second, above 0 and at most {FASTEST}")
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,6 +29,7 @@ from fastvmt.results.provenance import provenance
 from fastvmt.results.tables import SHOWN, show, summary_table
 from fastvmt.score.files import Policy, failed, score_triple
 from fastvmt.score.scores import Scores
+from fastvmt.terminal import literal_text
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
     title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"
     console.print(summary_table(title, score_summaries(scored_clips(records))))
     if alone:
-        console.print(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}")
+        console.print(literal_text(f"without a partner, not scored ({len(alone)}): {', '.join(alone)}"))
     file = a.output or Path("outputs", "scores", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -140,7 +141,7 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
         "metrics": scores.provenance() | {"scored_from": "file"},
     }
     write_json(file, content | provenance())
-    console.print(f"written: {file}", soft_wrap=True)
+    console.print(literal_text(f"written: {file}"), soft_wrap=True)
 
 
 def clip_table(records: Sequence[Mapping[str, Any]], headline: Mapping[str, str]) -> Table:
@@ -150,11 +151,11 @@ def clip_table(records: Sequence[Mapping[str, Any]], headline: Mapping[str, str]
     table = Table(title="clips")
     table.add_column("clip", overflow="fold")
     for name in columns:
-        table.add_column(headline[name], justify="right", no_wrap=True)
+        table.add_column(literal_text(headline[name]), justify="right", no_wrap=True)
     table.add_column("notes")
     for record in records[:SHOWN]:
         values = [show(record["scores"].get(name, math.nan)) for name in columns]
-        table.add_row(record["id"], *values, "; ".join(record["notes"]))
+        table.add_row(literal_text(record["id"]), *values, literal_text("; ".join(record["notes"])))
     if len(records) > SHOWN:
         table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(columns) + 1))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
@@ -44,7 +45,9 @@ class Scores:
         """
         for key, listed in (("names", names), ("also", also)):
             if unknown := [name for name in listed if name not in entries()]:
-                raise ValueError(f"metrics.{key} has {unknown[0]!r}, which is none of {', '.join(entries())}")
+                near = difflib.get_close_matches(str(unknown[0]), entries(), n=1)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise ValueError(f"metrics.{key} has {unknown[0]!r}: {hint}The scores are {', '.join(entries())}")
         if on_missing not in ON_MISSING:
             raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
         if frames is not None and frames < 2:

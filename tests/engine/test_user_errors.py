@@ -41,6 +41,7 @@ from helpers.config import composed
         (["trainer.devices=0"], r"trainer\.devices=0"),
         (["trainer.devices=abc"], r"trainer\.devices=abc"),
         (["fps=8"], "fps= needs video=<file>"),
+        (["video=a.mp4", "prompt=???"], r"prompt=\?\?\? is no value"),
         (["negative_prompt=dark"], "negative_prompt= needs video=<file>"),
         (["frame_policy=pad_last"], "frame_policy= needs video=<file>"),
         (["cut_policy=ignore"], "cut_policy= needs video=<file>"),

@@ -292,5 +292,3 @@ def test_clips_that_another_system_enlarged_are_brought_back(tmp_path):
     )
     assert plain["clips"][0]["scores"] == large["clips"][0]["scores"]
     assert plain["clips"][0]["notes"][0].startswith("no prompt") and "3 times" in large["clips"][0]["notes"][0]
-    with pytest.raises(SystemExit):
-        main([str(tmp_path / "made"), str(tmp_path / "given"), "--size", "96"])

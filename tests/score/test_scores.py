@@ -177,7 +177,7 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("metrics.names=[motion_fidelty]", "metrics.names has 'motion_fidelty'"),
+        ("metrics.names=[motion_fidelty]", "metrics.names has 'motion_fidelty': did you mean motion_fidelity"),
         ("metrics.also=[motion_fidelity_smm]", "metrics.also has 'motion_fidelity_smm'"),
         ("metrics.on_missing=ignore", "metrics.on_missing='ignore' must be one of error, skip"),
         ("+metrics.clip.modle=x", "metrics.clip.modle is not a key"),
