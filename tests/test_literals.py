@@ -151,4 +151,5 @@ def test_the_command_ends_in_that_line() -> None:
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("fastvmt: 'prompt=a dog' be read") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("fastvmt: 'prompt=a dog") and done.stderr.count("\n") == 1
+    assert "cannot be read in a sweep" in done.stderr

@@ -69,7 +69,7 @@ def write_folder(folder: Path, frames: Frames, suffix: str = ".png") -> Path:
 
 
 def read(path: Path) -> tuple[Frames, list[float]]:
-    """Frames as a player shows them (turned, pixels square) and their times in seconds."""
+    """Frames as a player shows them (turned, pixels square) and their times in seconds from the first."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         shown, times = [], []
@@ -79,7 +79,7 @@ def read(path: Path) -> tuple[Frames, list[float]]:
             size = round(picture.shape[1] * aspect), picture.shape[0]
             shown.append(np.asarray(Image.fromarray(picture).resize(size)) if aspect != 1 else picture)
             times.append(len(times) / 25 if frame.time is None else frame.time)
-    return np.stack(shown), times
+    return np.stack(shown), [time - times[0] for time in times]  # streams of broadcasts begin anywhere
 
 
 def covered(frames: Frames, height: int, width: int) -> NDArray[np.float32]:

@@ -125,7 +125,10 @@ def write_manifest(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping
 def _write(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     head = yaml.safe_dump(dict(header), sort_keys=False, allow_unicode=True)
     path.with_suffix(".yaml").write_text(head, encoding="utf-8")
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    try:
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    except TypeError as error:  # a date, say: YAML has types that JSON has not
+        raise ValueError(f"a text or another value of the prompts is neither text nor a number: {error}") from None
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

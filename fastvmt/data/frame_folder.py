@@ -58,11 +58,13 @@ def check_numbering(files: list[Path]) -> None:
             f"frame {files[[bool(each) for each in found].index(False)].name!r} has no number, others have"
         )
     varying = [column for column in zip(*found, strict=False) if len(set(column)) > 1]
-    numbers = [int(number) for number in (varying[-1] if varying else [each[-1] for each in found])]
+    digits = list(varying[-1]) if varying else [each[-1] for each in found]
+    numbers = [int(number) for number in digits]
     steps = [after - before for before, after in pairwise(numbers)]
     for i, step in enumerate(steps):
         if step != min(steps) or step < 1:
-            wrong = "numbers are missing" if step > 0 else "the number does not go up"
+            due = str(numbers[i] + min(steps)).zfill(len(digits[i]))
+            wrong = f"frame {due} is missing" if step > min(steps) > 0 else "the number does not go up"
             raise ValueError(f"{wrong} between the frames {files[i].name!r} and {files[i + 1].name!r}")
 
 

@@ -54,14 +54,16 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if path.suffix.lower() not in LISTS:
         raise ValueError(f"list {str(path)!r} must be a {' or '.join(LISTS)} file")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=None).read()
     except UnicodeDecodeError as error:
         raise ValueError(f"list {str(path)!r} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     rows = csv_rows(path, text, columns) if path.suffix.lower() == ".csv" else json_rows(path, text)
     for number, row in rows:
-        missing = [column for column in columns if not isinstance(row.get(column), str)]
+        missing = [each for each in columns if row.get(each) is None or (each != "prompt" and row[each] == "")]
         if missing:
             raise ValueError(f"{path.name}, line {number} lacks {', '.join(missing)}; it needs {', '.join(columns)}")
+        if wrong := [each for each in (*columns, "id") if not isinstance(row.get(each, ""), str)]:
+            raise ValueError(f"{path.name}, line {number}: {wrong[0]}={row[wrong[0]]!r} must be text")
     if not rows:
         raise ValueError(f"list {str(path)!r} is empty")
     return [row for _, row in rows]
@@ -76,6 +78,8 @@ def csv_rows(path: Path, text: str, columns: tuple[str, ...]) -> list[tuple[int,
         raise ValueError(f"{path.name}: the first line must name the columns {', '.join(columns)}, it is {found!r}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separators[0])
     names = [name.strip().lower() for name in next(reader)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{path.name}: the first line names the column {twice[0]!r} twice")
     rows = []
     try:
         for fields in reader:
@@ -127,9 +131,10 @@ def read_prompts(path: Path) -> dict[str, str]:
     """Prompts by clip name, from a list with the columns name and prompt. Raises ``ValueError`` for a name twice."""
     prompts: dict[str, str] = {}
     for row in read_rows(path, ("name", "prompt")):
-        if row["name"] in prompts:
-            raise ValueError(f"{path.name} names {row['name']!r} twice: give every clip one prompt")
-        prompts[row["name"]] = row["prompt"]
+        name = row["name"].strip()
+        if name in prompts:
+            raise ValueError(f"{path.name} names {name!r} twice: give every clip one prompt")
+        prompts[name] = row["prompt"]
     return prompts
 
 

@@ -72,9 +72,9 @@ class Scores:
         by_cause: dict[str, list[str]] = {}
         for name, cause in self.missing.items():
             by_cause.setdefault(cause, []).append(name)
-        message = "\n".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
+        message = "; ".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
         if message and on_missing == "error":
-            raise MissingWeightsError(f"weights are missing for\n{message}")
+            raise MissingWeightsError(f"weights are missing for {message}")
         if message:
             warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
 

@@ -75,8 +75,8 @@ def test_hidden_files_are_no_frames(tmp_path):
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["1.png", "2.png", "4.png", "9.png"], "numbers are missing between the frames '2.png' and '4.png'"),
-        (["0.png", "5.png", "10.png", "20.png"], "numbers are missing between the frames '10.png' and '20.png'"),
+        (["1.png", "2.png", "4.png", "9.png"], "frame 3 is missing between the frames '2.png' and '4.png'"),
+        (["0.png", "5.png", "10.png", "20.png"], "frame 15 is missing between the frames '10.png' and '20.png'"),
         (["a_08_v2.png", "a_09_v2.png", "a_11_v2.png"], "between the frames 'a_09_v2.png' and 'a_11_v2.png'"),
         (["1.png", "01.png", "2.png"], "the number does not go up between the frames '01.png' and '1.png'"),
         (["1.png", "2.jpg", "3.png"], "frames '1.png' and '2.jpg' are of several kinds"),

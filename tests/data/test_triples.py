@@ -58,6 +58,8 @@ def test_lines_of_json_hold_any_character(tmp_path, folders):
         (b"clip,text\na,x\n", "the first line must name the columns name, prompt, it is 'clip,text'"),
         (b"a,x\nb,y\n", "must name the columns"),
         (b"name,prompt\na\n", "line 2 lacks prompt"),
+        (b"name,prompt\n,x\n", "line 2 lacks name"),
+        (b"name,prompt,Name\na,x,b\n", "names the column 'name' twice"),
         (b"name,prompt\n", "is empty"),
         (b"name,prompt\na,\xff\xfe\n", "not UTF-8 text"),
     ],
@@ -90,3 +92,15 @@ def test_triples_are_listed_with_any_separator(tmp_path, folders):
 
 def test_hidden_files_are_no_clips(folders):
     assert sorted(clips_in(folders[0])) == ["a", "b"]
+
+
+@pytest.mark.parametrize("value", [12, True, [], {}, 1e300, "", None])
+@pytest.mark.parametrize("key", ["generated", "reference", "prompt", "id"])
+def test_values_of_triples_are_text(tmp_path, folders, key, value):
+    row = {"generated": "made/a.mp4", "reference": "given/a.mp4", "prompt": "x", "id": "a"} | {key: value}
+    (tmp_path / "l.jsonl").write_text(json.dumps(row))
+    if (key, value) in (("prompt", ""), ("id", "")):
+        assert listed(tmp_path / "l.jsonl")[0].id == "a"
+        return
+    with pytest.raises(ValueError, match=rf"l\.jsonl, line 1.*{key}"):
+        listed(tmp_path / "l.jsonl")

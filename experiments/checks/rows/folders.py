@@ -41,7 +41,11 @@ def rows() -> list[Trial]:
         good("frames_hidden", with_file(".DS_Store", b"x")),
         good("frames_text", with_file("readme.txt", b"x")),
         bad("frames_gap", lambda here: (frames(here) / "0002.png").unlink(), "0002"),
-        bad("frames_two_gaps", lambda here: [(frames(here) / f"000{i}.png").unlink() for i in (2, 5)], "0002"),
+        bad(
+            "frames_two_gaps",
+            lambda here: (frames(here), [(here / "frames" / f"000{i}.png").unlink() for i in (2, 5)]),
+            "0002",
+        ),
         bad(
             "frames_mixed",
             lambda here: (frames(here), Image.fromarray(pattern(1)[0]).save(here / "frames" / "0009.jpg")),

@@ -188,7 +188,12 @@ def of_prompts() -> list[Trial]:
         return lambda here: (here / file).write_text(content)
 
     good = "name,prompt\na,a dog\nb,a cat\n"
-    odd = {"bom": Expect.either, "semi": Expect.either, "caps": Expect.either, "suffix": Expect.either}
+    odd = {
+        "bom": ("a woman, walking", "a woman"),
+        "semi": ("a woman", "a woman"),
+        "caps": ("x", "y"),
+        "suffix": ("x", "y"),
+    }
     return [
         prompts("prompts_good", text(good), "prompts.csv", accept),
         prompts("prompts_twice", text(good + "a,a horse\n"), "prompts.csv", refuse, "a"),
@@ -200,8 +205,14 @@ def of_prompts() -> list[Trial]:
         prompts("prompts_missing", lambda here: None, "prompts.csv", refuse),
         prompts("prompts_folder", lambda here: (here / "prompts.csv").mkdir(), "prompts.csv", refuse),
         *(
-            prompts(f"prompts_odd_{name}", lambda h, n=name: shutil.copy(ODD / f"{n}.csv", h), f"{name}.csv", expect)
-            for name, expect in odd.items()
+            prompts(
+                f"prompts_odd_{name}",
+                lambda h, n=name: shutil.copy(ODD / f"{n}.csv", h),
+                f"{name}.csv",
+                accept,
+                said=said,
+            )
+            for name, said in odd.items()
         ),
     ]
 

@@ -70,7 +70,17 @@ WRONG: dict[str, list[Any]] = {
     "foo": [1],
 }
 """Values by key; ``...`` takes the key away."""
-LEGAL = {("source_prompt", "None"), ("mask", "''"), ("frame_policy", "None"), ("tags", "'abc'"), ("tags", "[5]")}
+LEGAL = {
+    ("source_prompt", "None"),
+    ("mask", "''"),
+    ("frame_policy", "None"),
+    ("tags", "'abc'"),
+    ("tags", "[5]"),
+    ("category", "Ellipsis"),
+    ("category", "'abc'"),
+    ("prompts", "['a dog']"),
+    ("prompts", "[{'text': 'a dog'}]"),
+}
 """Of these, what may be read or refused."""
 
 
@@ -185,7 +195,7 @@ def of_files() -> list[Trial]:
 def of_writer() -> list[Trial]:
     """Prompts of the writer."""
     good = {"a": {"category": "camera", "prompts": [{"id": "cat", "text": "a cat"}]}}
-    refuse, either = Expect.refuse, Expect.either
+    accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
 
     def written(here: Path, _outcome: Outcome) -> str | None:
         return None if len((here / "b.jsonl").read_text().splitlines()) == 1 else "the manifest has not one line"
@@ -221,15 +231,15 @@ def of_writer() -> list[Trial]:
         prompts("bom", b"\xef\xbb\xbf" + yaml.safe_dump(good).encode(), Expect.accept),
         prompts("string", "abc"),
         prompts("list", "- a"),
-        prompts("clip_string", {"a": "a cat"}),
-        prompts("clip_list", {"a": ["a cat"]}),
+        prompts("clip_string", {"a": "a cat"}, accept),
+        prompts("clip_list", {"a": ["a cat"]}, accept),
         prompts("clip_number", {"a": 5}),
         prompts("prompts_string", one(prompts="a cat")),
-        prompts("prompts_strings", one(prompts=["a cat"])),
+        prompts("prompts_strings", one(prompts=["a cat"]), accept),
         prompts("prompts_number", one(prompts=5)),
         prompts("prompts_map", one(prompts={"cat": "a cat"})),
         prompts("no_text", one(prompts=[{"id": "cat"}]), refuse, "text"),
-        prompts("no_id", one(prompts=[{"text": "a cat"}]), refuse, "id"),
+        prompts("no_id", one(prompts=[{"text": "a cat"}]), accept),
         prompts("fps_word", one(fps="abc"), refuse, "fps"),
         prompts("size_map", one(size={"a": 1}), refuse, "size"),
         prompts("not_yaml", "a: [b\n"),
