@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from helpers.random_models import save_random_wan
+from helpers.random_models import save_random_cogvideox, save_random_wan
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Architecture:
     """A layer of ``backbone.transformer`` that every reading runs."""
 
 
+COGVIDEOX = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32")
 ARCHITECTURES = {
     "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
+    "cogvideox_5b": Architecture(
+        save_random_cogvideox, ("backbone=cogvideox_5b", *COGVIDEOX), "transformer_blocks.0.attn1.to_k"
+    ),
+    "cogvideox_2b": Architecture(
+        partial(save_random_cogvideox, rotary=False),
+        ("backbone=cogvideox_2b", *COGVIDEOX),
+        "transformer_blocks.0.attn1.to_k",
+    ),
 }
