@@ -70,17 +70,25 @@ class Transfer:
         return self.result.trace
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a session loads once."""
+
+    backbone: Backbone
+    scores: Scores
+    meters: Meters
+    seconds: float
+    """The backbone's weights from disk to device."""
+
+
 @dataclass(eq=False)
 class Session:
     """Owns what is loaded and transfers any number of cases on it. A context manager that lets go of the model."""
 
     plan: Plan
-    backbone: Backbone
-    scores: Scores
+    loaded: Loaded | None
+    """None once the session is closed."""
     cache: TensorCache
-    meters: Meters
-    load_seconds: float
-    """Weights from disk to device."""
 
     @cached_property
     def key(self) -> str:
@@ -95,10 +103,35 @@ class Session:
 
     def close(self) -> None:
         """Let go of the model, the scores and their memory; the session transfers nothing afterwards."""
-        for name in ("backbone", "scores"):
-            vars(self).pop(name, None)
+        self.loaded = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _open(self) -> Loaded:
+        """Give what is loaded. Raises ``ValueError`` after :meth:`close`."""
+        if self.loaded is None:
+            raise ValueError("the session is closed: open another one")
+        return self.loaded
+
+    @property
+    def backbone(self) -> Backbone:
+        """The loaded model. Raises ``ValueError`` after :meth:`close`."""
+        return self._open().backbone
+
+    @property
+    def scores(self) -> Scores:
+        """The loaded scores. Raises as :attr:`backbone`."""
+        return self._open().scores
+
+    @property
+    def meters(self) -> Meters:
+        """What measures the cost of a case. Raises as :attr:`backbone`."""
+        return self._open().meters
+
+    @property
+    def load_seconds(self) -> float:
+        """The backbone's weights from disk to device. Raises as :attr:`backbone`."""
+        return self._open().seconds
 
     def under(self, cfg: DictConfig) -> Session:
         """Give a session of another configuration on what this one has loaded.
@@ -140,8 +173,6 @@ class Session:
 
         Raises ``FloatingPointError`` for latents that are not finite, ``ValueError`` after :meth:`close`.
         """
-        if "backbone" not in vars(self):
-            raise ValueError("the session is closed: open another one")
         plan = self.plan
         with self.meters.account() as account:
             result = transfer_case(
@@ -217,4 +248,4 @@ def load(plan: Plan) -> Session:
         start = time.perf_counter()
         backbone: Backbone = construct(cfg.backbone, "backbone")
         seconds = time.perf_counter() - start
-    return Session(plan, backbone, scores, cache, open_meters(backbone.device), seconds)
+    return Session(plan, Loaded(backbone, scores, open_meters(backbone.device), seconds), cache)
