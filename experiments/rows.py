@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt import compose
-from fastvmt.engine.identity import config_hash
+from fastvmt.cache import content_key
 from fastvmt.engine.run import run
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import Scored, score_column
@@ -20,6 +20,18 @@ DIGITS = 12
 """Of the hashes in logs."""
 READ_BY_METHOD = ("window", "skip", "guidance")
 """Groups that reach a run through the method's node alone."""
+NO_SETTINGS = (
+    "output_dir",
+    "cache_dir",
+    "dry",
+    "overwrite",
+    "logger",
+    "trainer",
+    "objective",
+    "device",
+    "experiment",
+)
+"""Keys that change no line of a log."""
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -44,8 +56,8 @@ def settings_hash(cfg: DictConfig, but: Sequence[str] = ("benchmark", "seed")) -
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
-    kept = {key: value for key, value in resolved.items() if key not in (*READ_BY_METHOD, *but)}
-    return config_hash(OmegaConf.create(kept))[:DIGITS]
+    kept = {key: value for key, value in resolved.items() if key not in (*READ_BY_METHOD, *NO_SETTINGS, *but)}
+    return content_key(config=kept)[:DIGITS]
 
 
 def difference(records: Sequence[Scored], base: Sequence[Scored], score: str) -> tuple[float, float, float, int]:

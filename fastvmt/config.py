@@ -88,6 +88,8 @@ class Config:
     """Where the reference's quantities are kept between runs; null keeps nothing."""
     lossless: bool = False
     """Also write each generated video and its reference in their own size without loss, for tools that measure."""
+    overwrite: bool = False
+    """Replace finished cases of other settings in ``output_dir``."""
     dry: bool = False
     """Validate and print what would run; load no weights."""
     device: str = "auto"

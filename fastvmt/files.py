@@ -162,5 +162,5 @@ def read_json(path: Path) -> Any:
     """Read a JSON file. Raises ``ValueError``, which names the file, for one that is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.config import config_folder
-from helpers.golden import golden, measure
+from helpers import golden as files
+from helpers.golden import golden, latents_hash, measure, versions, write
 
 GOLDEN = golden()
 LATENTS, SCORES = 2e-4, 5e-3
@@ -20,6 +22,30 @@ def test_every_method_has_golden_transfers() -> None:
     assert {tuple(name.split("/")) for name in GOLDEN} == {
         (option, setting) for option in options for setting in ("demo", "world", "random_wan")
     }
+
+
+def test_golden_latents_are_those_of_this_version_of_the_arithmetic() -> None:
+    known = versions()
+    assert max(map(int, known)) == ALGORITHM
+    changed = [name for name, row in GOLDEN.items() if known[str(ALGORITHM)].get(name) != latents_hash(row)]
+    assert changed == [], "raise fastvmt.algorithm.ALGORITHM and write the golden files again (helpers/golden.py)"
+
+
+def test_golden_files_are_not_written_anew_without_a_new_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FILE", "VERSIONS"):
+        copy = tmp_path / getattr(files, name).name
+        copy.write_bytes(getattr(files, name).read_bytes())
+        monkeypatch.setattr(files, name, copy)
+    name, row = next(iter(GOLDEN.items()))
+    moved = GOLDEN | {name: row | {"norm": row["norm"] + 1}}
+    with pytest.raises(ValueError, match=f"latents of {name} moved: raise"):
+        write(moved)
+    assert golden() == GOLDEN
+    monkeypatch.setattr(files, "ALGORITHM", ALGORITHM + 1)
+    write(moved)
+    assert golden() == moved and versions()[str(ALGORITHM)] != versions()[str(ALGORITHM + 1)]
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))

@@ -47,10 +47,15 @@ class Backbone(ABC):
         Raises ``ValueError`` naming field and file for a model that the architecture's class does not support.
         """
 
+    @classmethod
+    @abstractmethod
+    def fingerprint_of(cls, path: str) -> str:
+        """Hash of the weights and settings of the model in ``path``, without loading it."""
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of the weights and settings, for caches and records."""
+        """The same of the loaded model, for caches and records."""
 
     @property
     @abstractmethod

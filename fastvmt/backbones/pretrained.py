@@ -81,6 +81,10 @@ class Pretrained(Backbone):
     def encoded(self, normalised: Tensor) -> Tensor:
         """Undoes :meth:`normalised`."""
 
+    @classmethod
+    def fingerprint_of(cls, path: str) -> str:
+        return fingerprint(model_folder(path, cls.kind, cls.published), cls.identity)
+
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.folder, self.identity)

@@ -37,7 +37,7 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
         write_tensors(folder.learned, result.learned, plan.method.name)
     cost = transfer.record.cost
     seconds = cost.seconds | {"save": time.perf_counter() - start}
-    record = replace(transfer.record, cost=replace(cost, seconds=seconds))
+    record = replace(transfer.record, cost=replace(cost, seconds=seconds), files=folder.hashes())
     write_json(folder.record, record.to_json())
     return record
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fastvmt.engine.callback import Outcome
@@ -41,7 +42,7 @@ class TransferModule(lightning.LightningModule):
     def test_step(self, case: TransferCase, index: int) -> dict[str, Outcome]:
         """Transfer a case and write its files, or take the record of an earlier run."""
         folder = self.folder.case(case.id)
-        record = folder.finished(self.session.identity(case))
+        record = folder.finished(self.session.identity(case), lossless=self.session.plan.cfg.lossless)
         trace: list[dict[str, float]] = []
         if record is None:
             transfer = self.session.transfer_case(case, on_step=self.on_step, on_iteration=self.on_iteration)
@@ -61,6 +62,11 @@ class TransferModule(lightning.LightningModule):
             write_json(self.folder.result, run_content(self.session, self.records))
 
 
+def overrides() -> list[str]:
+    """Tell what the command line said; nothing where there was none."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
 def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
     plan, meters = session.plan, session.meters
@@ -77,6 +83,7 @@ def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
         "cases": [record.to_json() for record in records],
         "method": plan.method.name,
         "backbone": {"name": session.backbone.name, "weights_sha256": session.backbone.fingerprint},
+        "overrides": overrides(),
         "config_hash": session.key,
         "config": OmegaConf.to_container(plan.cfg, resolve=True, enum_to_str=True),
         **provenance(meters.nvml),

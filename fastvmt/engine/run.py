@@ -23,6 +23,7 @@ from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_folder
 from fastvmt.engine.session import Session, load
+from fastvmt.engine.standing import Standing
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.errors import UserError
 from fastvmt.results.columns import mean_scores
@@ -40,13 +41,15 @@ def run(cfg: DictConfig) -> dict[str, float]:
     """
     plan = make_plan(cfg)
     check_sweep(cfg)
+    standing = Standing.of(plan)
+    standing.check()
     console = Console()
     if cfg.dry:
         console.print(plan_table(plan))
         print_lost(plan, console)
         return {}
     with quiet_libraries():
-        return execute(plan, console)
+        return execute(plan, standing, console)
 
 
 def print_lost(plan: Plan, console: Console) -> None:
@@ -99,12 +102,12 @@ def trainer_of(session: Session, progress: CaseProgress) -> lightning.Trainer:
     )
 
 
-def execute(plan: Plan, console: Console) -> dict[str, float]:
+def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float]:
     """Load, run and write."""
     cfg, folder = plan.cfg, RunFolder(Path(plan.cfg.output_dir))
     check_folder(cfg, "output_dir")
     OmegaConf.save(cfg, folder.config, resolve=True)
-    with load(plan) as session:
+    with load(plan, standing.check_judges) as session:
         progress = CaseProgress(console, plan)
         module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
         transfer_all(trainer_of(session, progress), module, plan)

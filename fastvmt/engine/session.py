@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
@@ -191,7 +192,8 @@ class Session:
 
     def identity(self, case: TransferCase) -> Identity:
         """Tell what the record of a case would stand for."""
-        return Identity(self.key, self.backbone.fingerprint, case_key(case), self.scores.versions)
+        scores = self.scores
+        return Identity(self.key, ALGORITHM, self.backbone.fingerprint, case_key(case), scores.versions, scores.judges)
 
     def _cost(self, account: CostAccount, result: TransferResult, scoring: float) -> Cost:
         flops = transformer_flops(self.plan.layout, result.passes)
@@ -203,6 +205,7 @@ class Session:
             version=VERSION,
             id=case.id,
             config=self.key,
+            algorithm=ALGORITHM,
             weights=self.backbone.fingerprint,
             case=case_key(case),
             prompt=case.prompt,
@@ -215,6 +218,7 @@ class Session:
             frames_sha256={"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
             scores=scores,
             score_versions=dict(self.scores.versions),
+            judges=self.scores.judges,
             vbench_compat=self.scores.vbench_compat,
             pooled=list(self.scores.pooled),
             seconds=result.seconds,
@@ -223,6 +227,8 @@ class Session:
             cost=cost,
             reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},
             peak_memory_gib=peak_memory(cost),
+            device=str(self.backbone.device),
+            files={},
         )
 
 
@@ -238,13 +244,17 @@ def open_session(cfg: DictConfig) -> Session:
     return load(make_plan(cfg))
 
 
-def load(plan: Plan) -> Session:
-    """Load what a checked plan needs: the scores first, which fail sooner, then the backbone."""
+def load(plan: Plan, before_backbone: Callable[[Scores], object] = lambda scores: None) -> Session:
+    """Load what a checked plan needs: the scores first, which fail sooner, then the backbone.
+
+    ``before_backbone`` is given the scores and may raise.
+    """
     cfg = plan.cfg
     check_devices(cfg)
     cache = cache_of(cfg)
     with quiet_libraries():
         scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))
+        before_backbone(scores)
         start = time.perf_counter()
         backbone: Backbone = construct(cfg.backbone, "backbone")
         seconds = time.perf_counter() - start

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from fastvmt.cache import content_key
 from fastvmt.cost.cost import Cost
+from fastvmt.files import finite
 from fastvmt.results.schema import decoded
 from fastvmt.types import PassCounter, TransferCase
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 """Rises when a key goes, comes or changes its meaning; records of other versions do not count as finished."""
 
 
@@ -20,13 +23,17 @@ class Identity:
     """What a record must agree in to stand for a case that is asked for."""
 
     config: str
-    """Hash of the configuration, as far as it changes results."""
+    """Hash of the configuration, as far as it changes what becomes of a given case."""
+    algorithm: int
+    """``fastvmt.algorithm.ALGORITHM``."""
     weights: str
     """SHA-256 of the backbone's weights."""
     case: str
     """:func:`case_key`."""
     score_versions: Mapping[str, int]
     """Of every score's definition, by name."""
+    judges: Mapping[str, str]
+    """Of every score, a hash of what computes it: networks with their weights, tracker, parameters."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,11 @@ class CaseRecord:
     ``case_record.schema.json`` beside this module is its JSON schema.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     id: str
     """``reference/prompt/s<seed>``, or the reference's name alone."""
     config: str
+    algorithm: int
     weights: str
     case: str
     prompt: str
@@ -55,6 +63,7 @@ class CaseRecord:
     """SHA-256 of the pixels of ``generated`` and ``reference``, uint8 in the order (T, H, W, RGB)."""
     scores: dict[str, float]
     score_versions: dict[str, int]
+    judges: dict[str, str]
     vbench_compat: bool
     pooled: list[str]
     """Scores whose means over cases weigh every frame after a video's first alike."""
@@ -68,26 +77,44 @@ class CaseRecord:
     """Hits and misses of the session so far."""
     peak_memory_gib: dict[str, float]
     """Of the ``process`` since it started, and of the case's tensors on the ``device``."""
+    device: str
+    """What the model ran on; like the threads in ``cost`` it moves last bits only, and no identity depends on it."""
+    files: dict[str, str]
+    """SHA-256 of the case's other files, by name."""
+    checksum: str = field(default="", compare=False)
+    """SHA-256 of everything else in the record; set by :meth:`to_json`."""
 
     @property
     def identity(self) -> Identity:
         """What the record stands for."""
-        return Identity(self.config, self.weights, self.case, self.score_versions)
+        return Identity(self.config, self.algorithm, self.weights, self.case, self.score_versions, self.judges)
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain values."""
-        return asdict(self)
+        """Give plain values, with their checksum."""
+        content = asdict(self)
+        return content | {"checksum": checksum(content)}
 
     @classmethod
     def from_json(cls, content: Any) -> CaseRecord:
         """Read what :meth:`to_json` gave. Raises ``ValueError`` for anything else, naming what is wrong."""
         record: CaseRecord = decoded(cls, content)
+        if record.checksum != checksum(content):
+            raise ValueError(f"the record of {record.id} is not what was written: its checksum differs")
         return record
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Hash the values of a record with SHA-256, its checksum left out."""
+    values = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(finite(values), sort_keys=True).encode()).hexdigest()
 
 
 def case_key(case: TransferCase) -> str:
     """Hash what a case asks for: a manifest or a clip may change between runs under the same path."""
+    truth = {} if case.truth is None else {f"truth {name}": value for name, value in vars(case.truth).items()}
     return content_key(
+        **truth,
+        category=case.category,
         prompt=case.prompt,
         negative=case.negative_prompt,
         caption=case.reference_prompt,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastvmt.files import read_json
+from fastvmt.files import file_sha256, is_plain, read_json
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity
 
 log = logging.getLogger(__name__)
@@ -80,11 +80,11 @@ class CaseFolder:
 
         A damaged one is set aside as ``case.json.damaged``.
         """
-        if not self.record.is_file():
+        if not is_plain(self.record):
             return None
         try:
             content = read_json(self.record)
-            if isinstance(content, dict) and content.get("version") != VERSION:
+            if other_version(content) is not None:
                 return None
             return CaseRecord.from_json(content)
         except ValueError as error:
@@ -94,10 +94,45 @@ class CaseFolder:
             log.warning(f"{self.record} is damaged ({why}): kept as {aside.name}, the case is not finished")
             return None
 
-    def finished(self, identity: Identity) -> CaseRecord | None:
-        """Read the record of a case that an earlier run completed as it is asked for now."""
+    def products(self) -> list[Path]:
+        """List what a finished case may have beside its record."""
+        videos = (self.reference, self.generated, self.side_by_side, self.lossless, self.lossless_reference)
+        return [*videos, self.motion, self.trace, self.learned]
+
+    def hashes(self) -> dict[str, str]:
+        """Hash the files that are there, by name."""
+        return {file.name: file_sha256(file) for file in self.products() if is_plain(file)}
+
+    def in_the_way(self) -> list[Path]:
+        """List what stands where a file of the case belongs and is none."""
+        return [file for file in (*self.products(), self.record) if os.path.lexists(file) and not is_plain(file)]
+
+    def differing(self, record: CaseRecord) -> str | None:
+        """Tell which file of a finished case is missing, or is not what its record says; None if all are right."""
+        for name, digest in record.files.items():
+            file = self.path / slug(name)
+            if not is_plain(file):
+                return f"{file} is missing"
+            if file_sha256(file) != digest:
+                return f"{file} is not what was written"
+        return None
+
+    def finished(self, identity: Identity, *, lossless: bool = False) -> CaseRecord | None:
+        """Read the record of a case that an earlier run completed as it is asked for now, with all its files."""
         record = self.read()
-        return record if record is not None and record.identity == identity else None
+        if record is None or record.identity != identity:
+            return None
+        missing = lossless and self.lossless.name not in record.files
+        if problem := f"{self.lossless} is missing" if missing else self.differing(record):
+            log.warning("%s: the case is not finished", problem)
+            return None
+        return record
+
+
+def other_version(content: Any) -> int | None:
+    """Tell the version of a record of another version of the program; None for this one's and damaged ones."""
+    version = content.get("version") if isinstance(content, dict) else None
+    return version if type(version) is int and version != VERSION else None
 
 
 @dataclass(frozen=True)
@@ -120,16 +155,36 @@ class RunFolder:
         """Give the folder of a case."""
         return CaseFolder(self.path / "cases" / slug(case_id))
 
+    def cases(self) -> list[CaseFolder]:
+        """List the folders of cases that are there, finished or not."""
+        return [CaseFolder(path) for path in sorted((self.path / "cases").glob("*")) if path.is_dir()]
+
+    def in_the_way(self) -> list[Path]:
+        """List what stands where a file of the run or of its cases belongs and is none."""
+        own = [file for file in (self.result, self.config) if os.path.lexists(file) and not is_plain(file)]
+        cases = self.path / "cases"
+        blocked = [cases] if os.path.lexists(cases) and not cases.is_dir() else []
+        return [*own, *blocked, *(file for folder in self.cases() for file in folder.in_the_way())]
+
     def finished(self) -> list[CaseRecord]:
-        """Read the records of all finished cases, of a run that may still be going on."""
-        folders = (CaseFolder(path) for path in sorted((self.path / "cases").glob("*")) if path.is_dir())
-        return [record for folder in folders if (record := folder.read()) is not None]
+        """Read the records of all finished cases, of a run that may still be going on.
+
+        A case whose files are missing or differ from their hashes is none of them, which the log tells.
+        """
+        found = []
+        for folder in self.cases():
+            if (record := folder.read()) is not None:
+                if problem := folder.differing(record):
+                    log.warning("%s: the case is left out", problem)
+                else:
+                    found.append(record)
+        return found
 
     def content(self) -> dict[str, Any]:
         """Read ``result.json``. Raises ``ValueError``, naming the file, for a damaged one or another version."""
         content = read_json(self.result)
         found = content.get("version") if isinstance(content, dict) else None
-        if found != VERSION:
+        if found != VERSION or type(found) is not int:
             raise ValueError(f"{self.result} is of version {found}, not {VERSION}: run it again with this program")
         return dict(content)
 

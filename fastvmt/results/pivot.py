@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import score_column, seconds_column
 from fastvmt.results.folder import RunFolder
@@ -15,7 +13,7 @@ from fastvmt.results.statistics import Comparison, compare, summarise
 
 COSTS = ("gradients", "loop_seconds")
 """Columns beside the scores: counted gradients and the wall seconds of the guided loop, per case."""
-FOLDERS = ("output_dir", "cache_dir")
+FOLDERS = ("output_dir", "cache_dir", "overwrite")
 """Overrides that name no row."""
 
 
@@ -63,16 +61,13 @@ def read_rows(folders: Sequence[Path]) -> list[Row]:
         found = [folder] if (folder / "result.json").is_file() else [file.parent for file in below]
         if not found:
             raise ValueError(f"{folder} holds no finished run: no result.json there or in a folder directly below it")
-        rows += [Row(run, overrides_of(run), tuple(RunFolder(run).records())) for run in found]
+        rows += [Row(run, overrides_of(RunFolder(run)), tuple(RunFolder(run).records())) for run in found]
     return rows
 
 
-def overrides_of(run: Path) -> tuple[str, ...]:
+def overrides_of(run: RunFolder) -> tuple[str, ...]:
     """Read what a run was told on its command line, but for ``FOLDERS``; the folder's name for other runs."""
-    file = run / ".hydra" / "overrides.yaml"
-    if not file.is_file():
-        return (run.name,)
-    words = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    words = run.content().get("overrides") or [run.path.name]
     return tuple(str(word) for word in words if str(word).partition("=")[0] not in FOLDERS)
 
 

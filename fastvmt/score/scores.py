@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+from fastvmt.cache import content_key
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.motion_fidelity import featureless
 from fastvmt.score.networks import Networks
@@ -102,6 +103,12 @@ class Scores:
     def versions(self) -> dict[str, int]:
         """The version of every score's definition: values of different ones do not compare."""
         return {name: entry.version for name, entry in self.entries.items()}
+
+    @property
+    def judges(self) -> dict[str, str]:
+        """By score a hash of what computes it: networks with their weights, tracker, parameters."""
+        sources = {name: self.metrics[name].source if name in self.metrics else "missing" for name in self.entries}
+        return {name: content_key(source=source)[:16] for name, source in sources.items()}
 
     @property
     def headline(self) -> dict[str, str]:

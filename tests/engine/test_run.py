@@ -125,13 +125,16 @@ def test_a_finished_case_is_not_run_again(job, tmp_path, monkeypatch):
 
     monkeypatch.setattr("fastvmt.engine.session.transfer_case", fail)
     assert run(composed(*job, "logger=none")) == pytest.approx(first, nan_ok=True)
-    with pytest.raises(AssertionError, match="ran again"):
-        run(composed(*job, "logger=none", "seed=7"))
+    for change in ("seed=7", "skip.delta=1"):
+        with pytest.raises(UserError, match="overwrite=true"):
+            run(composed(*job, "logger=none", change))
+        with pytest.raises(AssertionError, match="ran again"):
+            run(composed(*job, "logger=none", change, "overwrite=true"))
     with monkeypatch.context() as other:
         other.setitem(entries(), "motion_fidelity", replace(entries()["motion_fidelity"], version=99))
-        with pytest.raises(AssertionError, match="ran again"):
+        with pytest.raises(UserError, match="the version of score motion_fidelity=99"):
             run(composed(*job, "logger=none"))
-    monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.fingerprint", "0" * 64)
+    next((tmp_path / "out").glob("cases/*/generated.mp4")).write_bytes(b"")
     with pytest.raises(AssertionError, match="ran again"):
         run(composed(*job, "logger=none"))
 

@@ -2,7 +2,8 @@
 
 ``PYTHONPATH=tests python -m helpers.golden`` says which transfers are bit-equal to ``tests/golden/transfers.json``;
 with ``--write`` it writes that file anew: only for a change that is meant to move numbers, with the reason in its
-message. The first file was written at commit d503799; MotionClone's rows since its step is Euler less a move.
+message and a new ``fastvmt.algorithm.ALGORITHM``; ``algorithm.json`` keeps hashes of every version's latents. The
+first file was written at commit d503799; MotionClone's rows since its step is Euler less a move.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
 from fastvmt.engine.plan import make_plan, make_tracker
@@ -29,6 +31,7 @@ from helpers.config import composed
 from helpers.random_models import save_random_wan
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
+VERSIONS = FILE.with_name("algorithm.json")
 SAMPLES = 16
 """Values of the latents that the file holds, evenly spread."""
 
@@ -36,6 +39,26 @@ SAMPLES = 16
 def golden() -> dict[str, dict[str, Any]]:
     """By ``method/setting``: overrides, latents, pixels, scores and passes of the version that wrote the file."""
     return json.loads(FILE.read_text())
+
+
+def versions() -> dict[str, dict[str, str]]:
+    """By version of the arithmetic and ``method/setting``: a hash of the latents that the golden file held."""
+    return json.loads(VERSIONS.read_text())
+
+
+def latents_hash(row: dict[str, Any]) -> str:
+    """Hash what the file holds of a transfer's latents."""
+    return hashlib.sha256(json.dumps([row["latents"], row["norm"]]).encode()).hexdigest()[:16]
+
+
+def write(rows: dict[str, dict[str, Any]]) -> None:
+    """Write both files. Raises ``ValueError`` if latents of this version change: it has to rise first."""
+    kept = versions()
+    hashes = {name: latents_hash(row) for name, row in sorted(rows.items())}
+    if moved := [name for name, known in kept.get(str(ALGORITHM), {}).items() if hashes.get(name, known) != known]:
+        raise ValueError(f"the latents of {moved[0]} moved: raise fastvmt.algorithm.ALGORITHM and write again")
+    FILE.write_text("{\n" + ",\n".join(f'"{n}": {json.dumps(rows[n])}' for n in sorted(rows)) + "\n}\n")
+    VERSIONS.write_text(json.dumps(kept | {str(ALGORITHM): hashes}, indent=1) + "\n")
 
 
 def config_of(overrides: Sequence[str], random_wan: Path) -> DictConfig:
@@ -94,8 +117,7 @@ def main() -> None:
         equal = row["latents_sha256"] == golden()[name]["latents_sha256"]
         sys.stdout.write(f"{name}: {'bit-equal' if equal else 'DIFFERS'}\n")
     if arguments.write:
-        rows = golden() | found
-        FILE.write_text("{\n" + ",\n".join(f'"{n}": {json.dumps(rows[n])}' for n in sorted(rows)) + "\n}\n")
+        write(golden() | found)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         version=VERSION,
         id=name,
         config="c",
+        algorithm=1,
         weights="w",
         case="k",
         prompt="a dog on grass",
@@ -42,6 +43,7 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         frames_sha256={"generated": "0", "reference": "1"},
         scores={"motion_fidelity": 0.5},
         score_versions={"motion_fidelity": 2},
+        judges={"motion_fidelity": "j"},
         vbench_compat=False,
         pooled=[],
         seconds=SECONDS,
@@ -50,5 +52,7 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         cost=cost,
         reference_cache={"hits": 0, "misses": 1},
         peak_memory_gib={"process": 0.5},
+        device="cpu",
+        files={},
     )
     return replace(record, **changes)

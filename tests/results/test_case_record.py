@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -33,9 +34,9 @@ def test_the_committed_schema_is_the_dataclass() -> None:
 
 def test_a_record_fits_its_schema_and_comes_back() -> None:
     energy = Energy("counter", "", {"guide": 3.0, "decode": None}, 4.0, 0.5)
-    record = case_record("a/p0/s0", scores={"motion_fidelity": 0.5, "trajectory_cosine": math.nan})
+    cost = replace(case_record("a").cost, energy=energy)
+    record = case_record("a/p0/s0", scores={"motion_fidelity": 0.5, "trajectory_cosine": math.nan}, cost=cost)
     content = plain(record)
-    content["cost"]["energy"] = plain(record)["cost"]["energy"] | vars(energy)
     jsonschema.validate(content, SCHEMA)
     back = CaseRecord.from_json(content)
     assert back.cost.energy == energy and back.passes == record.passes and back.identity == record.identity
@@ -77,7 +78,7 @@ def finished_run_record(backbone, case, tmp_path) -> dict:
         ({"size": [48, None]}, r"size\[1\] is None, not of type integer"),
         ({"passes": {}}, "passes lacks block_backwards, block_forwards, "),
         ({"cost": None}, "cost is None, not an object"),
-        ({"version": 0}, "version is 0, not 1"),
+        ({"version": 0}, "version is 0, not 2"),
         ({"colour": 1}, "the content has the unknown colour"),
     ],
 )
@@ -87,6 +88,14 @@ def test_what_is_no_record_says_where(change: dict, message: str) -> None:
         CaseRecord.from_json(content)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content, SCHEMA)
+
+
+@pytest.mark.parametrize("key", ["scores", "seconds", "frames_sha256", "files", "seed"])
+def test_a_record_that_was_edited_is_noticed(key: str) -> None:
+    content = plain(case_record("a", files={"generated.mp4": "0"}))
+    content[key] = content[key] + 1 if key == "seed" else {}
+    with pytest.raises(ValueError, match="the record of a is not what was written: its checksum differs"):
+        CaseRecord.from_json(content)
 
 
 def test_types_without_a_form_are_refused() -> None:

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from fastvmt.files import write_json
 from fastvmt.results.case_record import VERSION
@@ -19,10 +18,11 @@ from helpers.records import case_record
 
 def write_run(folder: Path, overrides: list[str], values: dict[str, float]) -> Path:
     """A finished run of one score."""
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     records = [case_record(i, scores={"motion_fidelity": value, "absent": float("nan")}) for i, value in values.items()]
-    write_json(folder / "result.json", {"version": VERSION, "cases": [record.to_json() for record in records]})
+    write_json(
+        folder / "result.json",
+        {"version": VERSION, "overrides": overrides, "cases": [record.to_json() for record in records]},
+    )
     return folder
 
 

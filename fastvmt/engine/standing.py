@@ -1,0 +1,126 @@
+"""What an output folder holds already: finished cases that were made otherwise are not replaced unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fastvmt.algorithm import ALGORITHM
+from fastvmt.construct import class_of
+from fastvmt.engine.identity import config_hash, differences
+from fastvmt.engine.plan import Plan
+from fastvmt.errors import UserError
+from fastvmt.files import read_json
+from fastvmt.results.case_record import VERSION, CaseRecord, case_key
+from fastvmt.results.folder import CaseFolder, RunFolder, other_version
+from fastvmt.score.registry import entries
+from fastvmt.score.scores import Scores
+
+SHOWN = 3
+"""Differences that the error names."""
+UNTOLD = "settings or files that its config.yaml does not tell apart"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The finished cases of a run's folder beside what is asked for now; none with ``overwrite=true``."""
+
+    plan: Plan
+    folder: RunFolder
+    records: list[CaseRecord]
+    foreign: list[str]
+    """Records of other versions of the program, in words."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Standing:
+        """Read the folder of a plan. Raises :class:`UserError` for what stands where a file belongs and is none."""
+        where, folder = plan.cfg.output_dir, RunFolder(Path(plan.cfg.output_dir))
+        if blocked := folder.in_the_way():
+            raise UserError(f"output_dir={where}: {blocked[0]} is in the way, it is no plain file; remove it")
+        cases = [] if plan.cfg.overwrite else folder.cases()
+        records = [record for case in cases if (record := case.read()) is not None]
+        return cls(plan, folder, records, [told for case in cases if (told := foreign(case))])
+
+    def check(self) -> None:
+        """Raise :class:`UserError` if cases were made otherwise, as far as that can be told before weights load."""
+        if self.foreign:
+            self._refuse(len(self.foreign), self.foreign[:1])
+        if not self.records:
+            return
+        cfg, kind = self.plan.cfg, class_of(self.plan.cfg.backbone, "backbone")
+        config, weights = config_hash(cfg), self._weights(kind)
+        names = [name for name in (*cfg.metrics.names, *cfg.metrics.also) if name in entries()]
+        versions = {name: entries()[name].version for name in names}
+
+        def told(record: CaseRecord) -> list[str]:
+            settings = [] if record.config == config else self._settings() or [UNTOLD]
+            arithmetic = f"version {ALGORITHM} of the program's arithmetic (there {record.algorithm})"
+            stored = f"backbone.path with weights {weights[:12]} (there {record.weights[:12]})"
+            return [
+                *settings,
+                *([] if record.algorithm == ALGORITHM else [arithmetic]),
+                *([] if record.weights == weights else [stored]),
+                *apart("the version of score", versions, record.score_versions),
+            ]
+
+        self._compare(told)
+        self._compare(self._case_apart())
+
+    def check_judges(self, scores: Scores) -> None:
+        """Raise :class:`UserError` if cases were judged by other weights or another tracker."""
+        self._compare(lambda record: apart("what computes", scores.judges, record.judges))
+
+    def _weights(self, kind: Any) -> str:
+        fingerprint: str = kind.fingerprint_of(self.plan.cfg.backbone.path)
+        return fingerprint
+
+    def _case_apart(self) -> Callable[[CaseRecord], list[str]]:
+        """Compare contents of the cases that are asked for; only those that are there are read."""
+        there = {record.id for record in self.records}
+        keys = {case.id: case_key(case) for case in self.plan.cases if case.id in there}
+
+        def told(record: CaseRecord) -> list[str]:
+            same = keys.get(record.id, record.case) == record.case
+            return [] if same else self._settings() or [f"another content of case {record.id}"]
+
+        return told
+
+    def _compare(self, told: Callable[[CaseRecord], list[str]]) -> None:
+        """Refuse if something is told of a record."""
+        others = [differing for record in self.records if (differing := told(record))]
+        if others:
+            self._refuse(len(others), others[0])
+
+    def _settings(self) -> list[str]:
+        """Name the keys that differ from those in the folder's ``config.yaml``, if it can be read."""
+        try:
+            there = OmegaConf.load(self.folder.config)
+            return differences(self.plan.cfg, there) if isinstance(there, DictConfig) else []
+        except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException):
+            return []
+
+    def _refuse(self, count: int, told: list[str]) -> None:
+        """Raise the one error."""
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        raise UserError(
+            f"output_dir={self.plan.cfg.output_dir} holds {count} finished case{'s' if count > 1 else ''} made "
+            f"otherwise: {', '.join(told[:SHOWN])}{more}. Set another output_dir, or overwrite=true to replace them"
+        )
+
+
+def foreign(case: CaseFolder) -> str | None:
+    """Tell of a record of another version of the program; None where there is none."""
+    version = other_version(read_json(case.record)) if case.record.is_file() else None
+    return None if version is None else f"{case.record} is of version {version}, this program writes {VERSION}"
+
+
+def apart(what: str, wanted: Mapping[str, object], there: Mapping[str, object]) -> list[str]:
+    """Name the scores in which two mappings differ, with both values."""
+    names = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
+    return [f"{what} {name}={wanted.get(name)} (there {there.get(name)})" for name in names]
