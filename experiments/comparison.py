@@ -77,6 +77,10 @@ VARIANTS: dict[str, list[str]] = {
     ],
     "flowmotion_clean_latent": ["method=flowmotion", "method.representation=clean_latent"],
     "det_tracking": ["method=det", "method.tracking_weight=0.1"],
+    "fastvmt_pass": ["method=fastvmt", "guidance.source=pass"],
+    "fastvmt_fast": ["method=fastvmt", "experiment=fast"],
+    "fastvmt_linear": ["method=fastvmt", "skip.predict=linear"],
+    "none_every2": ["method=none", "sampler.negative_every=2"],
 }
 """Further forms of the methods, run if ``--methods`` names them. The released code's have a window loss, on which two
 of its switches act: compare them in ``released_table.md``, whose base has one too."""
@@ -241,6 +245,7 @@ class Bench:
             return {**line, "scores": {}, "error": str(error)}
         record = transfer.record
         line |= {"scores": record.scores, "seconds": record.seconds, "passes": asdict(record.passes)}
+        line["cpu_seconds"] = record.cost.process_cpu_seconds
         line["plain_seconds"] = loop_seconds(record.seconds) if cell.method == "none" else plain
         line["declared_gradients"] = record.declared_passes.gradients
         line["peak_gib"] = {kind: peak(record.cost.memory_gib, kind) for kind in ("resident", "allocated")}

@@ -53,8 +53,10 @@ excludes 0 by chance. `none` and `sdedit` are the controls; `none` starts from p
 Seconds and passes are those of one transfer, which reads its reference anew; tuning comes on top, once per
 reference for all starts and seeds, in columns of its own. Loop is reference + guide + denoise; its ratio is to the
 loop of plain sampling on the same reference, timed in the same process just before (ratio of means, then geometric
-mean of the cases' ratios); `loop / {BASE}` divides these ratios. Memory is the peak of tensors on a GPU; on
-a CPU it is that of the whole process, model and scorers included, which hardly tells methods apart.
+mean of the cases' ratios); `loop / {BASE}` divides these ratios. CPU seconds are
+the process' own over a whole transfer, encoding and decoding included: less than wall time they depend on what else
+the machine did. Memory is the peak of tensors on a GPU; on a CPU it is that of the whole process, model and scorers
+included, which hardly tells methods apart.
 
 `motion fidelity` follows points of both videos with the tracker. Its `true` forms take the reference's true tracks
 instead, on a grid over every object and the background: more of their points move, and the values are not comparable
@@ -124,6 +126,8 @@ def summary(rows: Mapping[str, list[Line]], everything: Sequence[Line]) -> Conte
         scored, theirs = measured(lines), measured(base)
         columns = {score: score_column(scored, score) for score in scores}
         content[name] = {
+            "cpu_seconds": asdict(summarise(cpu_column(lines))),
+            "cpu_to_none": asdict(speedup(cpu_column(rows.get("none", [])), cpu_column(lines))),
             "scores": {score: asdict(summarise(column)) for score, column in columns.items()},
             f"minus_{BASE}": {s: asdict(compare(column, score_column(theirs, s))) for s, column in columns.items()},
             "beside": {column: asdict(summarise(score_column(scored, column))) for column in BESIDE},
@@ -138,6 +142,11 @@ def summary(rows: Mapping[str, list[Line]], everything: Sequence[Line]) -> Conte
             f"loop_to_{BASE}": asdict(speedup(loop_column(base), loop_column(lines))),
         }
     return content
+
+
+def cpu_column(lines: Sequence[Line]) -> dict[str, float]:
+    """CPU seconds of the whole transfers, by case; older lines have none."""
+    return {line["id"]: line["cpu_seconds"] for line in lines if "cpu_seconds" in line}
 
 
 def loop_column(lines: Sequence[Line]) -> dict[str, float]:
@@ -180,6 +189,7 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     passes = [whole(row["passes"][kind]) for kind in PASSES]
     tuning = [counted(row["tuning_seconds"]), whole(row["tuning_gradients"])]
     ratios, peak = [ratio(row["loop_to_none"]), ratio(row[f"loop_to_{BASE}"])], counted(row["peak_gib"])
+    ratios += [counted(row["cpu_seconds"]), ratio(row["cpu_to_none"])]
     tuning = tuning if row["tuning_seconds"]["n"] else ["-", "-"]
     return [*seconds, *ratios, *tuning, peak, *passes, str(row["failed"])]
 
@@ -219,7 +229,7 @@ def markdown(starts: Mapping[float, Content], methods: Sequence[str], facts: str
         shown = [[m, *(counted(r["beside"][c]) for c in BESIDE)] for m, r in content.items()]
         lines += table(["method", *BESIDE], shown)
         head = ["method", *(f"{stage} s" for stage in STAGES), "loop / none", f"loop / {BASE}"]
-        head += ["tuning s", "tuning gradients", "peak GiB", *PASSES, "failed"]
+        head += ["CPU s", "CPU / none", "tuning s", "tuning gradients", "peak GiB", *PASSES, "failed"]
         baselines = [name for name in methods if name not in (BASE, *CONTROLS)]
         lines += ["", *table(head, [[name, *cost_cells(row)] for name, row in content.items()])]
         lines += ["", overall(content, baselines)]

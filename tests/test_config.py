@@ -136,7 +136,8 @@ def test_help_tells_the_papers_numbers() -> None:
 
 
 def test_experiments_override_what_they_name() -> None:
-    smoke, world = composed("experiment=smoke"), composed("experiment=world")
+    smoke, world, fast = (composed(f"experiment={name}") for name in ("smoke", "world", "fast"))
+    assert (fast.guidance.source, fast.sampler.negative_every) == ("pass", 2)
     assert (smoke.sampler.steps, smoke.guidance.iterations, smoke.skip.delta) == (4, 2, 2)
     assert world.benchmark.cases == 24
 

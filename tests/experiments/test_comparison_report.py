@@ -96,7 +96,11 @@ def test_speedups_are_ratios_of_loops_on_shared_cases() -> None:
         "ditflow": references("ditflow", [0.5] * 8, **slow),
         "moft": [*references("moft", [0.5], **slow), line("moft", "b/p0/s0", **slower)],
     }
+    for name, seconds in (("none", 4.0), ("fastvmt", 6.0)):
+        rows[name] = [each | {"cpu_seconds": seconds} for each in rows[name]]
     content = content_of(rows)
+    assert content["fastvmt"]["cpu_to_none"]["average"] == 1.5 and content["fastvmt"]["cpu_seconds"]["mean"] == 6
+    assert math.isnan(content["ditflow"]["cpu_to_none"]["average"])  # lines of before have no CPU seconds
     assert content["ditflow"]["loop_to_fastvmt"] == {"average": 1.5, "geometric": pytest.approx(1.5), "n": 7, "lost": 1}
     assert ratio(content["moft"]["loop_to_fastvmt"]) == f"2.000, {math.sqrt(1.5 * 2.5):.3f} (2)"
     assert overall(content, ["ditflow", "moft", "smm"]).endswith("without tuning): 1.75 on average, 2.00 at most.")
