@@ -114,7 +114,8 @@ class TransferResult:
     seconds: dict[str, float]
     """Per stage: encode, reference, guide, denoise, decode, total; of tuned methods also tune and adapter (waiting)."""
     trace: list[dict[str, float]]
-    """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
+    """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds; where a
+    gradient was computed also its cosine with the one computed before."""
     passes: PassCounter
     latents_BCFHW: Tensor
     learned: dict[str, Tensor] = field(default_factory=dict)

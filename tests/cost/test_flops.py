@@ -59,6 +59,7 @@ BY_HAND: dict[str, tuple[Readings, list[float]]] = {
     "fastvmt": ([], [1.57, 1.39, 1.51, 1.35]),  # kept from another prompt
     "fastvmt guidance.block=14": ([(10, 14)], [1.62, 1.43, 1.56, 1.38]),  # read here
     "fastvmt skip.delta=1": ([(10, 14)], [2.48, 2.02, 2.32, 1.90]),
+    "fastvmt guidance.source=pass": ([], [1.10, 1.06, 1.08, 1.05]),  # no forwards of its own
     "ditflow": ([(1, 14)], [1.74, 1.51, 1.66, 1.44]),
     "moft": ([(1, 15)], [1.77, 1.53, 1.69, 1.46]),
     "moft method.iterations=2": ([(1, 15)], [1.31, 1.21, 1.28, 1.19]),
