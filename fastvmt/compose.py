@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
@@ -27,7 +28,7 @@ def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = N
         for key, value in (values or {}).items():
             if value is not None:
                 OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)
+        OmegaConf.to_container(cfg, resolve=True)  # what refers to a key that is not there fails here
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        told = " ".join(f"{error} {error.__cause__ or ''}".split())
-        raise UserError(f"overrides={list(overrides)}: {told}") from error
+        raise UserError(f"overrides={list(overrides)}: {explained(error, overrides)}") from error
     return cfg

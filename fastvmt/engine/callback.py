@@ -10,6 +10,7 @@ import lightning
 
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import CaseFolder
+from fastvmt.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class RunCallback(lightning.Callback):
     def end(self, records: Sequence[CaseRecord]) -> None:
         """Hear that all cases are through; ``records`` are those of all processes."""
 
-    def stop(self) -> None:
-        """Hear that an error or a signal ends the run."""
+    def stop(self, exit_code: int) -> None:
+        """Hear that an error or a signal ends the run, and with what exit code."""
 
     def on_test_start(self, trainer: lightning.Trainer, *_: Any) -> None:
         """See Lightning."""
@@ -56,6 +57,6 @@ class RunCallback(lightning.Callback):
         """See Lightning."""
         self.end(module.records)
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
         """See Lightning."""
-        self.stop()
+        self.stop(exception.code if isinstance(exception, Stopped) and isinstance(exception.code, int) else 1)

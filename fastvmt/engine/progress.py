@@ -47,6 +47,6 @@ class CaseProgress(RunCallback):
         """Leave the bars as they are."""
         self.bars.stop()
 
-    def stop(self) -> None:
+    def stop(self, exit_code: int) -> None:
         """Leave the bars as they are."""
         self.bars.stop()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import signal
-import sys
 from pathlib import Path
 
 import lightning
 import wandb
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -29,9 +27,13 @@ from fastvmt.errors import UserError
 from fastvmt.results.columns import mean_scores
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
+from fastvmt.stopping import Stopped
 from fastvmt.terminal import literal_text
 
 log = logging.getLogger(__name__)
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that is full or may not be written to."""
 
 
 def run(cfg: DictConfig) -> dict[str, float]:
@@ -65,9 +67,8 @@ def check_sweep(cfg: DictConfig) -> None:
 
 
 def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan) -> None:
-    """Transfer every case of the plan; whatever stops them says how to go on."""
+    """Transfer every case of the plan. Raises :class:`UserError` for what the user can mend, such as a full disk."""
     folder = plan.cfg.output_dir
-    kept = f"finished cases are kept, run again with output_dir={folder}"
     try:
         trainer.test(module, CaseData(plan.cases), verbose=False)
     except FloatingPointError as error:
@@ -76,13 +77,14 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
         mode = plan.cfg.logger.mode.value
         raise UserError(f"logger.mode={mode}: {error} Set logger.mode=offline to stay on this machine.") from error
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in UNWRITABLE:
             raise
-        raise UserError(f"no space left for {folder}: {kept}") from error
-    except SystemExit as stop:  # Lightning's, after Ctrl-C or SIGTERM
-        sys.stderr.write(f"fastvmt: stopped; {kept}\n")
-        number = signal.SIGTERM if isinstance(stop, SIGTERMException) else signal.SIGINT
-        raise SystemExit(128 + number) from stop
+        kept = f"finished cases are kept, run again with output_dir={folder} when there is room"
+        raise UserError(f"{error.filename or f'output_dir={folder}'}: {error.strerror}; {kept}") from error
+    except Stopped:
+        if (launcher := trainer.strategy.launcher) is not None:  # the processes of the other devices
+            launcher.kill(signal.SIGTERM)
+        raise
 
 
 def trainer_of(session: Session, progress: CaseProgress) -> lightning.Trainer:

@@ -87,9 +87,9 @@ class WandbRun(RunCallback):
         self.run.summary.update(means | {f"mean_seconds/{k}": v for k, v in mean_seconds(records).items()})
         self.close()
 
-    def stop(self) -> None:
+    def stop(self, exit_code: int) -> None:
         """Close a failed or interrupted run as such."""
-        self.close(exit_code=1)
+        self.close(exit_code)
 
     def close(self, exit_code: int = 0) -> None:
         """End the run, if it began, and leave the environment as it was."""

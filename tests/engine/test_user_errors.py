@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -10,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import wandb
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 import fastvmt
@@ -19,6 +20,7 @@ from fastvmt.engine.resources import check_devices, check_folder
 from fastvmt.engine.run import transfer_all
 from fastvmt.errors import UserError
 from fastvmt.results.provenance import commit
+from fastvmt.stopping import Stopped
 from helpers.config import composed
 
 
@@ -71,18 +73,26 @@ def test_folders_and_devices_are_checked_before_weights_load(tmp_path: Path, mon
         check_devices(DictConfig({"metrics": {"device": "cuda:1"}}))
 
 
-@pytest.mark.parametrize(
-    ("raised", "code"), [(SystemExit(1), 128 + signal.SIGINT), (SIGTERMException(), 128 + signal.SIGTERM)]
-)
-def test_a_stopped_run_says_how_to_go_on_and_is_no_success(raised, code, tmp_path, capsys) -> None:
+def test_a_signal_passes_and_stops_the_other_processes() -> None:
     def stopped(*_: object, **__: object) -> None:
-        raise raised
+        raise Stopped(143)
 
-    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir=tmp_path))
-    with pytest.raises(SystemExit) as stop:
-        transfer_all(SimpleNamespace(test=stopped), None, plan)
-    assert stop.value.code == code
-    assert f"finished cases are kept, run again with output_dir={tmp_path}" in capsys.readouterr().err
+    sent: list[int] = []
+    trainer = SimpleNamespace(test=stopped, strategy=SimpleNamespace(launcher=SimpleNamespace(kill=sent.append)))
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x"))
+    with pytest.raises(Stopped) as stop:
+        transfer_all(trainer, None, plan)
+    assert (stop.value.code, sent) == (143, [signal.SIGTERM])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG])
+def test_a_disk_that_takes_no_more_is_named(number) -> None:
+    def failed(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x"))
+    with pytest.raises(UserError, match=rf"output_dir=x: {os.strerror(number)}; finished cases are kept, run again"):
+        transfer_all(SimpleNamespace(test=failed), None, plan)
 
 
 def test_online_logging_without_a_key_names_the_override() -> None:

@@ -1,0 +1,85 @@
+"""The command line's work: Hydra composes, :mod:`fastvmt.engine.run` runs, errors of both end in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fastvmt.compose_errors import explained
+from fastvmt.config import VERSION, config_folder, in_sweep
+from fastvmt.errors import UserError
+from fastvmt.literals import literal
+
+log = logging.getLogger(__name__)
+
+
+class JobFailed(Exception):
+    """A job of a sweep failed and has said so."""
+
+
+class Application:
+    """One command line. ``begins`` is told the folder of the results, of the whole sweep's, when a job is at work."""
+
+    def __init__(self, arguments: Sequence[str], begins: Callable[[str], None]) -> None:
+        self.arguments = list(arguments)
+        self.begins = begins
+        self.inside = False
+        """Whether a job is at work: what fails outside of one is Hydra's composition or its writing."""
+
+    def launch(self) -> None:
+        """Run the job, or the sweep's jobs. Prompts and paths are taken as the shell gives them."""
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here as they are, not printed by Hydra
+
+        @hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
+        def main(cfg: DictConfig) -> float | None:
+            return self.job(cfg)
+
+        try:
+            sys.argv[1:] = literal(self.arguments)
+            main()
+        except JobFailed:
+            sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
+            sys.exit(1)
+        except UserError as error:
+            sys.stderr.write(f"fastvmt: {error}\n")
+            sys.exit(2)
+        except Exception as error:
+            if self.inside:
+                raise
+            sys.stderr.write(f"fastvmt: {explained(error, self.arguments)}\n")
+            sys.exit(2)
+
+    def job(self, cfg: DictConfig) -> float | None:
+        """One run; returns the objective for sweepers.
+
+        In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
+        fails does not stop the others: the command ends with 1 when all are through.
+        """
+        OmegaConf.to_container(cfg, resolve=True)  # what refers to a key that is not there fails here
+        self.inside = True
+        from fastvmt.engine.run import run  # heavy imports only inside the job
+
+        here, sweep = HydraConfig.get(), in_sweep()
+        self.begins(here.sweep.dir if sweep else cfg.output_dir)
+        if sweep:
+            cfg.output_dir = here.runtime.output_dir
+        try:
+            objective = run(cfg).get(cfg.objective)
+        except UserError as error:
+            if not sweep:
+                raise
+            sys.stderr.write(f"fastvmt: job {here.job.num}: {error}\n")
+            raise JobFailed from None
+        except Exception:
+            if not sweep:
+                raise
+            log.exception("job %d failed", here.job.num)
+            raise JobFailed from None
+        self.inside = False
+        return objective

@@ -1,0 +1,100 @@
+"""Ctrl-C and SIGTERM in a command: one line that says how to go on, and the exit code that belongs to the signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+AGAIN = 1.0
+"""Seconds after which a signal whose exception was swallowed, by a destructor say, is raised once more."""
+
+
+class Stopped(SystemExit):
+    """A signal ends the command; its code is 128 + the signal. No ``Exception``, which would be a job's failure."""
+
+
+class Stopping:
+    """What a signal does to the command ``name``; entered in its first line, before anything heavy is imported.
+
+    While nothing is under way, the process ends at once. Within ``working`` the first signal raises :class:`Stopped`
+    in the main thread, so that whatever is open is closed; a second one ends the process at once. The handlers stay:
+    the process is the command's. A signal that is ignored, as a script's background jobs ignore Ctrl-C, stays so.
+    """
+
+    def __init__(self, name: str, advice: str) -> None:
+        """``advice`` is what the line says after the signal's name."""
+        self.name = name
+        self.advice = advice
+        self.working = False
+        self.code: int | None = None
+        """Of the first signal."""
+
+    def __enter__(self) -> Stopping:
+        for number in NAMES:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.hear)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.working = False
+        if self.code is not None:
+            self.end()
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal."""
+        again, self.code = self.code is not None, 128 + number
+        if again or not self.working:
+            self.end_now()
+        signal.signal(signal.SIGALRM, self.insist)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+        raise Stopped(self.code)
+
+    def insist(self, *_: object) -> None:
+        """Raise again, unless the exception is on its way."""
+        error = sys.exception()
+        while error is not None:
+            if isinstance(error, Stopped):
+                return
+            error = error.__context__
+        raise Stopped(self.code)
+
+    @property
+    def line(self) -> str:
+        """What the user is told; nothing in processes beside the first of several."""
+        if os.environ.get("LOCAL_RANK", "0") != "0" or self.code is None:
+            return ""
+        return f"{self.name}: stopped by {NAMES[signal.Signals(self.code - 128)]}; {self.advice}\n"
+
+    def end(self) -> NoReturn:
+        """Tell, and end: all is closed, and the interpreter's own end takes seconds where much is imported."""
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.end_now()
+
+    def end_now(self) -> NoReturn:
+        """Tell, and end in the middle of whatever is going on."""
+        os.write(2, self.line.encode())
+        os._exit(self.code or 0)
+
+
+def command_again(program: str, arguments: list[str], folder: str | None = None) -> str:
+    """The command as one would type it into a shell; with ``folder`` its results go there unless it says where.
+
+    >>> command_again("run.py", ["prompt=it's"], "outputs/1")
+    'python run.py output_dir=outputs/1 \\'prompt=it\\'"\\'"\\'s\\''
+    """
+    typed = list(arguments)
+    if folder is not None and not any(word.lstrip("+").startswith("output_dir=") for word in typed):
+        place = next((i for i, word in enumerate(typed) if "=" in word and not word.startswith("-")), len(typed))
+        typed.insert(place, f"output_dir={folder}")
+    start = ["python", program] if program.endswith(".py") else [Path(program).name]
+    return shlex.join([*start, *typed])

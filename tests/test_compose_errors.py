@@ -1,0 +1,69 @@
+"""What cannot be composed ends in one line with the nearest key or option."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastvmt.compose import composed
+from fastvmt.compose_errors import explained
+from fastvmt.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+CASES = {
+    "window.L=5": "window.L is no key, the nearest is window.l; python run.py --help lists all",
+    "methd=ditflow": "methd is no key, the nearest is method;",
+    "method=ditflw": "method=ditflw is no option of method, the nearest is ditflow; it has det, ditflow, ",
+    "experiment=smok": "experiment=smok is no option of experiment, the nearest is smoke; it has ",
+    "window.l=abc": "window.l=abc: Value 'abc' of type 'str' could not be converted to Integer",
+    "skip.delta=null": "skip.delta=null: field 'skip.delta' is not Optional",
+    "logger.mode=on": "logger.mode=on: Invalid value 'on', expected one of [offline, online, disabled]",
+    "foo[=": "foo[= cannot be read: give a text with such characters quoted twice",
+    "window.tile=[3": "window.tile=[3 cannot be read",
+    "window.l": "window.l has no =: write window.l=<value>;",
+    "windw": "windw has no =: write windw=<value>, the nearest is window;",
+    "+window.l=5": "+window.l is there already: write window.l=<value> without +",
+    "~window.q": "window.q is no key, the nearest is window.",
+    "window.l=3,5": "window.l=3,5 means several jobs: add -m; a list is window.l=[3,5], a text is ",
+    "+experiment=smoke": "experiment is given twice: write experiment=<option> once, without +",
+    "window=5": "the settings window=5 cannot be composed: Config group override must be a string or a list. Got int",
+    "seed=${nothing}": "the settings seed=${nothing} cannot be composed: Interpolation key 'nothing' not found",
+}
+
+
+@pytest.mark.parametrize("override", CASES)
+def test_python_gets_one_line(override) -> None:
+    with pytest.raises(UserError) as refused:
+        composed([override])
+    line = str(refused.value).removeprefix(f"overrides=[{override!r}]: ")
+    assert line.startswith(CASES[override]) and "\n" not in line and "HYDRA_FULL_ERROR" not in line
+
+
+def test_keys_of_the_chosen_option_are_known() -> None:
+    with pytest.raises(UserError, match=r"method\.blck is no key, the nearest is method\.block;"):
+        composed(["method=smm", "method.blck=3"])
+
+
+def test_a_folder_that_cannot_be_written_to_is_named() -> None:
+    error = PermissionError(13, "Permission denied", "/root/x/.hydra")
+    assert explained(error, ["output_dir=/root/x"]).startswith("output_dir=/root/x cannot be written to: Permission")
+    logs = ValueError("Unable to configure handler 'file'")
+    logs.__cause__ = OSError(30, "Read-only file system", "/ro/fastvmt.log")
+    assert explained(logs, []) == (
+        "output_dir=/ro/fastvmt.log cannot be written to: Read-only file system; set output_dir=<folder>"
+    )
+
+
+@pytest.mark.parametrize("words", [["window.L=5"], ["output_dir={file}"], ["output_dir={file}/below"]])
+def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    typed = [word.format(file=tmp_path / "file") for word in words]
+    command = [sys.executable, str(ROOT / "run.py"), *typed]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"fastvmt: {typed[0].partition('=')[0]}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,123 @@
+"""Ctrl-C and SIGTERM end a command in one line with the signal's exit code, at start-up and in the middle of work."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastvmt.stopping import Stopping, command_again
+
+ROOT = Path(__file__).parents[1]
+WORK = """
+import sys, time
+from fastvmt.stopping import Stopping
+
+class Swallower:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(0.5)
+
+with Stopping("fastvmt", "go on") as stopping:
+    stopping.working = {working}
+    try:
+        {work}
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+"""
+SLEEP, SWALLOW = 'print("ready", flush=True)', "Swallower()"
+TWICE = """
+import signal, time
+from fastvmt.stopping import Stopping
+with Stopping("fastvmt", "go on") as stopping:
+    stopping.working = True
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(60)
+"""
+
+
+def stopped(code: str, number: signal.Signals) -> tuple[int, str, str]:
+    """Exit code and output of a program that is sent a signal when it prints its first line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        child.send_signal(number)
+        out, err = child.communicate(timeout=30)
+    return child.returncode, out, err
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_work_is_closed_and_the_one_line_told(number, name) -> None:
+    code, out, err = stopped(WORK.format(working=True, work=SLEEP), number)
+    assert (code, out, err) == (128 + number, "closed\n", f"fastvmt: stopped by {name}; go on\n")
+
+
+def test_before_the_work_nothing_is_waited_for() -> None:
+    code, out, err = stopped(WORK.format(working=False, work=SLEEP), signal.SIGTERM)
+    assert (code, out, err) == (143, "", "fastvmt: stopped by SIGTERM; go on\n")
+
+
+def test_a_swallowed_signal_is_raised_again() -> None:
+    code, out, err = stopped(WORK.format(working=True, work=SWALLOW), signal.SIGINT)
+    assert (code, out) == (130, "closed\n") and err.endswith("fastvmt: stopped by Ctrl-C; go on\n")
+
+
+def test_a_second_signal_does_not_wait_for_the_closing() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, "fastvmt: stopped by SIGTERM; go on\n")
+
+
+def test_an_ignored_signal_stays_ignored_and_processes_beside_the_first_are_silent(monkeypatch) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with Stopping("fastvmt", "go on") as stopping:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    stopping.code = 130
+    assert stopping.line
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert stopping.line == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder", "expected"),
+    [
+        (["prompt=it's a dog"], "outputs/1", ["output_dir=outputs/1", "prompt=it's a dog"]),
+        (["-m", "window.l=3,5"], "outputs/1", ["-m", "output_dir=outputs/1", "window.l=3,5"]),
+        (["--config-dir", "x", "-m"], "outputs/1", ["--config-dir", "x", "-m", "output_dir=outputs/1"]),
+        (["seed=1", "output_dir=my out"], "my out", ["seed=1", "output_dir=my out"]),
+        (["seed=1"], None, ["seed=1"]),
+    ],
+)
+def test_the_command_again_is_what_was_typed_with_the_folder(arguments, folder, expected) -> None:
+    assert shlex.split(command_again("run.py", arguments, folder)) == ["python", "run.py", *expected]
+    assert shlex.split(command_again("/a/bin/fastvmt", arguments, folder)) == ["fastvmt", *expected]
+
+
+@pytest.mark.slow
+def test_a_run_stops_while_it_starts_and_goes_on_by_the_printed_command(random_wan, tmp_path) -> None:
+    words = [f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "guidance.block=1"]
+    command = [sys.executable, str(ROOT / "run.py"), *words, "sampler.steps=1", "metrics=none", "logger=none"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
+        while not list(tmp_path.glob("outputs/*/*/fastvmt.log")):
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+    (line,) = err.splitlines()
+    assert child.returncode == 130 and line.startswith("fastvmt: stopped by Ctrl-C; ")
+    again = shlex.split(line.partition("go on with: ")[2])
+    done = subprocess.run([sys.executable, *again[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
