@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import T5EncoderModel
 
 from fastvmt.backbones.block import Block, Call, Rotary
-from fastvmt.backbones.folder import Fields, model_folder, read_json
+from fastvmt.backbones.folder import LAYERS, Fields, model_folder, read_json
 from fastvmt.backbones.layout import BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
@@ -108,18 +108,20 @@ class CogVideoXBackbone(Pretrained):
                 f"backbone.max_tokens={max_tokens} must be {text} for {name}, whose positions of text and video are "
                 f"one table: set backbone.max_tokens={text}"
             )
-        heads = transformer["num_attention_heads"]
-        embedding = heads * transformer["attention_head_dim"]
+        cls.check_index(Fields(folder, "model_index.json"))
+        heads = transformer.count("num_attention_heads")
+        patch = transformer.count("patch_size")
+        embedding = heads * transformer.count("attention_head_dim")
         return Layout(
             name=name,
             frames=frames,
             height=height,
             width=width,
-            depth=transformer["num_layers"],
-            temporal_factor=int(vae.get("temporal_compression_ratio", 4)),
-            spatial_factor=2 ** (len(vae["block_out_channels"]) - 1),
-            channels=transformer["in_channels"],
-            patch=(1, transformer["patch_size"], transformer["patch_size"]),
+            depth=transformer.count("num_layers", most=LAYERS),
+            temporal_factor=vae.count("temporal_compression_ratio", 4),
+            spatial_factor=2 ** (len(vae.counts("block_out_channels")) - 1),
+            channels=transformer.count("in_channels"),
+            patch=(1, patch, patch),
             heads=heads,
             rotary=rotary,
             latent_step=DECODED_TOGETHER,

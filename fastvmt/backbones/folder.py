@@ -10,6 +10,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+LARGEST = 1 << 20
+"""No size in a model's configuration is larger."""
+LAYERS = 1000
+"""No model has more."""
 PARTS = ("model_index.json", "transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 CODE = (".py", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Files that would run code, or run it when they are unpickled."""
@@ -78,12 +82,66 @@ class Fields:
         """The field, or the value that it has where the file leaves it out."""
         return self.values.get(field, default)
 
+    def count(self, field: str, default: int | None = None, most: int = LARGEST) -> int:
+        """A whole number in [1, ``most``]. Raises ``ValueError`` for anything else; left out it is ``default``."""
+        value = self[field] if default is None else self.get(field, default)
+        if not is_count(value, most):
+            raise ValueError(self.refusal(field, value, f"a whole number in [1, {most}]"))
+        return int(value)
+
+    def counts(self, field: str, default: Sequence[int] | None = None, length: int | None = None) -> list[int]:
+        """A list of whole numbers in [1, ``LARGEST``], of a length if one is given; see :meth:`count`."""
+        value = self[field] if default is None else self.get(field, list(default))
+        fits = isinstance(value, list) and len(value) > 0 and length in (None, len(value))
+        if not fits or not all(map(is_count, value)):
+            many = "" if length is None else f"{length} "
+            raise ValueError(self.refusal(field, value, f"a list of {many}whole numbers in [1, {LARGEST}]"))
+        return list(value)
+
+    def check_numbers(self, field: str, length: int, *, positive: bool = False) -> None:
+        """Raise ``ValueError`` for a field that is there and is no list of finite numbers of this length."""
+        value = self.get(field, [1.0] * length)
+        fits = isinstance(value, list) and len(value) == length and all(map(is_number, value))
+        if not fits or (positive and min(value) <= 0):
+            legal = "finite numbers above 0" if positive else "finite numbers"
+            raise ValueError(self.refusal(field, value, f"a list of {length} {legal}"))
+
+    def refusal(self, field: str, value: object, legal: str) -> str:
+        """The line for a value that is out of range."""
+        shown = json.dumps(value)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return f"{field}={shown} in {self.file} must be {legal}: download the model again, or mend the file"
+
     def require(self, field: str, *supported: Any, reason: str) -> None:
         """Raise ``ValueError`` unless the field has a supported value or, where None is one, is left out."""
         value = self.values.get(field)
         if value not in supported:
             words = " or ".join(json.dumps(each) for each in supported)
             raise ValueError(f"{field}={json.dumps(value)} in {self.file} is not supported, only {words}: {reason}")
+
+
+def is_count(value: object, most: int = LARGEST) -> bool:
+    """Whether a value is a whole number that may be a size."""
+    return type(value) is int and 1 <= value <= most
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number that float32 holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e38
+
+
+def read_vocabulary(folder: Path) -> dict[str, list[str]] | None:
+    """The words that a small model knows, by kind; None where its folder has no ``vocabulary.json``.
+
+    Raises ``ValueError`` for a file that holds anything else than lists of words.
+    """
+    file = folder / "vocabulary.json"
+    if not file.exists():
+        return None
+    known = read_json(file)
+    if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in known.values()):
+        raise ValueError(f"{file} must hold lists of words by kind")
+    return known
 
 
 @lru_cache(maxsize=8)

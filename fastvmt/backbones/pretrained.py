@@ -5,7 +5,6 @@ from __future__ import annotations
 import string
 import warnings
 from abc import abstractmethod
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
-from fastvmt.backbones.folder import fingerprint, model_folder, read_json
+from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
 from fastvmt.backbones.weights import load, load_tokenizer
 from fastvmt.types import PassCounter, Video
 
@@ -52,6 +51,7 @@ class Pretrained(Backbone):
         """
         self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
         self.folder = model_folder(path, self.kind, self.published)
+        self._vocabulary = read_vocabulary(self.folder)
         self.name = name
         self.fps = fps
         self.max_tokens = max_tokens
@@ -73,6 +73,13 @@ class Pretrained(Backbone):
     def _part(self, part: str, dtype: torch.dtype) -> Any:
         return load(self.parts[part], self.folder / part, dtype, self.device)
 
+    @classmethod
+    def check_index(cls, index: Fields) -> None:
+        """Raise ``ValueError`` for a ``model_index.json`` whose parts are of other classes than the architecture's."""
+        for part in ("transformer", "vae", "text_encoder"):
+            kind = cls.parts[part]
+            index.require(part, [kind.__module__.partition(".")[0], kind.__name__], reason=f"it is what {cls.kind} has")
+
     @abstractmethod
     def normalised(self, encoded: Tensor) -> Tensor:
         """Latents as the transformer sees them, of what the autoencoder gives."""
@@ -89,10 +96,9 @@ class Pretrained(Backbone):
     def fingerprint(self) -> str:
         return fingerprint(self.folder, self.identity)
 
-    @cached_property
+    @property
     def vocabulary(self) -> dict[str, list[str]] | None:
-        file = self.folder / "vocabulary.json"
-        return read_json(file) if file.exists() else None
+        return self._vocabulary
 
     def unknown_words(self, prompt: str) -> list[str]:
         def is_unknown(word: str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from fastvmt.backbones.block import Block, Call, Rotary
-from fastvmt.backbones.folder import Fields, model_folder
+from fastvmt.backbones.folder import LAYERS, Fields, model_folder
 from fastvmt.backbones.layout import BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
@@ -37,6 +37,20 @@ class WanBlock(Block):
     def heads_of(self, projected: Tensor, norm: Any) -> Tensor:
         heads: Tensor = norm(projected).unflatten(2, (self.attention.heads, -1))  # the norm is across heads
         return heads
+
+
+def check_latents(vae: Fields, channels: int) -> None:
+    """Raise ``ValueError`` for latent statistics or factors that cannot be those of the autoencoder's own layers."""
+    vae.check_numbers("latents_mean", channels)
+    vae.check_numbers("latents_std", channels, positive=True)
+    halved = vae.get("temperal_downsample", [False, True, True])
+    if not isinstance(halved, list) or not all(isinstance(each, bool) for each in halved):
+        raise ValueError(vae.refusal("temperal_downsample", halved, "a list of true and false"))
+    halvings = sum(halved)
+    patch = 1 if vae.get("patch_size", None) is None else vae.count("patch_size")
+    spatial = 2 ** (len(vae.counts("dim_mult", (1, 2, 4, 4))) - 1) * patch
+    vae.require("scale_factor_temporal", None, 2**halvings, reason="its layers halve time so often")
+    vae.require("scale_factor_spatial", None, spatial, reason="its layers and patches make frames so much smaller")
 
 
 class WanBackbone(Pretrained):
@@ -69,23 +83,33 @@ class WanBackbone(Pretrained):
         vae.require("_class_name", "AutoencoderKLWan", reason="this backbone encodes with it")
         for field in ("image_dim", "added_kv_proj_dim"):
             transformer.require(field, None, reason="a start image has no place in text-to-video")
-        channels = transformer["in_channels"]
+        cls.check_index(index)
+        channels = transformer.count("in_channels")
         transformer.require("out_channels", channels, reason="in_channels: nothing else than the latents goes in")
         vae.require("z_dim", channels, reason=f"in_channels of {transformer.file}")
-        heads = transformer["num_attention_heads"]
-        return Layout(
+        heads = transformer.count("num_attention_heads")
+        check_latents(vae, channels)
+        patch = transformer.counts("patch_size", length=3)
+        layout = Layout(
             name=name,
             frames=frames,
             height=height,
             width=width,
-            depth=transformer["num_layers"],
-            temporal_factor=vae.get("scale_factor_temporal", 4),
-            spatial_factor=vae.get("scale_factor_spatial", 8),
+            depth=transformer.count("num_layers", most=LAYERS),
+            temporal_factor=vae.count("scale_factor_temporal", 4),
+            spatial_factor=vae.count("scale_factor_spatial", 8),
             channels=channels,
-            patch=tuple(transformer["patch_size"]),
+            patch=(patch[0], patch[1], patch[2]),
             heads=heads,
-            block=BlockShape(heads * transformer["attention_head_dim"], transformer["ffn_dim"], max_tokens),
+            block=BlockShape(heads * transformer.count("attention_head_dim"), transformer.count("ffn_dim"), max_tokens),
         )
+        positions = transformer.count("rope_max_seq_len", 1024)
+        if max(layout.grid) > positions:
+            raise ValueError(
+                f"rope_max_seq_len={positions} in {transformer.file} is less than the {max(layout.grid)} positions of "
+                "a clip: lower backbone.frames, backbone.height or backbone.width"
+            )
+        return layout
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         config = self.vae.config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -14,19 +13,23 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoTokenizer
 
+from fastvmt.backbones.folder import read_json
+
 NAMED = 4
 """Tensors that an error names one by one."""
 Shapes = dict[str, tuple[int, ...]]
+INTEGERS = re.compile(r"[IU]\d+|BOOL")
+"""Types in a safetensors header that are no floating point."""
 
 
 def stored_shapes(folder: Path) -> Shapes:
     """Name and shape of every tensor of a part, from the headers of its safetensors files.
 
-    Raises ``ValueError`` naming a file that is missing or damaged.
+    Raises ``ValueError`` naming a file that is missing or damaged, or holds whole numbers only.
     """
     indices = sorted(folder.glob("*.safetensors.index.json"))
     if indices:
-        files = sorted({folder / name for name in json.loads(indices[0].read_text())["weight_map"].values()})
+        files = indexed(indices[0])
     else:
         files = [
             file for file in sorted(folder.glob("*.safetensors")) if file.stem in ("model", "diffusion_pytorch_model")
@@ -37,10 +40,27 @@ def stored_shapes(folder: Path) -> Shapes:
     for file in files:
         try:
             with safe_open(file, "pt") as stored:
-                shapes |= {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+                names = stored.keys()
+                slices = {name: stored.get_slice(name) for name in names}
+                shapes |= {name: tuple(each.get_shape()) for name, each in slices.items()}
+                if slices and all(INTEGERS.fullmatch(each.get_dtype()) for each in slices.values()):
+                    raise ValueError(f"{file} holds whole numbers, not weights. Download the model again")
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file} cannot be read: {error}. Download the model again") from error
     return shapes
+
+
+def indexed(index: Path) -> list[Path]:
+    """The files that an index names. Raises ``ValueError`` for one that is damaged or leaves its folder."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"{index} has no weight_map: download the model again")
+    for tensor, name in names.items():
+        if not isinstance(name, str) or name != Path(name).name or not name.endswith(".safetensors"):
+            raise ValueError(
+                f"{index} wants {tensor} from {name!r}: it may name safetensors files of its own folder only"
+            )
+    return sorted({index.parent / name for name in names.values()})
 
 
 def empty(kind: Any, folder: Path) -> nn.Module:
@@ -96,11 +116,15 @@ def load(kind: Any, folder: Path, dtype: torch.dtype, device: torch.device) -> A
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder. Raises ``ValueError`` when it cannot be read."""
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (ImportError, ValueError, OSError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the libraries raise of every kind for a damaged file
         hint = (
             ""
             if (folder / "tokenizer.json").exists()
             else "; without a tokenizer.json it needs pip install sentencepiece"
         )
-        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}{hint}") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{folder} cannot be read: {why}{hint}") from error
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"{folder / 'tokenizer_config.json'} names no pad_token, which prompts are filled up with")
+    return tokenizer

@@ -151,6 +151,75 @@ def test_weights_that_do_not_fit_are_named(copied: Changes, kind: type[Pretraine
     assert message.endswith(f": missing {names[0]}, {names[1]}; unexpected other; of another shape {names[2]}")
 
 
+@pytest.mark.parametrize(
+    ("kind", "file", "fields"),
+    [
+        (WanBackbone, "transformer/config.json", {"num_layers": "six"}),
+        (WanBackbone, "transformer/config.json", {"num_layers": 10**6}),
+        (WanBackbone, "transformer/config.json", {"num_layers": True}),
+        (WanBackbone, "transformer/config.json", {"patch_size": [1, 2]}),
+        (WanBackbone, "transformer/config.json", {"patch_size": [0, 0, 0]}),
+        (WanBackbone, "transformer/config.json", {"patch_size": 2}),
+        (WanBackbone, "transformer/config.json", {"ffn_dim": None}),
+        (WanBackbone, "transformer/config.json", {"rope_max_seq_len": 2}),
+        (WanBackbone, "vae/config.json", {"scale_factor_spatial": 0}),
+        (WanBackbone, "vae/config.json", {"scale_factor_temporal": 3}),
+        (WanBackbone, "vae/config.json", {"temperal_downsample": 2}),
+        (WanBackbone, "vae/config.json", {"dim_mult": "1, 2"}),
+        (WanBackbone, "vae/config.json", {"latents_std": [0.0] * 16}),
+        (WanBackbone, "vae/config.json", {"latents_std": [1e38] * 16}),
+        (WanBackbone, "vae/config.json", {"latents_mean": [float("nan")] * 16}),
+        (WanBackbone, "vae/config.json", {"latents_mean": []}),
+        (WanBackbone, "model_index.json", {"transformer": ["os", "system"]}),
+        (WanBackbone, "model_index.json", {"vae": None}),
+        (CogVideoXBackbone, "model_index.json", {"text_encoder": ["transformers", "UMT5EncoderModel"]}),
+        (CogVideoXBackbone, "transformer/config.json", {"num_layers": 0}),
+        (CogVideoXBackbone, "transformer/config.json", {"patch_size": [2, 2]}),
+        (CogVideoXBackbone, "vae/config.json", {"block_out_channels": []}),
+    ],
+)
+def test_values_that_no_model_has_are_named(
+    copied: Changes, kind: type[Pretrained], file: str, fields: dict[str, Any]
+) -> None:
+    folder, (field,) = copied(kind, file, **fields), fields
+    sizes = SIZE | ({} if kind is WanBackbone else {"max_tokens": 226})
+    with pytest.raises(ValueError, match=rf"^{field}=.*{file}") as error:
+        kind.layout_of(str(folder), **sizes)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"weight_map": {}}', '{"weight_map": {"a": "../x.safetensors"}}'])
+def test_an_index_of_weights_that_is_damaged_or_leaves_the_folder_is_refused(copied: Changes, content: str) -> None:
+    folder = copied(WanBackbone)
+    index = folder / "vae" / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(content)
+    with pytest.raises(ValueError, match=rf"^{index} "):
+        WanBackbone(str(folder), name="x", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("vocabulary.json", "[1]"),
+        ("vocabulary.json", '{"objects": "dog"}'),
+        ("tokenizer/tokenizer.json", "[1]"),
+        ("tokenizer/tokenizer_config.json", "{}"),
+    ],
+)
+def test_damaged_words_of_a_model_are_refused(copied: Changes, file: str, content: str) -> None:
+    folder = copied(WanBackbone)
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=file.split("/")[0]):
+        WanBackbone(str(folder), name="x", **SMALL)
+
+
+def test_whole_numbers_are_no_weights(copied: Changes) -> None:
+    folder = copied(WanBackbone)
+    change_weights(folder, "vae", lambda tensors: tensors.update({n: t.to(torch.int32) for n, t in tensors.items()}))
+    with pytest.raises(ValueError, match="holds whole numbers, not weights"):
+        WanBackbone(str(folder), name="x", **SMALL)
+
+
 def test_half_a_text_encoder_is_refused_and_the_number_of_holes_told(copied: Changes) -> None:
     folder = copied(WanBackbone)
 

@@ -80,6 +80,12 @@ def instead(act: Callable[[Path], object]) -> Damage:
     return lambda file: (file.unlink(), act(file))
 
 
+def swapped(file: Path) -> None:
+    """The content of another key's file, whole and with its own checksum."""
+    others = [other for other in sorted(file.parents[1].rglob(f"*{file.suffix}")) if other != file]
+    file.write_bytes(others[0].read_bytes())
+
+
 FILE: dict[str, Damage] = {
     "bits_a": bits(0, 400),
     "bits_b": bits(1, 400),
@@ -99,6 +105,7 @@ TENSORS: dict[str, Damage] = {
     "flat": stored(torch.flatten),
     "whole": stored(lambda value: value.to(torch.int32)),
     "renamed": renamed,
+    "swapped": swapped,
 }
 RECORD: dict[str, Damage] = {
     "map": lambda file: file.write_text("{}"),
@@ -187,6 +194,8 @@ def of_other_settings(template: Template) -> list[Trial]:
         again("other_rate", Expect.refuse, "guidance.lr=0.02"),
         again("other_method", Expect.refuse, "method=none"),
         again("other_scores", Expect.refuse, "metrics=none"),
+        again("more_cases", Expect.accept, "benchmark.cases=2"),
+        again("other_device", Expect.accept, "device=auto"),
     ]
 
 
