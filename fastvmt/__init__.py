@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastvmt.engine.session import Session, Transfer
+    from fastvmt.engine.session import Session
+    from fastvmt.engine.transfer import Transfer
 
 
 def open(overrides: Sequence[str] = ()) -> Session:

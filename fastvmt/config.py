@@ -45,6 +45,14 @@ class Accelerator(str, Enum):
     gpu = "gpu"
 
 
+class OnDiverged(str, Enum):
+    """What to do about a case whose numbers leave their range."""
+
+    record = "record"
+    """Record it as diverged and go on with the next."""
+    stop = "stop"
+
+
 @dataclass
 class Logger:
     """Weights & Biases."""
@@ -90,6 +98,7 @@ class Config:
     """Also write each generated video and its reference in their own size without loss, for tools that measure."""
     overwrite: bool = False
     """Replace finished cases of other settings in ``output_dir``."""
+    on_diverged: OnDiverged = OnDiverged.record
     dry: bool = False
     """Validate and print what would run; load no weights."""
     device: str = "auto"

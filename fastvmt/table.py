@@ -47,7 +47,8 @@ def make_table(folders: Sequence[Path], columns: Sequence[str] | None, output: P
     names = labels(rows)
     body = cells(rows, chosen)
     if columns is None:  # what no run could measure is no column
-        kept = [i for i in range(len(chosen)) if any(line[i].n for line in body)]
+        told = any(record.diverged is not None for row in rows for record in row.records)
+        kept = [i for i, name in enumerate(chosen) if any(line[i].n for line in body) and (told or name != "diverged")]
         chosen = [chosen[i] for i in kept]
         body = [[line[i] for i in kept] for line in body]
     written = markdown(names, chosen, body)

@@ -14,8 +14,20 @@ from fastvmt.backbones.alter import given_keys_and_values, given_rotation
 from fastvmt.backbones.block import Block, Rotary, half_tables
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.probe import KeyValue, QueryKey, Residual, TappedBlock
+from fastvmt.divergence import FEATURES, check_finite
 from fastvmt.schedule import sigma_schedule
 from fastvmt.types import PassCounter, Video
+
+
+def check_reading(*features: Tensor, block: int) -> None:
+    """Raise :class:`fastvmt.divergence.Diverged` for features that are not finite, where no gradient is taken.
+
+    That is where a reference is read, once. Inside an optimisation waiting for the device would cost time in every
+    iteration, and the loss, which has to be waited for anyway, shows it.
+    """
+    if not torch.is_grad_enabled():
+        for tensor in features:
+            check_finite(f"features of block {block} that the guidance reads", tensor, FEATURES)
 
 
 class Backbone(ABC):
@@ -113,6 +125,7 @@ class Backbone(ABC):
             self.forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block
         q, k = probe.kept
+        check_reading(q, k, block=block)
         self.count_backward(k, block)  # FastVMT's window loss depends on the keys alone
         return self._by_frame(q), self._by_frame(k)
 
@@ -138,6 +151,7 @@ class Backbone(ABC):
         with self._running([*self._modules(block + 1), end]):
             self.forward(latents_BCFHW, sigma, text)
         self.passes.block_forwards += block + 1
+        check_reading(end.kept, block=block)
         self.count_backward(end.kept, block + 1)
         return self._by_frame(end.kept)
 

@@ -14,6 +14,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
 from fastvmt.backbones.weights import load, load_tokenizer
+from fastvmt.divergence import Diverged, Divergence
 from fastvmt.types import PassCounter, Video
 
 
@@ -129,5 +130,16 @@ class Pretrained(Backbone):
 
     @torch.no_grad()
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
-        pixels: Tensor = self.vae.decode(self.encoded(latents_BCFHW.to(self.device, torch.float32))).sample
+        raw: list[Tensor] = []  # the autoencoder clamps what its decoder gives, infinity too
+
+        def keep(_module: object, _args: object, out: Any) -> None:
+            raw.append(torch.isfinite(out[0] if isinstance(out, tuple) else out).all())
+
+        handle = self.vae.decoder.register_forward_hook(keep)
+        try:
+            pixels: Tensor = self.vae.decode(self.encoded(latents_BCFHW.to(self.device, torch.float32))).sample
+        finally:
+            handle.remove()
+        if not bool(torch.stack(raw).all()):
+            raise Diverged(Divergence("the decoded frames are not finite", "the autoencoder's weights"))
         return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)

@@ -10,7 +10,8 @@ from pathlib import Path
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
 from fastvmt.engine.motion_plot import plot_motion
-from fastvmt.engine.session import Session, Transfer
+from fastvmt.engine.session import Session
+from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.files import write_json, write_tensors
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import CaseFolder
@@ -38,6 +39,20 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     cost = transfer.record.cost
     seconds = cost.seconds | {"save": time.perf_counter() - start}
     record = replace(transfer.record, cost=replace(cost, seconds=seconds), files=folder.hashes())
+    write_json(folder.record, record.to_json())
+    return record
+
+
+def write_diverged(folder: CaseFolder, found: DivergedCase) -> CaseRecord:
+    """Write what a case that diverged leaves behind, its trace and its record, and return that.
+
+    Files of an earlier result go: nothing beside the record may be taken for this one's.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for file in folder.products():
+        file.unlink(missing_ok=True)
+    write_trace(folder.trace, found.trace)
+    record = replace(found.record, files=folder.hashes())
     write_json(folder.record, record.to_json())
     return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -11,15 +12,19 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from fastvmt.config import OnDiverged
 from fastvmt.engine.callback import Outcome
-from fastvmt.engine.case_files import write_case
+from fastvmt.engine.case_files import write_case, write_diverged
 from fastvmt.engine.session import Session
+from fastvmt.engine.transfer import DivergedCase
 from fastvmt.files import write_json
 from fastvmt.results.case_record import VERSION, CaseRecord
-from fastvmt.results.columns import cost_summaries, mean_scores, mean_seconds
+from fastvmt.results.columns import cost_summaries, healthy, mean_scores, mean_seconds
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import provenance
 from fastvmt.types import TransferCase
+
+log = logging.getLogger(__name__)
 
 
 class TransferModule(lightning.LightningModule):
@@ -40,14 +45,23 @@ class TransferModule(lightning.LightningModule):
         self.records: list[CaseRecord] = []
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Outcome]:
-        """Transfer a case and write its files, or take the record of an earlier run."""
+        """Transfer a case and write its files, or take the record of an earlier run.
+
+        Raises :class:`fastvmt.divergence.Diverged` with ``on_diverged=stop``.
+        """
         folder = self.folder.case(case.id)
         record = folder.finished(self.session.identity(case), lossless=self.session.plan.cfg.lossless)
         trace: list[dict[str, float]] = []
         if record is None:
-            transfer = self.session.transfer_case(case, on_step=self.on_step, on_iteration=self.on_iteration)
-            record = write_case(folder, self.session, transfer)
-            trace = transfer.trace
+            found = self.session.attempt(case, on_step=self.on_step, on_iteration=self.on_iteration)
+            trace = found.trace
+            if not isinstance(found, DivergedCase):
+                record = write_case(folder, self.session, found)
+            elif self.session.plan.cfg.on_diverged is OnDiverged.stop:
+                raise found.error
+            else:
+                log.warning(f"{found.error}; the case is recorded as diverged")
+                record = write_diverged(folder, found)
         self.records.append(record)
         return {"outcome": Outcome(record, folder, trace)}
 
@@ -73,7 +87,8 @@ def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "scores": mean_scores(records),
-        "seconds": mean_seconds(records),
+        "seconds": mean_seconds(healthy(records)),
+        "diverged": len(records) - len(healthy(records)),
         "costs": {name: asdict(row) for name, row in cost_summaries(records).items()},
         "gpu_at_start": meters.gpu_at_start,
         "idle_power_w": meters.idle_power_w,

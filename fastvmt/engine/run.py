@@ -24,7 +24,7 @@ from fastvmt.engine.session import Session, load
 from fastvmt.engine.standing import Standing
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.errors import UserError
-from fastvmt.results.columns import mean_scores
+from fastvmt.results.columns import healthy, mean_scores
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped
@@ -118,8 +118,12 @@ def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float
     console.print(score_table(records, headline))
     console.print(mean_table(records))
     print_lost(plan, console)
-    first = folder.case(records[0].id).side_by_side
-    console.print(literal_text(f"results: {folder.path}  (first video: {first})"), soft_wrap=True)
+    first = next((f" (first video: {folder.case(r.id).side_by_side})" for r in healthy(records)), "")
+    console.print(literal_text(f"results: {folder.path} {first}"), soft_wrap=True)
+    diverged = [record for record in records if record.diverged is not None]
+    if len(diverged) == len(records):
+        told = f"the first, {diverged[0].id}: {diverged[0].diverged}"
+        raise UserError(f"all {len(diverged)} cases diverged, none has a video or scores; {told}")
     means = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
     if in_sweep() and means and cfg.objective not in means:
         log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", cfg.objective, ", ".join(means))

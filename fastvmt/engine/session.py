@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
@@ -22,53 +22,22 @@ from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
+from fastvmt.divergence import Diverged
 from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import CLIP, Plan, cache_of, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
+from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
 from fastvmt.results.provenance import frames_sha256
 from fastvmt.score.scores import Scores
-from fastvmt.types import TransferCase, TransferResult, Video
+from fastvmt.types import PassCounter, TransferCase, Video
 
 LOADED = ("backbone", "metrics", "tracker")
 """Groups that a session loads once."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """A finished transfer: what was generated, and the record of it."""
-
-    result: TransferResult
-    record: CaseRecord
-
-    @property
-    def video(self) -> Video:
-        """What was generated."""
-        return self.result.video
-
-    @property
-    def latents(self) -> Tensor:
-        """Its latents (1, C, F, H', W')."""
-        return self.result.latents_BCFHW
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """By column; NaN is missing."""
-        return self.record.scores
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Per stage, and their sum as ``total``."""
-        return self.record.seconds
-
-    @property
-    def trace(self) -> list[dict[str, float]]:
-        """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds."""
-        return self.result.trace
 
 
 @dataclass(frozen=True)
@@ -172,35 +141,79 @@ class Session:
     ) -> Transfer:
         """Generate the video of a case and score it; the functions hear of every step and inner iteration.
 
-        Raises ``FloatingPointError`` for latents that are not finite, ``ValueError`` after :meth:`close`.
+        Raises :class:`fastvmt.divergence.Diverged`, a ``FloatingPointError``, when the numbers leave their range, and
+        ``ValueError`` after :meth:`close`.
         """
-        plan = self.plan
-        with self.meters.account() as account:
-            result = transfer_case(
-                self.backbone,
-                plan.method,
-                plan.sampler,
-                case,
-                self.cache,
-                on_step=on_step,
-                on_iteration=on_iteration,
-                watch=account.watch,
-            )
+        found = self.attempt(case, on_step=on_step, on_iteration=on_iteration)
+        if isinstance(found, DivergedCase):
+            raise found.error
+        return found
+
+    def attempt(
+        self,
+        case: TransferCase,
+        *,
+        on_step: Callable[[int], None] | None = None,
+        on_iteration: Callable[[dict[str, float]], None] | None = None,
+    ) -> Transfer | DivergedCase:
+        """Do as :meth:`transfer_case`, but give what is known of a case that diverged."""
+        plan, trace, account = self.plan, list[dict[str, float]](), self.meters.account()
+
+        def follow(row: dict[str, float]) -> None:
+            trace.append(row)
+            if on_iteration is not None:
+                on_iteration(row)
+
+        try:
+            with account:
+                result = transfer_case(
+                    self.backbone,
+                    plan.method,
+                    plan.sampler,
+                    case,
+                    self.cache,
+                    on_step=on_step,
+                    on_iteration=follow,
+                    watch=account.watch,
+                )
+        except Diverged as error:
+            return self._diverged(case, error, trace, account)
         start = time.perf_counter()
         scores = self.scores(result)
-        return Transfer(result, self._record(result, scores, self._cost(account, result, time.perf_counter() - start)))
+        cost = self._cost(account, result.passes, time.perf_counter() - start)
+        return Transfer(result, self._record(case, result.passes, result.seconds, scores, cost, result.video))
+
+    def _diverged(
+        self, case: TransferCase, error: Diverged, trace: list[dict[str, float]], account: CostAccount
+    ) -> DivergedCase:
+        """Give what is known of a case that diverged: its scores are missing, its cost is that so far."""
+        passes, last = replace(self.backbone.passes), trace[-1] if trace else {}
+        scores = {name: math.nan for entry in self.scores.entries.values() for name in entry.columns}
+        found = error.found
+        if found.loss is None and last:
+            found = replace(found, loss=last["loss"])
+        record = self._record(case, passes, account.watch.totals(), scores, self._cost(account, passes, 0.0))
+        return DivergedCase(Diverged(found, case.id), replace(record, diverged=found), trace)
 
     def identity(self, case: TransferCase) -> Identity:
         """Tell what the record of a case would stand for."""
         scores = self.scores
         return Identity(self.key, ALGORITHM, self.backbone.fingerprint, case_key(case), scores.versions, scores.judges)
 
-    def _cost(self, account: CostAccount, result: TransferResult, scoring: float) -> Cost:
-        flops = transformer_flops(self.plan.layout, result.passes)
-        return account.report(result.video.size[0], scoring, flops)
+    def _cost(self, account: CostAccount, passes: PassCounter, scoring: float) -> Cost:
+        return account.report(self.plan.layout.frames, scoring, transformer_flops(self.plan.layout, passes))
 
-    def _record(self, result: TransferResult, scores: dict[str, float], cost: Cost) -> CaseRecord:
-        case, plan = result.case, self.plan
+    def _record(
+        self,
+        case: TransferCase,
+        passes: PassCounter,
+        seconds: dict[str, float],
+        scores: dict[str, float],
+        cost: Cost,
+        generated: Video | None = None,
+    ) -> CaseRecord:
+        plan, video = self.plan, generated or case.reference
+        made = {} if generated is None else {"generated": frames_sha256(generated)}
         return CaseRecord(
             version=VERSION,
             id=case.id,
@@ -212,17 +225,17 @@ class Session:
             reference=case.reference_prompt or case.reference.name,
             category=case.category,
             seed=case.seed,
-            frames=result.video.size[0],
-            size=list(result.video.size[1:]),
-            fps=result.video.fps,
-            frames_sha256={"generated": frames_sha256(result.video), "reference": frames_sha256(case.reference)},
+            frames=video.size[0],
+            size=list(video.size[1:]),
+            fps=video.fps,
+            frames_sha256=made | {"reference": frames_sha256(case.reference)},
             scores=scores,
             score_versions=dict(self.scores.versions),
             judges=self.scores.judges,
             vbench_compat=self.scores.vbench_compat,
             pooled=list(self.scores.pooled),
-            seconds=result.seconds,
-            passes=result.passes,
+            seconds=seconds,
+            passes=passes,
             declared_passes=plan.method.budget(plan.layout, plan.sampler),
             cost=cost,
             reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},

@@ -14,7 +14,7 @@ from fastvmt.config import WandbMode, in_sweep
 from fastvmt.engine.callback import Outcome, RunCallback
 from fastvmt.engine.session import Session
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.columns import mean_scores, mean_seconds
+from fastvmt.results.columns import healthy, mean_scores, mean_seconds
 
 
 class WandbRun(RunCallback):
@@ -84,7 +84,9 @@ class WandbRun(RunCallback):
         if self.table is not None:
             self.run.log({"cases": self.table})
         means = {f"mean/{name}": row["mean"] for name, row in mean_scores(records).items()}
-        self.run.summary.update(means | {f"mean_seconds/{k}": v for k, v in mean_seconds(records).items()})
+        counted = healthy(records)
+        seconds = {f"mean_seconds/{k}": v for k, v in mean_seconds(counted).items()}
+        self.run.summary.update(means | seconds | {"diverged": len(records) - len(counted)})
         self.close()
 
     def stop(self, exit_code: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fastvmt.divergence import FEATURES, Diverged, Divergence, rms
 from fastvmt.guidance.gradient import Gradient, GradientLog
 from fastvmt.guidance.reuse import GradientReuse
 from fastvmt.settings import Predict, check
@@ -80,6 +81,14 @@ class Optimisation:
         return [rate] * self.iterations
 
 
+def _not_finite(row: Mapping[str, float], start: Tensor, group: str) -> Divergence:
+    """What to say of the first row of a trace whose loss or gradient is not finite."""
+    loss, iteration = row["loss"], int(row["iteration"])
+    what = "the gradient of the motion loss" if math.isfinite(loss) else "the motion loss (of the features it reads)"
+    cause = f"{FEATURES}; after the first iteration or step lower {group}.lr"
+    return Divergence(f"{what} is not finite", cause, iteration=iteration, loss=loss, norm=rms(start))
+
+
 def optimise(
     start: Tensor,
     gradient: Callable[[Tensor], Gradient],
@@ -95,8 +104,8 @@ def optimise(
     The tensor, its moments and the result are ``dtype``: float32, unless the rounding of lower precision is itself
     of interest. The moments keep advancing on replayed gradients. After the last iteration ``on_iteration`` is told
     of each, with what ``log`` makes of its gradient; before that nothing waits for the device. Raises
-    ``FloatingPointError`` when a gradient is not finite, saying what to lower. Returns a new tensor; ``start`` is
-    untouched.
+    :class:`fastvmt.divergence.Diverged` when a loss or gradient is not finite, saying what to lower. Returns a new
+    tensor; ``start`` is untouched.
     """
     x = start.detach().to(dtype, copy=True).requires_grad_(True)
     optimizer = torch.optim.AdamW([x], lr=rates[0], weight_decay=settings.weight_decay)
@@ -109,11 +118,8 @@ def optimise(
         x.grad = used.clone()
         optimizer.step()
     for row in log.read():
-        if not math.isfinite(row["grad_norm"]):
-            raise FloatingPointError(
-                f"the motion loss {row['loss']} has a gradient that is not finite at inner iteration "
-                f"{row['iteration']}; lower {settings.group}.lr"
-            )
+        if not math.isfinite(row["grad_norm"] + row["loss"]):
+            raise Diverged(_not_finite(row, start, settings.group))
         if on_iteration is not None:
             on_iteration(row)
     return x.detach()

@@ -13,6 +13,7 @@ from torch import Tensor
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache, content_key
+from fastvmt.divergence import EMBEDDING, FEATURES, check_finite, check_loss
 from fastvmt.guidance.gradient import GradientLog
 from fastvmt.sampling import ClassifierFree
 from fastvmt.schedule import add_noise, seeded_noise
@@ -65,7 +66,9 @@ class Job:
     def caption(self) -> Tensor:
         """The embedded caption of the reference, which only some methods need."""
         with self.watch.stage("encode"):
-            return self.backbone.embed(self.case.reference_prompt)
+            caption = self.backbone.embed(self.case.reference_prompt)
+        check_finite("the embedding of the reference's caption", caption, EMBEDDING)
+        return caption
 
     @cached_property
     def classifier_free(self) -> ClassifierFree:
@@ -81,7 +84,8 @@ class Job:
         return add_noise(self.reference, seeded_noise(self.reference.shape, seed, self.reference.device), sigma)
 
     def record(self, row: dict[str, float]) -> None:
-        """Append a row to the trace and tell whoever watches."""
+        """Append a row to the trace and tell whoever watches. Raises :class:`Diverged` for a loss that has grown."""
+        check_loss(row, self.trace)
         self.trace.append(row)
         if self.on_iteration is not None:
             self.on_iteration(row)
@@ -99,9 +103,19 @@ class Job:
         )
 
     def stored(self, compute: Callable[[], dict[str, Tensor]], **parts: object) -> dict[str, Tensor]:
-        """Tensors that ``compute`` reads from the reference, cached on disk under the null text and ``parts``."""
+        """Tensors that ``compute`` reads from the reference, cached on disk under the null text and ``parts``.
+
+        Raises :class:`Diverged`, and keeps nothing, when they are not finite.
+        """
+
+        def checked() -> dict[str, Tensor]:
+            found = compute()
+            for name, tensor in found.items():
+                check_finite(f"the reference's {name} that the guidance reads", tensor, FEATURES)
+            return found
+
         with self.reading_reference(), torch.no_grad():
-            tensors = self.cache.get(self.key(self.null_text, **parts), compute)
+            tensors = self.cache.get(self.key(self.null_text, **parts), checked)
         return {name: tensor.to(self.reference.device) for name, tensor in tensors.items()}
 
     @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.divergence import FEATURES, Diverged, Divergence, rms
 from fastvmt.guidance.gradient import Gradient, gradient_at
 from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
@@ -116,10 +117,10 @@ class MotionClone(Method):
         velocity = job.classifier_free(i, x, sigma, positive)
         job.gradients.add(0, gradient, gradient.value, reused=False)
         (row,) = job.gradients.read()
-        if not math.isfinite(row["grad_norm"]):
-            raise FloatingPointError(
-                f"the loss {row['loss']} has a gradient that is not finite at step {i}; lower method.weight"
-            )
+        if not math.isfinite(row["grad_norm"] + row["loss"]):
+            what = "the motion loss, the features that it reads or its gradient are not finite"
+            cause = FEATURES if i == 0 else f"{FEATURES}, or lower method.weight"
+            raise Diverged(Divergence(what, cause, iteration=0, loss=row["loss"], norm=rms(x)))
         move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient.value
         ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
         job.record({"step": i, "sigma": sigma} | row | {"self_hits": hits, "move_ratio": ratio})

@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
+from fastvmt.divergence import EMBEDDING, check_finite, check_latents, diverging_at, rms
 from fastvmt.methods.base import Method
 from fastvmt.methods.job import Job
-from fastvmt.sampling import denoise
+from fastvmt.sampling import Step, denoise
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.stopwatch import Stopwatch
@@ -28,6 +30,27 @@ def warn_unknown(backbone: Backbone, prompt: str) -> None:
     if unknown:
         known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (backbone.vocabulary or {}).items())
         log.warning(f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}")
+
+
+def watched(step: Step, clean: float) -> Step:
+    """``step``, whose errors about numbers name it and whose latents are checked; ``clean`` is the reference's rms."""
+
+    def checked(i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        with diverging_at(step=i):
+            x = step(i, x, sigma, sigma_next)
+            check_latents(x, sigma_next, clean)
+        return x
+
+    return checked
+
+
+def encode(backbone: Backbone, case: TransferCase) -> tuple[Tensor, list[Tensor]]:
+    """Latents of the reference, and the embeddings of prompt, empty prompt and negative prompt; all finite."""
+    reference = backbone.encode(case.reference)
+    check_finite("the reference's latents", reference, "the autoencoder's weights or the statistics in its config.json")
+    texts = [backbone.embed(prompt) for prompt in (case.prompt, "", case.negative_prompt)]
+    check_finite("the text embeddings", torch.cat(texts, 1), EMBEDDING)
+    return reference, texts
 
 
 @torch.no_grad()
@@ -46,6 +69,7 @@ def transfer_case(
 
     The same case, seed and settings give the same video; the start noise depends on ``case.seed``
     alone, so that methods can be compared on it. ``watch`` brings meters of memory and energy along.
+    Raises :class:`fastvmt.divergence.Diverged` when the numbers leave their range, saying where and what to lower.
     """
     warn_unknown(backbone, case.prompt)
     backbone.passes = PassCounter()
@@ -53,15 +77,12 @@ def transfer_case(
     watch = watch or Stopwatch(noise.device)
     sigmas = backbone.sigmas(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
     with watch.stage("encode"):
-        reference = backbone.encode(case.reference)
-        text = backbone.embed(case.prompt)
-        null_text = backbone.embed("")
-        negative = backbone.embed(case.negative_prompt)
+        reference, (text, null_text, negative) = encode(backbone, case)
     job = Job(
         backbone=backbone,
         case=case,
-        reference=reference,
         noise=noise,
+        reference=reference,
         text=text,
         null_text=null_text,
         negative=negative,
@@ -73,8 +94,9 @@ def transfer_case(
     )
     with watch.stage("denoise"):
         start = method.start(job)
+        check_finite("the start latents", start, "the reference's latents or their inversion")
         with method.session(job):
-            latents = denoise(start, sigmas, partial(method.step, job), on_step)
+            latents = denoise(start, sigmas, watched(partial(method.step, job), rms(job.reference)), on_step)
     with watch.stage("decode"):
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()

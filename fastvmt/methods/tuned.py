@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
+from fastvmt.divergence import FEATURES, check_finite
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
@@ -131,6 +132,7 @@ class Tuned(Method, ABC):
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("reference"):
                 noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, job.caption)
+            check_finite("the reference's inverted noise", noise, FEATURES)
             return {"noise": noise}
 
         key = job.key(job.caption, inversion=self.inversion.steps, shift=job.sampler.shift)

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from fastvmt.cache import content_key
 from fastvmt.cost.cost import Cost
+from fastvmt.divergence import Divergence
 from fastvmt.files import finite
 from fastvmt.results.schema import decoded
 from fastvmt.types import PassCounter, TransferCase
 
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 """Rises when a key goes, comes or changes its meaning; records of other versions do not count as finished."""
 
 
@@ -43,7 +44,7 @@ class CaseRecord:
     ``case_record.schema.json`` beside this module is its JSON schema.
     """
 
-    version: Literal[2]
+    version: Literal[3]
     id: str
     """``reference/prompt/s<seed>``, or the reference's name alone."""
     config: str
@@ -83,6 +84,8 @@ class CaseRecord:
     """SHA-256 of the case's other files, by name."""
     checksum: str = field(default="", compare=False)
     """SHA-256 of everything else in the record; set by :meth:`to_json`."""
+    diverged: Divergence | None = None
+    """Why there is no video, no score, and no place in any mean: the numbers left their range."""
 
     @property
     def identity(self) -> Identity:

@@ -12,6 +12,11 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.statistics import Summary, summarise
 
 
+def healthy(records: Sequence[CaseRecord]) -> list[CaseRecord]:
+    """Leave out the cases that diverged: they count in no mean, not of seconds either."""
+    return [record for record in records if record.diverged is None]
+
+
 class Scored(Protocol):
     """Whatever has scores."""
 
@@ -87,7 +92,11 @@ def mean_seconds(records: Sequence[Timed]) -> dict[str, float]:
 
 
 def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
-    """Summarise seconds of loop and total, peak memory by kind and joules by meter, over cases; n = 0 is n/a."""
+    """Summarise seconds of loop and total, peak memory by kind and joules by meter, over cases; n = 0 is n/a.
+
+    Cases that diverged are left out.
+    """
+    records = healthy(records)
     columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
     for kind in ("allocated", "reserved", "device", "resident"):
         columns[f"{kind}_gib"] = {record.id: known(peak(record.cost.memory_gib, kind)) for record in records}

@@ -122,7 +122,7 @@ class CaseFolder:
         record = self.read()
         if record is None or record.identity != identity:
             return None
-        missing = lossless and self.lossless.name not in record.files
+        missing = lossless and record.diverged is None and self.lossless.name not in record.files
         if problem := f"{self.lossless} is missing" if missing else self.differing(record):
             log.warning("%s: the case is not finished", problem)
             return None

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.columns import score_column, seconds_column
+from fastvmt.results.columns import healthy, score_column, seconds_column
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.statistics import Comparison, compare, summarise
 
-COSTS = ("gradients", "loop_seconds")
-"""Columns beside the scores: counted gradients and the wall seconds of the guided loop, per case."""
+COSTS = ("gradients", "loop_seconds", "diverged")
+"""Columns beside the scores: counted gradients, wall seconds of the guided loop, and the share of cases that diverged,
+which count in no other column."""
 FOLDERS = ("output_dir", "cache_dir", "overwrite")
 """Overrides that name no row."""
 
@@ -29,9 +30,11 @@ class Row:
     def column(self, name: str) -> dict[str, float]:
         """Give a score, or one of ``COSTS``, by case id; NaN where it is missing."""
         if name == "gradients":
-            return {record.id: float(record.passes.gradients) for record in self.records}
+            return {record.id: float(record.passes.gradients) for record in healthy(self.records)}
+        if name == "diverged":
+            return {record.id: float(record.diverged is not None) for record in self.records}
         if name == "loop_seconds":
-            return seconds_column(self.records, "loop")
+            return seconds_column(healthy(self.records), "loop")
         return score_column(self.records, name)
 
 

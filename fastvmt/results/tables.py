@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.columns import cost_summaries, score_summaries
+from fastvmt.results.columns import cost_summaries, healthy, score_summaries
 from fastvmt.results.statistics import Summary
 from fastvmt.terminal import literal_text
 
@@ -23,6 +23,8 @@ def score_table(records: Sequence[CaseRecord], headline: Mapping[str, str]) -> T
         table.add_column(literal_text(column), justify="right", no_wrap=True)
     for record in records[:SHOWN]:
         values = [show(record.scores.get(name)) for name in headline]
+        if record.diverged is not None:
+            values = ["diverged", *values[1:]] if values else values
         table.add_row(literal_text(f"{record.id}\n{record.prompt}"), *values, f"{record.seconds['total']:.1f}")
     if len(records) > SHOWN:
         table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(headline) + 1))
@@ -35,7 +37,10 @@ def mean_table(records: Sequence[CaseRecord]) -> Table:
     for name, row in cost_summaries(records).items():
         what, unit = name.replace("_", " ").rsplit(" ", 1)
         rows[f"{what}, {unit}"] = row
-    return summary_table("means over cases (seeds averaged within)", rows)
+    title = "means over cases (seeds averaged within)"
+    if diverged := len(records) - len(healthy(records)):
+        title += f", without {diverged} of {len(records)} that diverged"
+    return summary_table(title, rows)
 
 
 def summary_table(title: str, rows: Mapping[str, Summary]) -> Table:

@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
+from fastvmt.divergence import Diverged, Divergence, check_finite, diverging_at
 from fastvmt.settings import check
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.checkpoint import Checkpoint
@@ -114,7 +115,7 @@ def iterate(
     phases: Phases,
     clip: float,
 ) -> tuple[float, float]:
-    """One iteration; the loss and gradient norm of its last phase. Raises ``FloatingPointError``."""
+    """One iteration; the loss and gradient norm of its last phase. Raises :class:`fastvmt.divergence.Diverged`."""
     last = math.nan, math.nan
     with closing(phases):
         for group, loss in phases:
@@ -124,9 +125,8 @@ def iterate(
             backbone.passes.gradients += 1
             last = float(loss.detach()), float(clip_grad_norm_(parameters, clip or math.inf))
             if not math.isfinite(sum(last)):
-                raise FloatingPointError(
-                    f"tuning diverged: loss {last[0]}, gradient norm {last[1]}; lower method.tuning.lr"
-                )
+                what = f"the tuning loss or its gradient, of norm {last[1]:.4g}, are not finite"
+                raise Diverged(Divergence(what, "lower method.tuning.lr", loss=last[0]))
             optimizers[group].step()
             optimizers[group].zero_grad()
     return last
@@ -145,13 +145,13 @@ def tune(
 
     Iterations depend on nothing but parameters, moments and their own draw: a tuning that goes on
     from ``kept``, written every ``checkpoint_every`` iterations, ends in the same parameters.
-    Raises ``FloatingPointError`` when a loss or gradient is not finite.
+    Raises :class:`fastvmt.divergence.Diverged` when a loss, a gradient or what was learned is not finite.
     """
     optimizers = {group: tuning.optimizer(adapter) for group, adapter in adapters.items()}
     done = 0 if kept is None else kept.load(adapters, optimizers)
     with torch.enable_grad(), counted_backwards(backbone):
         for choices in tuning.draws()[done:]:
-            with seeded(choices.seed, backbone.device):
+            with seeded(choices.seed, backbone.device), diverging_at(iteration=choices.iteration):
                 loss, norm = iterate(backbone, adapters, optimizers, losses(choices), tuning.clip)
             if on_iteration is not None:
                 row = {"iteration": choices.iteration, "loss": loss, "grad_norm": norm, "reused": 0.0}
@@ -159,3 +159,6 @@ def tune(
             done = choices.iteration + 1
             if kept is not None and done % tuning.checkpoint_every == 0 and done < tuning.iterations:
                 kept.save(done, adapters, optimizers)
+    for adapter in adapters.values():
+        for name, tensor in adapter.parameters.items():
+            check_finite(f"the tuned parameters {name}", tensor, "lower method.tuning.lr")

@@ -8,7 +8,8 @@ import pytest
 
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
-from fastvmt.engine.session import Session, Transfer
+from fastvmt.engine.session import Session
+from fastvmt.engine.transfer import Transfer
 from fastvmt.errors import UserError
 from fastvmt.types import TransferCase
 from helpers.config import composed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 import wandb
 
 from fastvmt.backbones.layout import BlockShape
+from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cost.flops import block_forward
 from fastvmt.data.video import read_metadata, read_video, write_video
 from fastvmt.engine.plan import make_plan
@@ -24,6 +26,7 @@ from fastvmt.results.case_record import case_key
 from fastvmt.results.folder import RunFolder
 from fastvmt.score.__main__ import main as score_files
 from fastvmt.score.registry import entries
+from fastvmt.table import make_table
 from helpers.config import composed
 from helpers.wandb_log import contents
 
@@ -32,8 +35,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_diverged_run_says_how_to_go_on_and_is_a_failed_one_in_wandb(job, tmp_path, monkeypatch):
     monkeypatch.setattr("fastvmt.backbones.wan.WanBackbone.velocity", lambda self, latents, *_: latents * torch.inf)
-    with pytest.raises(UserError, match=r"not finite.*lower guidance\.lr or sampler\.cfg_scale"):
-        run(composed(*job, "method=none"))
+    with pytest.raises(UserError, match=r"velocity are not finite.*backbone\.dtype"):
+        run(composed(*job, "method=none", "on_diverged=stop"))
     wandb.teardown()  # what is still in its buffers reaches the file
     assert contents(tmp_path / "out")["exit_code"] == 1
     assert not (tmp_path / "out" / "result.json").exists()
@@ -181,3 +184,34 @@ def test_dry_run_and_help_on_the_command_line(small, tmp_path):
     shown = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "window.sf" in shown.stdout
     assert "benchmark: demo" in shown.stdout
+
+
+def test_a_diverged_case_is_a_result_of_its_own(job, tmp_path, monkeypatch, capsys):
+    """Of two cases the second diverges: it has no scores, no video and no place in the means, and is done."""
+    words = [*job, "method=none", "benchmark=world", "benchmark.cases=2", "logger=none"]
+    decode, calls = WanBackbone.decode, []
+
+    def spoilt(self, latents):
+        calls.append(latents)
+        return decode(self, latents * (torch.nan if len(calls) == 2 else 1))
+
+    monkeypatch.setattr(WanBackbone, "decode", spoilt)
+    means = run(composed(*words))
+    assert "without 1 of 2 that diverged" in " ".join(capsys.readouterr().out.split())
+    good, bad = RunFolder(tmp_path / "out").records()
+    assert good.diverged is None and "decoded frames" in bad.diverged.what
+    assert bad.scores.keys() == good.scores.keys() and all(math.isnan(value) for value in bad.scores.values())
+    assert "generated" not in bad.frames_sha256 and not RunFolder(tmp_path / "out").case(bad.id).generated.exists()
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["diverged"] == 1 and result["costs"]["loop_seconds"]["n"] == 1
+    assert means["temporal_consistency"] == good.scores["temporal_consistency"]
+    assert "| diverged" in make_table([tmp_path / "out"], None, tmp_path / "table")
+    run(composed(*words))
+    assert len(calls) == 2, "finished cases run again"
+
+
+def test_a_run_of_diverged_cases_alone_fails(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(WanBackbone, "velocity", lambda self, latents, *_: latents * torch.inf)
+    with pytest.raises(UserError, match=r"all 1 cases diverged.*velocity"):
+        run(composed(*job, "method=none", "logger=none"))
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["diverged"] == 1

@@ -278,7 +278,7 @@ def test_half_precision_latents_are_optimised_in_float32() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_stops_with_advice(bad: float) -> None:
     for group in ("guidance", "method"):
-        with pytest.raises(FloatingPointError, match=rf"inner iteration 0; lower {group}\.lr$"):
+        with pytest.raises(FloatingPointError, match=rf"iteration 0, .*{group}\.lr$"):
             minimised(start(), lambda x: (x * bad).sum(), 2, 0.1, group=group)
 
 
