@@ -77,7 +77,7 @@ VARIANTS: dict[str, list[str]] = {
     ],
     "flowmotion_clean_latent": ["method=flowmotion", "method.representation=clean_latent"],
     "det_tracking": ["method=det", "method.tracking_weight=0.1"],
-    "fastvmt_pass": ["method=fastvmt", "guidance.source=pass"],
+    "fastvmt_pass": ["method=fastvmt", "experiment=fast", "sampler.negative_every=1"],
     "fastvmt_fast": ["method=fastvmt", "experiment=fast"],
     "fastvmt_linear": ["method=fastvmt", "skip.predict=linear"],
     "none_every2": ["method=none", "sampler.negative_every=2"],

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,14 @@ OPTIONS = sorted(
     for file in CONF.glob("*/*.yaml")
     if file.parent.name not in ("hydra", "help", "preset")
 )
-METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
+
+
+def folder(group: str) -> list[str]:
+    """The options of a group."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+METHODS = folder("method")
 NUMBERS = {"window": Window, "skip": Skip, "guidance": Guidance, "sampler": Sampler}
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "compositions.json").read_text())
 """Compositions before the papers' numbers became the defaults, at commit ff0b001: overrides by short name, distinct
@@ -140,6 +148,21 @@ def test_experiments_override_what_they_name() -> None:
     assert (fast.guidance.source, fast.sampler.negative_every) == ("pass", 2)
     assert (smoke.sampler.steps, smoke.guidance.iterations, smoke.skip.delta) == (4, 2, 2)
     assert world.benchmark.cases == 24
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "experiment" / "preset").glob("*.yaml")), ids=lambda file: file.stem)
+def test_an_experiments_preset_follows_it_and_its_backbone_and_words_win(file: Path) -> None:
+    names = [
+        (e, b) for e, b in product(*(folder(each) for each in ("experiment", "backbone"))) if f"{e}_{b}" == file.stem
+    ]
+    ((experiment, backbone),) = names
+    own = yaml.safe_load(file.read_text())
+    both, other = composed(f"experiment={experiment}", f"backbone={backbone}"), composed(f"backbone={backbone}")
+    for group, numbers in own.items():
+        for key, value in numbers.items():
+            assert both[group][key] == value != other[group][key]
+            word = f"{group}.{key}={value / 2}"
+            assert composed(f"experiment={experiment}", f"backbone={backbone}", word)[group][key] == value / 2
 
 
 @pytest.mark.parametrize(
