@@ -53,14 +53,13 @@ def cosines(trace: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def run(session: Session, cases: int, folder: Path, log: Path, console: Console) -> None:
-    """Append the lines that are missing."""
+    """Append the lines that are missing: all rows on a case before the next."""
     weights = session.backbone.fingerprint[:DIGITS]
-    for name, overrides in rows().items():
-        mine = session.under(config(overrides, cases, folder))
-        settings = settings_hash(mine.plan.cfg)
-        done = {(line["weights"], line["settings"], line["id"]) for line in read_lines(log)}
-        for case in mine.plan.cases:
-            if (weights, settings, case.id) in done:
+    sessions = {name: session.under(config(overrides, cases, folder)) for name, overrides in rows().items()}
+    for number in range(cases):
+        for name, mine in sessions.items():
+            case, settings = mine.plan.cases[number], settings_hash(mine.plan.cfg)
+            if (weights, settings, case.id) in {(r["weights"], r["settings"], r["id"]) for r in read_lines(log)}:
                 continue
             transfer = mine.transfer_case(case)
             line: Line = {"row": name, "id": case.id, "weights": weights, "settings": settings}
