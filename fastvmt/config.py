@@ -102,6 +102,10 @@ class Config:
     dry: bool = False
     """Validate and print what would run; load no weights."""
     device: str = "auto"
+    checkpoint_steps: int | None = None
+    """Denoising steps between two states of a case in progress, from which a stopped run goes on; None keeps none."""
+    threads: int | None = None
+    """CPU threads of torch and OpenCV while something runs; None: the physical cores, see fastvmt/threads.py."""
     objective: str = "motion_fidelity"
     """The score that a sweep optimises."""
     backbone: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fastvmt.stopping import Stopping, command_again
@@ -13,6 +14,7 @@ def main() -> None:
     """Run the command line. Its exit code: 0, 1 for failed jobs of a sweep, 2 for what the user can mend, 130, 143."""
     arguments = sys.argv[1:]
     with Stopping("fastvmt", KEPT + command_again(sys.argv[0], arguments)) as stopping:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait leave the cores to others
         from fastvmt.application import Application  # Hydra takes its time
 
         def output_folder(folder: str) -> None:

@@ -63,15 +63,20 @@ def euler_step(x: Tensor, velocity: Tensor, sigma: float, sigma_next: float) -> 
 
 @torch.no_grad()
 def denoise(
-    start: Tensor, sigmas: Sequence[float], step: Step, after_step: Callable[[int], None] | None = None
+    start: Tensor,
+    sigmas: Sequence[float],
+    step: Step,
+    after_step: Callable[[int, Tensor], None] | None = None,
+    *,
+    first: int = 0,
 ) -> Tensor:
-    """Take ``start`` (1, C, F, H', W') from ``sigmas[0]`` to ``sigmas[-1]``; latents stay float32 throughout.
+    """Take ``start`` (1, C, F, H', W') from ``sigmas[first]`` to ``sigmas[-1]``; latents stay float32 throughout.
 
-    ``after_step`` is told the number of every step that is done.
+    ``after_step`` is told the number of every step that is done, and the latents.
     """
     x = start.float()
-    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+    for i, (sigma, sigma_next) in enumerate(pairwise(sigmas[first:]), first):
         x = step(i, x, sigma, sigma_next)
         if after_step is not None:
-            after_step(i)
+            after_step(i, x)
     return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
@@ -54,6 +54,7 @@ class Stopwatch:
         self._marks: list[tuple[str, Event, Event]] = []
         self._stack: list[str] = []
         self._mark = 0.0
+        self._earlier: dict[str, float] = {}
         self._start: Event | None = None
 
     def _recorded(self) -> Event | None:
@@ -89,12 +90,19 @@ class Stopwatch:
             self._border()
             self._stack.pop()
 
+    def go_on(self, seconds: Mapping[str, float], wall: Mapping[str, float]) -> None:
+        """Count from what an earlier process had, by both clocks, instead of from what this one has prepared."""
+        self._border()
+        self._marks.clear()
+        self._earlier = dict(seconds)
+        self.wall = defaultdict(float, wall)
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds per stage."""
         if self.event is None:
             return dict(self.wall)
-        device: dict[str, float] = defaultdict(float)
+        device: dict[str, float] = defaultdict(float, self._earlier)
         for stage, start, end in self._marks:
             device[stage] += start.elapsed_time(end) / 1000
         return dict(device)

@@ -120,3 +120,5 @@ class TransferResult:
     latents_BCFHW: Tensor
     learned: dict[str, Tensor] = field(default_factory=dict)
     """What the method learned and can use again with another prompt, by name."""
+    went_on: bool = False
+    """Whether an earlier process had begun it: meters have seen the rest only."""

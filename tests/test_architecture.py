@@ -23,6 +23,7 @@ LEAVES: dict[str, set[str]] = {
     "compose_errors": {"config"},
     "compose": {"compose_errors", "config", "errors", "literals"},
     "stopping": set(),
+    "threads": set(),
     "construct": {"errors"},
     "stopwatch": set(),
     "algorithm": set(),
@@ -55,7 +56,7 @@ ONLY_IN = {
     "av": ("data/video",),
     "pynvml": ("cost/nvml",),
     "peft": ("tuning/lora",),
-    "psutil": ("cost/memory",),
+    "psutil": ("cost/memory", "threads"),
 }
 FILE_LINES, FUNCTION_LINES = 300, 50
 

@@ -137,7 +137,7 @@ def test_every_step_is_made_once_in_order() -> None:
         seen.append((i, float(x.mean()), sigma, sigma_next))
         return x + 1.0
 
-    moved = denoise(torch.ones(1, 1, 1, 2, 2), sigmas, step, lambda i: seen.append(i))
+    moved = denoise(torch.ones(1, 1, 1, 2, 2), sigmas, step, lambda i, _: seen.append(i))
     steps = [(i, i + 1.0, sigmas[i], sigmas[i + 1]) for i in range(4)]
     assert seen == [each for i in range(4) for each in (steps[i], i)]
     assert torch.equal(moved, torch.full((1, 1, 1, 2, 2), 5.0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LOOP = ("reference", "guide", "denoise")
 
@@ -50,3 +51,8 @@ class Cost:
     cpu_energy: Energy
     transformer_flops: dict[str, float] | None
     """Forward, backward, total; None for an architecture without a closed form."""
+
+    def of_the_rest(self) -> Cost:
+        """The account of a case that an earlier process had begun: what no meter has seen whole is n/a."""
+        unseen = Energy(None, "an earlier process had begun the case", None, None, None)
+        return replace(self, process_cpu_seconds=math.nan, energy=unseen, cpu_energy=unseen)

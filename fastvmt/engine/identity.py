@@ -23,6 +23,8 @@ NOT_RESULT = (
     "trainer",
     "objective",
     "device",
+    "threads",
+    "checkpoint_steps",
     "experiment",
 )
 """Keys that do not change what is generated or scored, but for a device's last bits."""

@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from fastvmt.config import OnDiverged
 from fastvmt.engine.callback import Outcome
 from fastvmt.engine.case_files import write_case, write_diverged
+from fastvmt.engine.case_state import StateFile
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.files import write_json
 from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.columns import cost_summaries, healthy, mean_scores, mean_seconds
-from fastvmt.results.folder import RunFolder
+from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import provenance
 from fastvmt.types import TransferCase
 
@@ -53,7 +54,9 @@ class TransferModule(lightning.LightningModule):
         record = folder.finished(self.session.identity(case), lossless=self.session.plan.cfg.lossless)
         trace: list[dict[str, float]] = []
         if record is None:
-            found = self.session.attempt(case, on_step=self.on_step, on_iteration=self.on_iteration)
+            found = self.session.attempt(
+                case, on_step=self.on_step, on_iteration=self.on_iteration, checkpoint=self.state(case, folder)
+            )
             trace = found.trace
             if not isinstance(found, DivergedCase):
                 record = write_case(folder, self.session, found)
@@ -62,8 +65,14 @@ class TransferModule(lightning.LightningModule):
             else:
                 log.warning(f"{found.error}; the case is recorded as diverged")
                 record = write_diverged(folder, found)
+        folder.state.unlink(missing_ok=True)
         self.records.append(record)
         return {"outcome": Outcome(record, folder, trace)}
+
+    def state(self, case: TransferCase, folder: CaseFolder) -> StateFile | None:
+        """Tell where the case's state is kept on the way, if it is."""
+        every = self.session.plan.cfg.checkpoint_steps
+        return None if every is None else StateFile(folder.state, self.session.identity(case), every)
 
     def on_test_epoch_end(self) -> None:
         """Gather the records of all processes and write ``result.json``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from fastvmt.config import Config, Logger, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
-from fastvmt.settings import Guidance, Sampler, Skip, Window, check, check_choice
+from fastvmt.settings import LARGEST_COUNT, Guidance, Sampler, Skip, Window, check, check_choice, check_range
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.cached import CachedTracker
 
@@ -123,6 +124,10 @@ def check_values(cfg: DictConfig) -> None:
     several = isinstance(devices, ListConfig) and len(devices) > 0 and all(type(each) is int for each in devices)
     legal = devices == "auto" or several or (type(devices) is int and devices >= 1)
     check(legal, "trainer.devices", devices, "a count from 1, a list of devices, or auto")
+    if cfg.checkpoint_steps is not None:
+        check_range("checkpoint_steps", cfg.checkpoint_steps, 1, LARGEST_COUNT)
+    if cfg.threads is not None:
+        check_range("threads", cfg.threads, 1, os.cpu_count() or 1)
     fps, tokens = cfg.backbone.get("fps", 1), cfg.backbone.get("max_tokens", 1)
     check(fps > 0, "backbone.fps", fps, "above 0")
     check(tokens >= 1, "backbone.max_tokens", tokens, "at least 1")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.errors import UserError
 
@@ -17,6 +18,19 @@ def check_devices(cfg: DictConfig) -> None:
         name = str(OmegaConf.select(cfg, key, default="auto"))
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"{key}={name}: torch finds no CUDA device on this machine, set device=auto or device=cpu")
+
+
+def check_trainer(cfg: DictConfig) -> None:
+    """Raise :class:`UserError` for an accelerator, or a number of devices, that this machine has not got."""
+    kind, devices, gpus = cfg.trainer.accelerator.value, cfg.trainer.devices, torch.cuda.device_count()
+    if kind == "gpu" and not gpus:
+        raise UserError("trainer.accelerator=gpu: torch finds no GPU on this machine, set trainer.accelerator=auto")
+    on_gpu = kind != "cpu" and gpus > 0
+    there = gpus if on_gpu else os.cpu_count() or 1
+    highest = max(devices) + 1 if isinstance(devices, ListConfig) else 1 if devices == "auto" else int(devices)
+    if highest > there:
+        what = "GPUs, counted from 0" if on_gpu else "CPU cores"
+        raise UserError(f"trainer.devices={devices}: this machine has {there} {what}; set trainer.devices=1")
 
 
 def check_folder(cfg: DictConfig, key: str) -> None:

@@ -19,7 +19,7 @@ from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.plan_tables import lost_table, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
-from fastvmt.engine.resources import check_folder
+from fastvmt.engine.resources import check_folder, check_trainer
 from fastvmt.engine.session import Session, load
 from fastvmt.engine.standing import Standing
 from fastvmt.engine.wandb_run import WandbRun
@@ -29,6 +29,7 @@ from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped
 from fastvmt.terminal import literal_text
+from fastvmt.threads import computing_with
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> dict[str, float]:
         console.print(plan_table(plan))
         print_lost(plan, console)
         return {}
-    with quiet_libraries():
+    with quiet_libraries(), computing_with(cfg.threads):
         return execute(plan, standing, console)
 
 
@@ -108,6 +109,7 @@ def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float
     """Load, run and write."""
     cfg, folder = plan.cfg, RunFolder(Path(plan.cfg.output_dir))
     check_folder(cfg, "output_dir")
+    check_trainer(cfg)
     OmegaConf.save(cfg, folder.config, resolve=True)
     with load(plan, standing.check_judges) as session:
         progress = CaseProgress(console, plan)

@@ -30,10 +30,12 @@ from fastvmt.engine.resources import check_devices
 from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
+from fastvmt.methods.state import Checkpoint
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
 from fastvmt.results.provenance import frames_sha256
 from fastvmt.score.scores import Scores
+from fastvmt.threads import computing_with
 from fastvmt.types import PassCounter, TransferCase, Video
 
 LOADED = ("backbone", "metrics", "tracker")
@@ -138,13 +140,15 @@ class Session:
         *,
         on_step: Callable[[int], None] | None = None,
         on_iteration: Callable[[dict[str, float]], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Transfer:
         """Generate the video of a case and score it; the functions hear of every step and inner iteration.
 
+        From the state that ``checkpoint`` holds, the case goes on to the same result.
         Raises :class:`fastvmt.divergence.Diverged`, a ``FloatingPointError``, when the numbers leave their range, and
         ``ValueError`` after :meth:`close`.
         """
-        found = self.attempt(case, on_step=on_step, on_iteration=on_iteration)
+        found = self.attempt(case, on_step=on_step, on_iteration=on_iteration, checkpoint=checkpoint)
         if isinstance(found, DivergedCase):
             raise found.error
         return found
@@ -155,6 +159,7 @@ class Session:
         *,
         on_step: Callable[[int], None] | None = None,
         on_iteration: Callable[[dict[str, float]], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Transfer | DivergedCase:
         """Do as :meth:`transfer_case`, but give what is known of a case that diverged."""
         plan, trace, account = self.plan, list[dict[str, float]](), self.meters.account()
@@ -165,7 +170,7 @@ class Session:
                 on_iteration(row)
 
         try:
-            with account:
+            with computing_with(plan.cfg.threads), account:
                 result = transfer_case(
                     self.backbone,
                     plan.method,
@@ -175,12 +180,15 @@ class Session:
                     on_step=on_step,
                     on_iteration=follow,
                     watch=account.watch,
+                    checkpoint=checkpoint,
                 )
         except Diverged as error:
             return self._diverged(case, error, trace, account)
         start = time.perf_counter()
-        scores = self.scores(result)
+        with computing_with(plan.cfg.threads):
+            scores = self.scores(result)
         cost = self._cost(account, result.passes, time.perf_counter() - start)
+        cost = cost.of_the_rest() if result.went_on else cost
         return Transfer(result, self._record(case, result.passes, result.seconds, scores, cost, result.video))
 
     def _diverged(
@@ -265,7 +273,7 @@ def load(plan: Plan, before_backbone: Callable[[Scores], object] = lambda scores
     cfg = plan.cfg
     check_devices(cfg)
     cache = cache_of(cfg)
-    with quiet_libraries():
+    with quiet_libraries(), computing_with(cfg.threads):
         scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))
         before_backbone(scores)
         start = time.perf_counter()

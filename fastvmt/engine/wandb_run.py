@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,16 @@ from fastvmt.engine.callback import Outcome, RunCallback
 from fastvmt.engine.session import Session
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, mean_scores, mean_seconds
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 30
+"""Seconds."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 class WandbRun(RunCallback):
@@ -45,19 +56,32 @@ class WandbRun(RunCallback):
 
     def begin(self, main_process: bool) -> None:
         """Open the run, in one process."""
-        plan = self.session.plan
-        folder = Path(plan.cfg.output_dir)
+        folder = Path(self.session.plan.cfg.output_dir)
         wanted = self.environment(folder)
         self.added = [name for name in wanted if name not in os.environ]
         os.environ |= {name: wanted[name] for name in self.added}
-        self.run = wandb.init(
+        mode = self.cfg.mode if main_process else WandbMode.disabled
+        try:
+            self.run = self.opened(mode)
+        except wandb.errors.UsageError:  # a bad or missing key, which the user can mend
+            raise
+        except wandb.errors.Error as error:
+            if mode is not WandbMode.online:
+                raise
+            log.warning("Weights & Biases cannot be reached (%s): this run is kept offline", first_line(error))
+            self.run = self.opened(WandbMode.offline)
+
+    def opened(self, mode: WandbMode) -> wandb.Run:
+        """Open a run; waits for the server for ``PATIENCE`` seconds at most."""
+        plan = self.session.plan
+        return wandb.init(
             project=self.cfg.project,
-            mode=self.cfg.mode.value if main_process else "disabled",
+            mode=mode.value,
             group=self.group(),
-            dir=folder,
+            dir=Path(plan.cfg.output_dir),
             name=f"{plan.method.name}-{self.session.key[:8]}",
             config=OmegaConf.to_container(plan.cfg, resolve=True, enum_to_str=True),  # type: ignore[arg-type]
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=PATIENCE, login_timeout=PATIENCE),
         )
 
     def case_ends(self, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.divergence import EMBEDDING, check_finite, check_latents, diverging_at, rms
 from fastvmt.methods.base import Method
 from fastvmt.methods.job import Job
+from fastvmt.methods.state import Checkpoint, State, restore, state_of
 from fastvmt.sampling import Step, denoise
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Sampler
@@ -64,12 +65,14 @@ def transfer_case(
     on_step: Callable[[int], None] | None = None,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
     watch: Stopwatch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TransferResult:
     """Generate the video of ``case``. The reference must have the backbone's frames and size.
 
     The same case, seed and settings give the same video; the start noise depends on ``case.seed``
     alone, so that methods can be compared on it. ``watch`` brings meters of memory and energy along.
-    Raises :class:`fastvmt.divergence.Diverged` when the numbers leave their range, saying where and what to lower.
+    Raises :class:`fastvmt.divergence.Diverged` when the numbers leave their range, saying where and what to lower. From
+    the state that ``checkpoint`` holds, the case goes on to the same video.
     """
     warn_unknown(backbone, case.prompt)
     backbone.passes = PassCounter()
@@ -92,14 +95,40 @@ def transfer_case(
         cache=cache,
         on_iteration=on_iteration,
     )
+    state = None if checkpoint is None else checkpoint.read()
     with watch.stage("denoise"):
-        start = method.start(job)
-        check_finite("the start latents", start, "the reference's latents or their inversion")
-        with method.session(job):
-            latents = denoise(start, sigmas, watched(partial(method.step, job), rms(job.reference)), on_step)
+        latents = denoised(method, job, state, checkpoint, on_step)
     with watch.stage("decode"):
         pixels = backbone.decode(latents)
         frames = (pixels * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
     passes = replace(backbone.passes)  # later readings of the result count on the backbone's
-    return TransferResult(case, video, watch.totals(), job.trace, passes, latents.cpu(), learned=job.learned)
+    seconds, went_on = watch.totals(), state is not None
+    return TransferResult(case, video, seconds, job.trace, passes, latents.cpu(), job.learned, went_on)
+
+
+def denoised(
+    method: Method,
+    job: Job,
+    state: State | None,
+    checkpoint: Checkpoint | None,
+    on_step: Callable[[int], None] | None,
+) -> Tensor:
+    """The latents that a method ends in, from its start or from a state; states are kept on the way."""
+
+    def after_step(i: int, x: Tensor) -> None:
+        done = i + 1
+        if checkpoint is not None and done % checkpoint.every == 0:
+            with job.watch.stage("checkpoint"):
+                checkpoint.write(state_of(job, done, x))
+        if on_step is not None:
+            on_step(i)
+
+    start = method.start(job) if state is None else state.latents.to(job.reference.device)
+    check_finite("the start latents", start, "the reference's latents or their inversion")
+    step = watched(partial(method.step, job), rms(job.reference))
+    with method.session(job):
+        if state is not None:
+            restore(job, state)
+        first = 0 if state is None else state.step
+        return denoise(start, job.sigmas, step, after_step, first=first)

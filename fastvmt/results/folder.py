@@ -75,6 +75,11 @@ class CaseFolder:
         """What the method learned; there if it learned something."""
         return self.path / "learned.safetensors"
 
+    @property
+    def state(self) -> Path:
+        """Where a case in progress stands; there with ``checkpoint_steps``, until it is finished."""
+        return self.path / "state.safetensors"
+
     def read(self) -> CaseRecord | None:
         """Read the record; None where there is none of this version.
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 import fastvmt
 from fastvmt.engine.plan import make_plan
-from fastvmt.engine.resources import check_devices, check_folder
+from fastvmt.engine.resources import check_devices, check_folder, check_trainer
 from fastvmt.engine.run import transfer_all
 from fastvmt.errors import UserError
 from fastvmt.results.provenance import commit
@@ -71,6 +71,21 @@ def test_folders_and_devices_are_checked_before_weights_load(tmp_path: Path, mon
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"metrics\.device=cuda:1: torch finds no CUDA device"):
         check_devices(DictConfig({"metrics": {"device": "cuda:1"}}))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "message"),
+    [
+        (["trainer.accelerator=gpu"], 0, r"trainer\.accelerator=gpu: torch finds no GPU"),
+        (["trainer.devices=1000000"], 0, r"trainer\.devices=1000000: this machine has \d+ CPU cores"),
+        (["trainer.devices=3"], 2, r"trainer\.devices=3: this machine has 2 GPUs"),
+        (["trainer.devices=[0,2]"], 2, r"trainer\.devices=\[0, 2\]: this machine has 2 GPUs"),
+    ],
+)
+def test_devices_that_are_not_there_are_told_early(overrides, gpus, message, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(UserError, match=message):
+        check_trainer(composed(*overrides))
 
 
 def test_a_signal_passes_and_stops_the_other_processes() -> None:
