@@ -2,8 +2,9 @@
 
 x = start
 for sigma, sigma_next in the schedule:
-    x = step(x)                      a method's step; plain sampling is
-                                     euler_step(x, v, sigma, sigma_next), v under classifier-free guidance
+    v = backbone.velocity(x, sigma, text)              the model's call, in a method's step
+    v = classifier_free(i, x, sigma, v)
+    x = euler_step(x, v, sigma, sigma_next)
 """
 
 from __future__ import annotations
@@ -20,14 +21,6 @@ from fastvmt.settings import Sampler
 
 Step = Callable[[int, Tensor, float, float], Tensor]
 """Latents at ``sigma_next`` from (i, x, sigma, sigma_next): step ``i`` of the schedule."""
-
-
-def guided_velocity(
-    backbone: Backbone, x: Tensor, sigma: float, text: Tensor, negative: Tensor, cfg_scale: float
-) -> Tensor:
-    """v = v_neg + scale (v_pos - v_neg), of x's shape; one pass only when the scale is 1."""
-    positive = backbone.velocity(x, sigma, text)
-    return ClassifierFree(backbone, negative, Sampler(cfg_scale=cfg_scale))(0, x, sigma, positive)
 
 
 class ClassifierFree:

@@ -46,7 +46,7 @@ class HeadReduce(str, Enum):
     """How attention heads become one attention map."""
 
     mean_qk = "mean_qk"
-    """Average queries and keys over heads, then take their product (the paper's code)."""
+    """Average queries and keys over heads, then take their product (what the paper says; the fork of its code does)."""
     mean_logit = "mean_logit"
     """Average the heads' logits: the product of the full-width vectors (DiTFlow)."""
 
@@ -69,7 +69,10 @@ class TileQuery(str, Enum):
 
 @dataclass
 class Window:
-    """Where attention motion flow is computed: FastVMT's sliding windows. The defaults are the released code's."""
+    """Where attention motion flow is computed: FastVMT's sliding windows.
+
+    ``l`` and ``sf`` are the paper's, the other defaults, of which it says nothing, the released code's.
+    """
 
     l: int = 21  # noqa: E741  the paper's symbol
     """Window side in tokens, odd; 0 computes the dense flow; a window larger than the grid covers it."""
@@ -132,6 +135,7 @@ class Guidance:
     window_weight: float = 1.0
     """Weight of the corresponding-window loss (lambda_window)."""
     reduction: Reduction = Reduction.sum
+    """Of the motion loss over tokens; the paper is silent, the released code sums."""
     source: str = SOURCES[0]
     """Where gradients come from. reading: passes of their own up to the block, before the latents are denoised (the
     paper). pass: the pass with the prompt that denoises them; all inner iterations replay its one gradient."""

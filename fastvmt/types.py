@@ -41,8 +41,8 @@ class ClipShape:
     frames: int
     height: int
     width: int
-    temporal_factor: int
-    """A clip has this many times k, plus 1, frames: what a causal video autoencoder keeps; 1 takes any number."""
+    step: int
+    """A clip has ``step`` k + 1 frames: what a causal video autoencoder keeps; 1 takes any number."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from diffusers import WanPipeline
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import ClassifierFree, denoise, euler_step, guided_velocity
+from fastvmt.sampling import ClassifierFree, denoise, euler_step
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import Sampler
+from helpers.velocities import guided_velocity
 
 CPU = torch.device("cpu")
 PROMPT, NEGATIVE = "a dog on grass", "a red car"

@@ -27,8 +27,9 @@ from experiments.tiny_wan.pairs import smeared
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
-from fastvmt.sampling import denoise, euler_step, guided_velocity
+from fastvmt.sampling import ClassifierFree, denoise, euler_step
 from fastvmt.schedule import add_noise, seeded_noise
+from fastvmt.settings import Sampler
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Truth, Video
 from fastvmt.world.motion import CATEGORIES
@@ -58,8 +59,10 @@ def redrawn(frames_THWC: NDArray[np.uint8], scene: Scene, backbone: WanBackbone,
     start = add_noise(z, seeded_noise(tuple(z.shape), SEED, z.device), sigma)
     sigmas = [sigma * (1 - step / STEPS) for step in range(STEPS + 1)]
 
+    guide = ClassifierFree(backbone, null, Sampler(cfg_scale=CFG_SCALE))
+
     def step(i: int, x: Tensor, s: float, s_next: float) -> Tensor:
-        return euler_step(x, guided_velocity(backbone, x, s, text, null, CFG_SCALE), s, s_next)
+        return euler_step(x, guide(i, x, s, backbone.velocity(x, s, text)), s, s_next)
 
     x = denoise(start, sigmas, step)
     return np.asarray((255 * backbone.decode(x).clamp(0, 1)).round().byte())

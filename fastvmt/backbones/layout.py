@@ -48,7 +48,7 @@ class Layout:
     """None where the cost of a block is not known."""
 
     def __post_init__(self) -> None:
-        step = self.temporal_factor * self.latent_step
+        step = self.clip.step
         if self.frames <= step or (self.frames - 1) % step:
             nearest = max(1, round((self.frames - 1) / step)) * step + 1
             raise ValueError(
@@ -67,7 +67,7 @@ class Layout:
     @property
     def clip(self) -> ClipShape:
         """The clips that the model takes and makes."""
-        return ClipShape(self.frames, self.height, self.width, self.temporal_factor)
+        return ClipShape(self.frames, self.height, self.width, self.temporal_factor * self.latent_step)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Lost:
     reason: str
 
 
-class Benchmark:
+class Benchmark(ABC):
     """Cases by index, made when they are asked for."""
 
     lost: tuple[Lost, ...] = ()

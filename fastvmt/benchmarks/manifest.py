@@ -258,7 +258,7 @@ class ManifestBenchmark(Benchmark):
         reference = self._entries[index][0]
         self._check_files(reference)
         frames = reference.num if reference.num and reference.frame_policy == "error" else size[0]
-        return self._case(index, ClipShape(frames, *size[1:], temporal_factor=1))
+        return self._case(index, ClipShape(frames, *size[1:], step=1))
 
     def _case(self, index: int, shape: ClipShape) -> TransferCase:
         reference, prompt, seed = self._entries[index]

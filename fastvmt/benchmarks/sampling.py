@@ -29,12 +29,11 @@ def stated_range(reference: Reference, clip: Clip, shape: ClipShape, rate: float
 
     Raises ``ValueError`` for a clip that does not fit.
     """
-    factor = shape.temporal_factor
     wanted = shape.frames
     num = reference.num or wanted
     policy = reference.frame_policy
-    if policy == "error" and (num - 1) % factor:
-        raise ValueError(f"frames.num={num} must be {factor} k + 1, or set frame_policy to round_down or pad_last")
+    if policy == "error" and (num - 1) % shape.step:
+        raise ValueError(f"frames.num={num} must be {shape.step} k + 1, or set frame_policy to round_down or pad_last")
     if num > wanted and policy != "round_down":
         raise ValueError(f"frames.num={num} is more than backbone.frames={wanted}: set frame_policy=round_down")
     if num < wanted and policy != "pad_last":

@@ -1,3 +1,3 @@
-"""Running cases: Lightning, files, W&B, progress. The only part that knows Hydra."""
+"""Running cases: Lightning, files, W&B, progress."""
 
 import fastvmt.torchvision_ops  # noqa: F401  lightning imports torchvision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -17,7 +17,7 @@ from fastvmt.settings import Sampler, check
 from fastvmt.types import PassCounter
 
 
-class Guided(Method):
+class Guided(Method, ABC):
     """Before each of the first steps: a fresh Adam whose rate is constant within a step and linear over them."""
 
     least_frames = 2

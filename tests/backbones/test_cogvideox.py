@@ -20,10 +20,10 @@ from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.layout import BlockShape
 from fastvmt.config import config_folder
 from fastvmt.cost.flops import block_forward, linear
-from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase, Video
 from helpers.random_models import SMALL
+from helpers.velocities import guided_velocity
 
 PROMPT = "a dog on grass"
 NEGATIVE = "a red car on sand"

@@ -62,7 +62,7 @@ def test_short_clips() -> None:
     ],
 )
 def test_illegal_numbers(override: dict, message: str) -> None:
-    shape = {"frames": 9, "height": 8, "width": 8, "temporal_factor": 4}
+    shape = {"frames": 9, "height": 8, "width": 8, "step": 4}
     shape |= {key: override[key] for key in override if key in shape}
     how = {key: override[key] for key in override if key not in shape}
     with pytest.raises(ValueError, match=message):

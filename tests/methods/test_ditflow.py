@@ -14,12 +14,13 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.engine.run import run
 from fastvmt.files import write_tensors
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import euler_step, guided_velocity
+from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.config import composed
 from helpers.methods import method_of
 from helpers.transfers import SAMPLER, distinct_job, same, transfer
+from helpers.velocities import guided_velocity
 
 
 def test_injection_denoises_with_the_references_keys(backbone: WanBackbone, case: TransferCase) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 from helpers.methods import method_of
 from helpers.transfers import SAMPLER, distinct_job, job_for
+from helpers.velocities import guided_velocity
 
 
 def test_flowmotion_of_the_reference_itself(backbone: WanBackbone, case: TransferCase) -> None:

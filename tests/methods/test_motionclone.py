@@ -13,12 +13,12 @@ from torch import Tensor
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.engine.run import run
 from fastvmt.methods.none import NoTransfer
-from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import seeded_noise
 from fastvmt.types import TransferCase
 from helpers.config import composed
 from helpers.methods import method_of
 from helpers.transfers import SAMPLER, distinct_job, same, transfer
+from helpers.velocities import guided_velocity
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])

@@ -14,12 +14,13 @@ from fastvmt.guidance.optimisation import optimise
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.released import ReleasedFastVMT
 from fastvmt.motion.switches import Switches
-from fastvmt.sampling import euler_step, guided_velocity
+from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Guidance, Predict, Skip
 from fastvmt.types import PassCounter, TransferCase
 from helpers.methods import GUIDANCE, WINDOW, fastvmt
 from helpers.transfers import SAMPLER, distinct_job, same, transfer
+from helpers.velocities import guided_velocity
 
 BOTH = {"window_weight": 1.0, "diagnostics": True}
 

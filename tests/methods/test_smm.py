@@ -10,11 +10,11 @@ from torch.nn.functional import interpolate
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.methods.smm import low_frequencies, noised_again
-from fastvmt.sampling import guided_velocity
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.types import TransferCase
 from helpers.methods import method_of
 from helpers.transfers import SAMPLER, job_for, transfer
+from helpers.velocities import guided_velocity
 
 
 def test_smm_starts_from_low_frequencies_of_the_reference(backbone: WanBackbone, case: TransferCase) -> None:
