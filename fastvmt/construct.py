@@ -19,10 +19,15 @@ PLUGINS = "FASTVMT_PLUGINS"
 too. No key of the configuration: that would vouch for itself."""
 
 
+def plugins() -> list[str]:
+    """The packages that the user trusts."""
+    named = (package.strip() for package in os.environ.get(PLUGINS, "").split(","))
+    return [package for package in named if package]
+
+
 def trusted(name: str) -> bool:
     """Whether a dotted name lies inside fastvmt or a package that the user trusts."""
-    own = [package.strip() for package in os.environ.get(PLUGINS, "").split(",")]
-    return any(name.startswith(f"{package}.") for package in ("fastvmt", *own) if package)
+    return any(name.startswith(f"{package}.") for package in ("fastvmt", *plugins()))
 
 
 def trusted_target(node: DictConfig, key: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.cache import content_key
-from fastvmt.engine.plan import CLIP
+from fastvmt.engine.cases import CLIP
 from fastvmt.files import file_sha256
 
 NOT_RESULT = (

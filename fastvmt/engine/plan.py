@@ -12,10 +12,11 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.benchmarks import Benchmark, SingleClip
+from fastvmt.benchmarks import Benchmark
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
+from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.settings import LARGEST_COUNT, Guidance, Sampler, Skip, Window, check, check_choice, check_range
@@ -67,49 +68,6 @@ def check_keys(cfg: DictConfig) -> None:
                 raise UserError(f"{prefix}{key} is not a key; known: {', '.join(prefix + name for name in known)}")
 
 
-CLIP = ("prompt", "negative_prompt", "reference_prompt", "fps", "start", "frame_policy", "cut_policy")
-"""Keys that describe ``video``."""
-
-
-def check_clip(cfg: DictConfig) -> None:
-    """Rules of the user's own clip."""
-    for key in ("video", *CLIP):
-        if OmegaConf.is_missing(cfg, key):
-            raise UserError(f"{key}=??? is no value: give {key}=<value>")
-    if cfg.video is None:
-        if str((cfg.benchmark or {}).get("_target_")).endswith(".SingleClip"):
-            raise UserError('benchmark=single is one clip of your own: add video=<file> prompt="a dog on grass"')
-        for key in CLIP:
-            if cfg[key] != getattr(Config, key):
-                raise UserError(f"{key}= needs video=<file>: without it the cases and prompts come from the benchmark")
-        return
-    if not (cfg.prompt or "").strip():
-        raise UserError('video= needs a prompt: add prompt="a dog on grass"')
-    if not Path(cfg.video).expanduser().exists():
-        raise UserError(f"video={cfg.video} does not exist: give a video file or a folder of pictures")
-
-
-def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
-    """The user's clip, or the chosen benchmark."""
-    fps = cfg.backbone.fps
-    if cfg.video is None:
-        chosen: Benchmark = construct(cfg.benchmark, "benchmark", clip=layout.clip, fps=fps, sample_seed=cfg.seed)
-        return chosen
-    return SingleClip(
-        layout.clip,
-        fps,
-        cfg.seed,
-        video=cfg.video,
-        prompt=cfg.prompt,
-        negative_prompt=cfg.negative_prompt,
-        reference_prompt=cfg.reference_prompt,
-        sample_fps=cfg.fps,
-        start=cfg.start,
-        frame_policy=cfg.frame_policy,
-        cut_policy=cfg.cut_policy,
-    )
-
-
 def read_layout(backbone: DictConfig) -> Layout:
     """What the backbone's class says about the model in its folder, without weights."""
     kind: Any = class_of(backbone, "backbone")
@@ -139,6 +97,13 @@ def check_values(cfg: DictConfig) -> None:
         check(known is not None, key, name, "auto, cpu, cuda or cuda:<number>, for all parts with device=<name>")
 
 
+def check_picture(guidance: Guidance, layout: Layout) -> None:
+    """Raise ``ValueError`` for a block that the model lacks: motion.png of every method is read there."""
+    layout.check_block(guidance.block, "guidance.block")
+    if guidance.rope:
+        layout.check_rotary("guidance.rope=true")
+
+
 def make_plan(cfg: DictConfig) -> Plan:
     """Check everything that can be checked without weights. Raises :class:`UserError`."""
     check_keys(cfg)
@@ -152,6 +117,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         layout = read_layout(cfg.backbone)
         method = construct(cfg.method, "method")
         method.requirements(layout)
+        check_picture(numbers["guidance"], layout)
         strength = numbers["sampler"].strength
         legal = f"below 1 for method={method.name}, e.g. 0.75; from pure noise it is method=none"
         check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)

@@ -23,8 +23,9 @@ from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.divergence import Diverged
+from fastvmt.engine.cases import CLIP, checked_cases
 from fastvmt.engine.identity import config_hash
-from fastvmt.engine.plan import CLIP, Plan, cache_of, make_plan, make_tracker
+from fastvmt.engine.plan import Plan, cache_of, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
 from fastvmt.engine.transfer import DivergedCase, Transfer
@@ -120,8 +121,8 @@ class Session:
     def transfer(self, video: str | Path, prompt: str, **clip: Any) -> Transfer:
         """Make a video that shows ``prompt`` and moves as ``video`` moves; writes nothing but the caches.
 
-        ``clip`` are the command line's keys for it: negative_prompt, reference_prompt, fps, start, frame_policy,
-        seed. Raises :class:`UserError` for a clip that does not fit.
+        ``clip`` are the command line's keys for it: seed and those in ``cases.CLIP``.
+        Raises :class:`UserError` for a clip that does not fit.
         """
         return self.transfer_case(self._case_of({"video": str(video), "prompt": prompt, **clip}))
 
@@ -132,7 +133,7 @@ class Session:
         cfg = self.plan.cfg.copy()
         for key, value in clip.items():
             OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)
-        return make_plan(cfg).cases[0]
+        return checked_cases(cfg, self.plan.layout)[0]
 
     def transfer_case(
         self,

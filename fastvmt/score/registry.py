@@ -1,6 +1,7 @@
 """What every score is, in one entry above the function that makes it.
 
-A score is one file of this package with ``@score`` in it (those of the emoji world: ``fastvmt.world.scores``);
+A score is one file of this package with ``@score`` in it (those of the emoji world: ``fastvmt.world.scores``), or part
+of the module ``scores`` of a package that the user trusts (``construct.PLUGINS``);
 configurations, records, tables and docs/scores.md follow from the entry.
 """
 
@@ -11,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastvmt.construct import plugins
 
 if TYPE_CHECKING:
     from fastvmt.score.metric import ScoreMetric
@@ -87,7 +91,8 @@ def score(name: str, *, columns: tuple[str, ...] = (), **facts: Any) -> Callable
 def entries() -> dict[str, Entry]:
     """Every score by name: those of the headline first, then by the alphabet."""
     modules = [module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__)]
-    for place in (*(f"{PACKAGE}.{name}" for name in modules if name not in COMMAND), *ELSEWHERE):
+    own = [f"{package}.scores" for package in plugins() if find_spec(package) and find_spec(f"{package}.scores")]
+    for place in (*(f"{PACKAGE}.{name}" for name in modules if name not in COMMAND), *ELSEWHERE, *own):
         import_module(place)
     return {each.name: each for each in sorted(REGISTRY.values(), key=lambda each: (not each.head, each.name))}
 

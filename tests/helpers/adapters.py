@@ -41,24 +41,3 @@ def velocity(backbone: Backbone) -> Tensor:
     with torch.no_grad():
         x = seeded_noise(backbone.layout.latent_shape, 1, backbone.device)
         return backbone.velocity(x, 0.7, backbone.embed("a dog on grass"))
-
-
-def remains(backbone: Backbone) -> list[object]:
-    """Everything of the transformer that an adapter could have touched."""
-    transformer = backbone.transformer
-    modules = [
-        (
-            name,
-            id(module),
-            type(module),
-            module.training,
-            sorted(vars(module)),
-            len(module._forward_hooks),
-            len(module._forward_pre_hooks),
-            len(module._backward_hooks),
-            len(module._forward_hooks_with_kwargs),
-        )
-        for name, module in transformer.named_modules()
-    ]
-    weights = [(name, id(p), p.requires_grad, p.grad is None, p._version) for name, p in transformer.named_parameters()]
-    return [modules, weights]

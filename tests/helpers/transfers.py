@@ -69,10 +69,9 @@ def remains(root: nn.Module) -> list[tuple[object, ...]]:
     """Everything that a transfer could leave in a model: parts, hooks, processors, modes, weights, gradients."""
     found: list[tuple[object, ...]] = []
     for name, module in root.named_modules():
-        kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        hooks = [list(getattr(module, kind)) for kind in kinds]
-        own = [key for key in module.__dict__ if key in ("forward", "__call__")]
-        found.append((name, id(module), module.training, hooks, own, id(getattr(module, "processor", None))))
+        hooks = [list(getattr(module, kind)) for kind in sorted(vars(module)) if "_hooks" in kind]
+        own = sorted(vars(module))
+        found.append((name, id(module), type(module), module.training, hooks, own, id(getattr(module, "processor", 0))))
     for name, tensor in [*root.named_parameters(), *root.named_buffers()]:
         values = hash(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         found.append((name, id(tensor), tensor._version, tensor.requires_grad, tensor.grad is None, values))

@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
+from fastvmt.construct import PLUGINS
 from fastvmt.score.__main__ import main
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.networks import CLIP_KEYS, WEIGHT_KEYS, Networks
@@ -65,6 +66,35 @@ def test_a_score_is_one_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = Scores(Drift(), ["constant"], {})
     assert scores.versions == {"constant": 3} and scores.provenance()["scores"]["constant"]["range"] == "0.5"
     assert "| `constant` | one half | 0.5, higher is better | - | always | own definition |" in table()
+    entries.cache_clear()
+
+
+OWN = """
+from fastvmt.score.metric import VideoMetric
+from fastvmt.score.registry import score
+
+class Half(VideoMetric):
+    columns = ("half",)
+
+    def value(self, video):
+        return 0.5
+
+@score("half", definition="one half", source="own definition", range="0.5", limits="always")
+def half(networks):
+    return Half()
+"""
+
+
+def test_a_package_that_the_user_trusts_adds_a_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "halves").mkdir()
+    (tmp_path / "halves" / "__init__.py").touch()
+    (tmp_path / "halves" / "scores.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("fastvmt.score.registry.REGISTRY", dict(REGISTRY))
+    for trusted, known in (("", False), ("missing, halves", True)):
+        monkeypatch.setenv(PLUGINS, trusted)
+        entries.cache_clear()
+        assert ("half" in entries()) is known
     entries.cache_clear()
 
 
