@@ -20,6 +20,11 @@ def text(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def counted(cell: Cell, most: int) -> str:
+    """Write a mean, with its own n behind it where that is not ``most``, the n of the row."""
+    return text(cell.mean) if cell.n in (0, most) else f"{text(cell.mean)} ({cell.n})"
+
+
 def one_line(words: str) -> str:
     """Write words without line breaks and other control characters."""
     return harmless(" ".join(words.split()))
@@ -33,12 +38,16 @@ def code(words: str) -> str:
 
 
 def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """Write a table in Markdown; bold: the interval of the difference to the first row excludes 0."""
+    """Write a table in Markdown; bold: the interval of the difference to the first row excludes 0.
+
+    Behind a mean its own n, where it is not the row's.
+    """
     heads = [re.sub(r"([\\`*\[\]<>|&#~!])", r"\\\1", one_line(name.replace("_", " "))) for name in columns]
     lines = ["| row | n | " + " | ".join(heads) + " |", "|---|" + "---|" * (len(columns) + 1)]
     for name, line in zip(names, body, strict=True):
-        shown = [f"**{text(cell.mean)}**" if cell.significant else text(cell.mean) for cell in line]
-        lines.append(f"| {code(name)} | {max(cell.n for cell in line)} | " + " | ".join(shown) + " |")
+        most = max(cell.n for cell in line)
+        shown = [f"**{counted(cell, most)}**" if cell.significant else counted(cell, most) for cell in line]
+        lines.append(f"| {code(name)} | {most} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -69,8 +78,9 @@ def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[
     lines.append(" & ".join(["row", "$n$", *(latex_words(name.replace("_", " ")) for name in columns)]) + r" \\")
     lines.append(r"\midrule")
     for name, line in zip(names, body, strict=True):
-        shown = [rf"\textbf{{{text(cell.mean)}}}" if cell.significant else text(cell.mean) for cell in line]
-        lines.append(" & ".join([latex_words(name), str(max(cell.n for cell in line)), *shown]) + r" \\")
+        most = max(cell.n for cell in line)
+        shown = [rf"\textbf{{{counted(cell, most)}}}" if cell.significant else counted(cell, most) for cell in line]
+        lines.append(" & ".join([latex_words(name), str(most), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 

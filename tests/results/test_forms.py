@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import math
 import re
 
 from hypothesis import example, given, settings
@@ -81,3 +82,10 @@ def test_latex_is_literal(name: str) -> None:
 def test_csv_is_literal(name: str) -> None:
     head, row = csv.reader(io.StringIO(comma_separated([name], [name], BODY), newline=""))
     assert head[1] == f"{one_line(name)}_mean" and row[:3] == [one_line(name), "0.5", "3"]
+
+
+def test_a_mean_of_fewer_cases_than_the_row_tells_its_own_count() -> None:
+    body = [[Cell(0.5, 4, None), Cell(0.25, 1, None), Cell(math.nan, 0, None)]]
+    columns = ["fidelity", "trajectory", "nowhere"]
+    assert markdown(["a"], columns, body).splitlines()[-1] == "| `a` | 4 | 0.500 | 0.250 (1) | n/a |"
+    assert r"a & 4 & 0.500 & 0.250 (1) & n/a \\" in latex(["a"], columns, body)
