@@ -34,7 +34,7 @@ LEAVES: dict[str, set[str]] = {
     "results": {"types", "cache", "cost", "divergence", "files", "terminal"},
     "schedule": set(),
     "cache": {"files"},
-    "score": {"types", "cache", "data", "trackers", "torchvision_ops", "weight_file"},
+    "score": {"types", "construct", "cache", "data", "trackers", "torchvision_ops", "weight_file"},
     "world": {"types", "trackers", "score"},
     "weight_file": set(),
     "motion": {"types", "settings"},

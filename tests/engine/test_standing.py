@@ -14,7 +14,7 @@ from fastvmt.engine.run import run
 from fastvmt.engine.standing import Standing
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
-from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.folder import RunFolder
 from fastvmt.score.registry import entries
 from fastvmt.score.scores import Scores
@@ -109,7 +109,9 @@ def test_records_of_other_versions_of_the_program_are_refused(overrides: list[st
     file = folder.case(record.id).record
     file.write_text(json.dumps({**record.to_json(), "version": 1}))
     try:
-        with pytest.raises(UserError, match=REFUSED.format(r"case\.json is of version 1, this program writes 2")):
+        with pytest.raises(
+            UserError, match=REFUSED.format(rf"case\.json is of version 1, this program writes {VERSION}")
+        ):
             check(*overrides)
     finally:
         write_json(file, record.to_json())
