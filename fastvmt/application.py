@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder, in_sweep
@@ -17,10 +18,6 @@ from fastvmt.errors import UserError
 from fastvmt.literals import literal
 
 log = logging.getLogger(__name__)
-
-
-class JobFailed(Exception):
-    """A job of a sweep failed and has said so."""
 
 
 class Application:
@@ -31,6 +28,8 @@ class Application:
         self.begins = begins
         self.inside = False
         """Whether a job is at work: what fails outside of one is Hydra's composition or its writing."""
+        self.failed = False
+        """Whether a job of a sweep has failed, and has said so."""
 
     def launch(self) -> None:
         """Run the job, or the sweep's jobs. Prompts and paths are taken as the shell gives them."""
@@ -43,9 +42,6 @@ class Application:
         try:
             sys.argv[1:] = literal(self.arguments)
             main()
-        except JobFailed:
-            sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
-            sys.exit(1)
         except UserError as error:
             sys.stderr.write(f"fastvmt: {error}\n")
             sys.exit(2)
@@ -54,6 +50,9 @@ class Application:
                 raise
             sys.stderr.write(f"fastvmt: {explained(error, self.arguments)}\n")
             sys.exit(2)
+        if self.failed:
+            sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
+            sys.exit(1)
 
     def job(self, cfg: DictConfig) -> float | None:
         """One run; returns the objective for sweepers.
@@ -61,25 +60,33 @@ class Application:
         In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
         fails does not stop the others: the command ends with 1 when all are through.
         """
-        OmegaConf.to_container(cfg, resolve=True)  # what refers to a key that is not there fails here
         self.inside = True
-        from fastvmt.engine.run import run  # heavy imports only inside the job
-
         here, sweep = HydraConfig.get(), in_sweep()
         self.begins(here.sweep.dir if sweep else cfg.output_dir)
         if sweep:
             cfg.output_dir = here.runtime.output_dir
+        objective = None
         try:
-            objective = run(cfg).get(cfg.objective)
+            objective = self.work(cfg)
         except UserError as error:
+            sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
             if not sweep:
-                raise
-            sys.stderr.write(f"fastvmt: job {here.job.num}: {error}\n")
-            raise JobFailed from None
+                sys.exit(2)  # raised, Hydra would add a line of its own
+            self.failed = True
         except Exception:
             if not sweep:
                 raise
             log.exception("job %d failed", here.job.num)
-            raise JobFailed from None
+            self.failed = True
         self.inside = False
         return objective
+
+    def work(self, cfg: DictConfig) -> float | None:
+        """Run a composed configuration; returns the objective. Raises :class:`UserError`."""
+        try:
+            OmegaConf.to_container(cfg, resolve=True)
+        except OmegaConfBaseException as error:  # it refers to a key that is not there
+            raise UserError(explained(error, self.arguments)) from error
+        from fastvmt.engine.run import run  # heavy imports only inside the job
+
+        return run(cfg).get(cfg.objective)

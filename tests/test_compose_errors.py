@@ -57,7 +57,9 @@ def test_a_folder_that_cannot_be_written_to_is_named() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [["window.L=5"], ["output_dir={file}"], ["output_dir={file}/below"]])
+@pytest.mark.parametrize(
+    "words", [["window.L=5"], ["output_dir={file}"], ["output_dir={file}/below"], ["seed=${{nothing}}"], ["seed=-1"]]
+)
 def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     typed = [word.format(file=tmp_path / "file") for word in words]
@@ -65,5 +67,5 @@ def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"fastvmt: {typed[0].partition('=')[0]}")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert line.startswith("fastvmt: ") and typed[0].partition("=")[0] in line
+    assert {path.name for path in tmp_path.iterdir()} <= {"file", "outputs"}
