@@ -12,6 +12,7 @@ import pytest
 
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import make_plan
+from fastvmt.results.pivot import labels, read_rows
 from helpers.config import composed
 from helpers.wandb_log import contents
 
@@ -69,6 +70,22 @@ def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
     assert row[columns.index("seconds")] == case["seconds"]["total"]
     (video,) = folder.glob("wandb/offline-run-*/files/media/videos/*.mp4")
     assert video.read_bytes() == (folder / "cases" / case["id"] / "side_by_side.mp4").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_that_grew_in_the_middle_replaces_no_finished_job(random_wan, tmp_path):
+    fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}"]
+    assert sweep(random_wan, tmp_path, "guidance.lr=0.01,0.02", *fixed).returncode == 0
+    files = sorted((tmp_path / "own").glob("*/cases/*/*"))
+    before = [file.read_bytes() for file in files]
+    grown = sweep(random_wan, tmp_path, "guidance.lr=0.01,0.03,0.02", *fixed)
+    assert grown.returncode == 1 and "Traceback" not in grown.stderr
+    (line,) = (line for line in grown.stderr.splitlines() if line.startswith("fastvmt: job"))
+    assert line.startswith("fastvmt: job 1: output_dir=") and "guidance.lr=0.03 (there 0.02)" in line
+    assert [file.read_bytes() for file in files] == before
+    assert (tmp_path / "own" / "2" / "result.json").is_file()
+    rows = read_rows([tmp_path / "own"])  # named by what made them, not by the last command in their folder
+    assert labels(rows) == ["guidance.lr=0.01", "guidance.lr=0.02", "guidance.lr=0.02"]
 
 
 @pytest.mark.slow
