@@ -21,6 +21,7 @@ from experiments.checks.fork import ROOT, preload, scratch
 from experiments.checks.kills import Kill, run_kill, undisturbed
 from experiments.checks.pool import read, run_all, run_trial, spread, version
 from experiments.checks.rows import (
+    commands,
     disks,
     diverging,
     folders,
@@ -36,6 +37,7 @@ from experiments.checks.trial import Finding, Trial
 
 TABLES: dict[str, Callable[[Path], list[Trial]]] = {
     "settings": lambda shared: settings.rows(),
+    "commands": lambda shared: commands.rows(),
     "videos": lambda shared: [*videos.rows(), *folders.rows()],
     "words": lambda shared: phrases.rows(),
     "lists": lambda shared: [*lists.rows(), *manifests.rows()],
@@ -46,6 +48,7 @@ TABLES: dict[str, Callable[[Path], list[Trial]]] = {
 }
 SHORT = {
     "settings": 60,
+    "commands": 6,
     "videos": 16,
     "words": 16,
     "lists": 40,
