@@ -73,6 +73,18 @@ class Trainer:
 
 
 @dataclass
+class Provenance:
+    """What files of generated videos carry beside their tags; all are paths of files, none by default."""
+
+    certificate: str | None = None
+    """PEM chain that signs a C2PA manifest."""
+    private_key: str | None = None
+    """PEM, of the certificate."""
+    watermark: str | None = None
+    """A file with the secret of an invisible watermark."""
+
+
+@dataclass
 class Config:
     """One run. Groups of numbers are typed here; groups of code carry ``_target_``."""
 
@@ -119,6 +131,7 @@ class Config:
     benchmark: Any = None
     logger: Logger = field(default_factory=Logger)
     trainer: Trainer = field(default_factory=Trainer)
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 def register() -> None:

@@ -30,6 +30,8 @@ LEAVES: dict[str, set[str]] = {
     "divergence": set(),
     "files": set(),
     "terminal": set(),
+    "credentials": {"files"},
+    "watermark": {"types", "data"},
     "literals": {"errors"},
     "results": {"types", "cache", "cost", "divergence", "files", "terminal"},
     "schedule": set(),
@@ -57,6 +59,8 @@ ONLY_IN = {
     "pynvml": ("cost/nvml",),
     "peft": ("tuning/lora",),
     "psutil": ("cost/memory", "threads"),
+    "c2pa": ("credentials",),
+    "cryptography": ("credentials",),
 }
 FILE_LINES, FUNCTION_LINES = 300, 50
 

@@ -7,8 +7,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from fastvmt.credentials import COMPOSITE
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
+from fastvmt.engine.marks import Marks
 from fastvmt.engine.motion_plot import plot_motion
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase, Transfer
@@ -31,7 +33,7 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     result, plan = transfer.result, session.plan
     folder.path.mkdir(parents=True, exist_ok=True)
     tags = {"config_hash": session.key, "backbone": session.backbone.name}
-    write_videos(folder, result, tags, lossless=plan.cfg.lossless)
+    write_videos(folder, result, tags, plan.marks, lossless=plan.cfg.lossless)
     plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window)
     write_trace(folder.trace, result.trace)
     if result.learned:
@@ -57,20 +59,28 @@ def write_diverged(folder: CaseFolder, found: DivergedCase) -> CaseRecord:
     return record
 
 
-def write_videos(folder: CaseFolder, result: TransferResult, known: dict[str, str], *, lossless: bool) -> None:
-    """Write reference, generated video (both once more without loss, if asked for) and both beside each other."""
+def write_videos(
+    folder: CaseFolder, result: TransferResult, known: dict[str, str], marks: Marks, *, lossless: bool
+) -> None:
+    """Write reference, generated video (both once more without loss, if asked for) and both beside each other.
+
+    Every file that shows the generated video has the ``marks``; scores are of the frames without.
+    """
     case = result.case
     tags = {"comment": "AI-generated", "title": case.prompt, "generator": "fastvmt"} | known
     reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")
-    generated = Video(result.video.frames_THWC, result.video.fps, case.prompt)
+    generated = replace(marks.watermarked(result.video), name=case.prompt)
     scale = max(1, VIEW_SIDE // case.reference.size[1])
     write_video(folder.reference, reference, known, scale=scale)
     write_video(folder.generated, generated, tags, scale=scale)
+    marks.signed(folder.generated)
     if lossless:
         write_video(folder.lossless, generated, tags, lossless=True)
+        marks.signed(folder.lossless)
         write_video(folder.lossless_reference, reference, known, lossless=True)
     panels = side_by_side([reference, generated], ["reference", case.prompt], scale)
     write_video(folder.side_by_side, panels, tags)
+    marks.signed(folder.side_by_side, COMPOSITE)
 
 
 def write_trace(path: Path, rows: list[dict[str, float]]) -> None:

@@ -14,9 +14,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark
 from fastvmt.cache import TensorCache
-from fastvmt.config import Config, Logger, Trainer
+from fastvmt.config import Config, Logger, Provenance, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.engine.cases import check_clip, make_cases
+from fastvmt.engine.marks import Marks, read_marks
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.settings import LARGEST_COUNT, Guidance, Sampler, Skip, Window, check, check_choice, check_range
@@ -38,6 +39,7 @@ class Plan:
     window: Window
     guidance: Guidance
     cases: Benchmark
+    marks: Marks
 
 
 def make_tracker(cfg: DictConfig, cache: TensorCache) -> Tracker:
@@ -60,6 +62,7 @@ def check_keys(cfg: DictConfig) -> None:
         "sampler": Sampler,
         "logger": Logger,
         "trainer": Trainer,
+        "provenance": Provenance,
     }
     for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
         known = sorted(f.name for f in dataclasses.fields(schema))
@@ -123,7 +126,8 @@ def make_plan(cfg: DictConfig) -> Plan:
         check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)
         if not 2 <= (scored := cfg.metrics.get("frames") or layout.frames) <= layout.frames:
             raise ValueError(f"metrics.frames={scored} must be in [2, {layout.frames}], backbone.frames, or null")
+        marks = read_marks(cfg.provenance, layout)
         cases = make_cases(cfg, layout)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
-    return Plan(cfg, layout, method, numbers["sampler"], numbers["window"], numbers["guidance"], cases)
+    return Plan(cfg, layout, method, numbers["sampler"], numbers["window"], numbers["guidance"], cases, marks)
