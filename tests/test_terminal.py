@@ -13,7 +13,7 @@ from rich.table import Table
 from fastvmt.benchmarks import Lost
 from fastvmt.engine.plan_tables import lost_table
 from fastvmt.results.statistics import summarise
-from fastvmt.results.tables import score_table, summary_table
+from fastvmt.results.tables import mean_table, score_table, summary_table
 from fastvmt.score.command import clip_table
 from fastvmt.terminal import harmless, literal_text
 from helpers.records import case_record
@@ -55,6 +55,14 @@ def test_every_table_prints_what_it_is_given(words: str) -> None:
         shown = printed(table)
         for line in filter(str.strip, harmless(words).split("\n")):
             assert line.strip() in shown
+
+
+def test_what_no_case_has_is_named_beneath_the_means() -> None:
+    records = [case_record(f"r{i}/p/s0", scores={"motion_fidelity": 0.5, "trajectory": float("nan")}) for i in range(2)]
+    table = mean_table(records)
+    names = [str(cell) for cell in table.columns[0].cells]
+    assert "motion fidelity" in names and "trajectory" not in names
+    assert str(table.caption).startswith("n/a for every case: trajectory; ") and "n/a" in printed(table)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)

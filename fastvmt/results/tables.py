@@ -40,7 +40,10 @@ def mean_table(records: Sequence[CaseRecord]) -> Table:
     title = "means over cases (seeds averaged within)"
     if diverged := len(records) - len(healthy(records)):
         title += f", without {diverged} of {len(records)} that diverged"
-    return summary_table(title, rows)
+    table = summary_table(title, {n: row for n, row in rows.items() if row.n})
+    if absent := [name for name, row in rows.items() if not row.n]:
+        table.caption = literal_text(f"n/a for every case: {'; '.join(absent)}")
+    return table
 
 
 def summary_table(title: str, rows: Mapping[str, Summary]) -> Table:

@@ -20,8 +20,12 @@ def refused(self, address, *_):
     return connect(self, address)
 connect, socket.socket.connect = socket.socket.connect, refused
 socket.getaddrinfo = lambda host, *_, **__: sys.exit(f"asked for {host}")
-sys.argv[0] = "run.py"
-runpy.run_path("run.py", run_name="__main__")
+program = sys.argv.pop(1)
+sys.argv[0] = program
+if program.endswith(".py"):
+    runpy.run_path(program, run_name="__main__")
+else:
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
 """
 
 
@@ -36,14 +40,26 @@ def demo(tmp_path: Path) -> list[str]:
     return ["sampler.steps=2", f"output_dir={tmp_path / 'out'}", f"cache_dir={tmp_path / 'cache'}"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not alone(), reason="needs unshare --net")
-def test_the_demo_runs_where_there_is_no_network(demo, tmp_path):
-    command = [*ALONE, sys.executable, "-c", REFUSING, *demo]
+def run_alone(*words: str) -> None:
+    """Run a program of ours without a network; it fails if it asks for a connection."""
+    command = [*ALONE, sys.executable, "-c", REFUSING, *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+TUNED = ["method=motion_inversion", "method.tuning.iterations=2", "sampler.steps=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not alone(), reason="needs unshare --net")
+@pytest.mark.parametrize("method", [[], TUNED], ids=["fastvmt", "tuned"])
+def test_runs_and_scores_need_no_network(method, demo, tmp_path):
+    run_alone("run.py", *demo, *method)
     assert (tmp_path / "out" / "result.json").exists()
     assert list(tmp_path.glob("out/wandb/offline-run-*/*.wandb"))
+    made, given = (next(tmp_path.glob(f"out/cases/*/{name}.mp4")) for name in ("generated", "reference"))
+    run_alone("fastvmt.score", str(made), str(given), "--output", str(tmp_path / "scores.json"))
+    assert (tmp_path / "scores.json").exists()
 
 
 @pytest.mark.slow
