@@ -84,6 +84,8 @@ def open_folder(folder: Path, fps: float) -> Clip:
     files = frame_files(folder)
     if not files:
         raise ValueError(f"frame folder {str(folder)!r} has no {', '.join(PICTURES)} files directly in it")
+    if odd := [file.name for file in files if not file.is_file()]:
+        raise ValueError(f"frame folder {str(folder)!r}: {odd[0]!r} is no file, or a link that leads nowhere")
     try:
         check_numbering(files)
     except ValueError as error:
@@ -107,7 +109,11 @@ def open_folder(folder: Path, fps: float) -> Clip:
 def read_picture(file: Path) -> Picture:
     """RGB (H, W, 3) of a picture; raises ``ValueError`` if it cannot be decoded."""
     data = np.frombuffer(file.read_bytes(), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error below says it
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if picture is None:
         raise ValueError(f"frame {str(file)!r} cannot be decoded: not a picture, or damaged")
     return np.asarray(picture, np.uint8)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastvmt.benchmarks import SingleClip
-from fastvmt.data.frame_folder import clip_sha256, frame_files, is_frame_folder, open_folder, read_clip
+from fastvmt.data.frame_folder import clip_sha256, frame_files, is_frame_folder, open_folder, read_clip, read_picture
 from helpers.clips import brightness, clip, write_frames
 from helpers.manifests import SHAPE
 
@@ -108,3 +108,21 @@ def test_only_the_frames_asked_for_are_read(tmp_path):
     (tmp_path / "a" / "5.png").write_bytes(b"damaged")
     video = open_folder(tmp_path / "a", 8.0).read([1, 3])
     assert brightness(video) == [1, 3]
+
+
+def test_links_that_lead_nowhere_and_folders_are_no_frames(tmp_path):
+    write_frames(tmp_path / "a", clip(3))
+    (tmp_path / "a" / "3.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match="'3.png' is no file"):
+        open_folder(tmp_path / "a", 8.0)
+    (tmp_path / "a" / "3.png").unlink()
+    (tmp_path / "a" / "3.png").mkdir()
+    with pytest.raises(ValueError, match="'3.png' is no file"):
+        open_folder(tmp_path / "a", 8.0)
+
+
+def test_a_damaged_picture_is_told_once(tmp_path, capfd):
+    (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nxxxx")
+    with pytest.raises(ValueError, match="0.png' cannot be decoded"):
+        read_picture(tmp_path / "0.png")
+    assert capfd.readouterr().err == ""
