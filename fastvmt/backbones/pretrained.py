@@ -14,6 +14,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
 from fastvmt.backbones.weights import load, load_tokenizer
+from fastvmt.device import device_of
 from fastvmt.divergence import Diverged, Divergence
 from fastvmt.types import PassCounter, Video
 
@@ -57,7 +58,7 @@ class Pretrained(Backbone):
         self.fps = fps
         self.max_tokens = max_tokens
         self.dtype: torch.dtype = getattr(torch, dtype)
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
         self.passes = PassCounter()
         self.tokenizer = load_tokenizer(self.folder / "tokenizer")
         self.text_encoder = self._part("text_encoder", self.dtype)

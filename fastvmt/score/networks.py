@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from fastvmt.device import device_of
 from fastvmt.score.amt import AmtInterpolator
 from fastvmt.score.clip_weights import ARCHITECTURE
 from fastvmt.score.dense_flow import RaftFlow
@@ -45,7 +44,7 @@ class Networks:
         self.settings = clip
         self.weights = weights
         self.vbench_compat = vbench_compat
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = device_of(device)
         self.preprocess = str(clip.get("preprocess", "pil"))
 
     def file(self, name: str) -> WeightFile:

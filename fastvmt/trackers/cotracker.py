@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fastvmt.device import device_of
 from fastvmt.trackers.base import Tracks, check_queries
-from fastvmt.trackers.weights import device_of, find
+from fastvmt.trackers.weights import find
 
 NEED = "scaled_offline.pth, 100 MB class (github.com/facebookresearch/co-tracker, CC-BY-NC 4.0: no commercial use)"
 

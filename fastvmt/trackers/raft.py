@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
+from fastvmt.device import device_of
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Float, flow_step, tracks_of
-from fastvmt.trackers.weights import device_of, find
+from fastvmt.trackers.weights import find
 
 ORIGIN = "(torchvision's model zoo, download.pytorch.org/models; BSD-3-Clause code)"
 FILES = {

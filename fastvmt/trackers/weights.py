@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from fastvmt.weight_file import WeightFile
 
 
@@ -19,8 +17,3 @@ def find(path: str | Path | None, need: str) -> WeightFile:
         where = "tracker.weights is not set" if file is None else f"tracker.weights={file} does not exist"
         raise FileNotFoundError(f"{where}: it must be a local copy of {need}")
     return WeightFile(file, "tracker.weights", need)
-
-
-def device_of(name: str) -> torch.device:
-    """The device that ``auto`` or a device's name stands for."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
