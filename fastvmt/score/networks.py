@@ -44,7 +44,7 @@ class Networks:
         self.settings = clip
         self.weights = weights
         self.vbench_compat = vbench_compat
-        self.device = device_of(device)
+        self.device = str(device_of(device))
         self.preprocess = str(clip.get("preprocess", "pil"))
 
     def file(self, name: str) -> WeightFile:
