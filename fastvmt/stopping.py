@@ -53,6 +53,7 @@ class Stopping:
         again, self.code = self.code is not None, 128 + number
         if again or not self.working:
             self.end_now()
+        sys.unraisablehook = silent_about_stops
         signal.signal(signal.SIGALRM, self.insist)
         signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
         raise Stopped(self.code)
@@ -84,6 +85,12 @@ class Stopping:
         """Tell, and end in the middle of whatever is going on."""
         os.write(2, self.line.encode())
         os._exit(self.code or 0)
+
+
+def silent_about_stops(ignored: sys.UnraisableHookArgs) -> None:
+    """Report what Python had to ignore, but for a signal, which is raised once more."""
+    if not isinstance(ignored.exc_value, Stopped):
+        sys.__unraisablehook__(ignored)
 
 
 def command_again(program: str, arguments: list[str], folder: str | None = None) -> str:
