@@ -81,11 +81,12 @@ def summary(lines: Sequence[Line]) -> dict[str, Line]:
     for name in rows():
         mine = [line for line in lines if line["row"] == name]
         if mine:
+            beside = mean(plain[line["id"]] for line in mine if line["id"] in plain)
             content[name] = {
                 "cases": len(mine),
                 **{k: mean(c for line in mine for c in line["cosines"][k]) for k in ("within", "across")},
                 **{score: mean(line["scores"][score] for line in mine) for score in SCORES},
-                "cpu": mean(line["cpu_seconds"] for line in mine if line["id"] in plain) / mean(plain.values()),
+                "cpu": mean(line["cpu_seconds"] for line in mine if line["id"] in plain) / beside,
             }
     return content
 
