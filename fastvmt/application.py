@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fastvmt.compose import check_presets
 from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder, in_sweep
 from fastvmt.errors import UserError
@@ -87,6 +88,8 @@ class Application:
             OmegaConf.to_container(cfg, resolve=True)
         except OmegaConfBaseException as error:  # it refers to a key that is not there
             raise UserError(explained(error, self.arguments)) from error
+        here = HydraConfig.get().overrides
+        check_presets([*here.hydra, *here.task])
         from fastvmt.engine.run import run  # heavy imports only inside the job
 
         return run(cfg).get(cfg.objective)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,6 +16,23 @@ from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
+
+PRESETS = ("preset", "method/preset", "experiment/preset")
+"""Groups that Hydra leaves out without a word where there is no such option: most models have none of their own."""
+
+
+def check_presets(words: Sequence[str]) -> None:
+    """Raise :class:`UserError` for a preset that ``words`` name and that is not there, while Hydra is set up."""
+    for word in words:
+        key, _, name = word.lstrip("+").partition("=")
+        group = key.partition("@")[0]
+        if group in PRESETS and name not in (found := options_of(group)):
+            raise UserError(f"{key}={name} does not exist: set {key} to one of {', '.join(found)}")
+
+
+def options_of(group: str) -> list[str]:
+    """The options of a group wherever Hydra looks for them, the user's own folders included."""
+    return list(GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG))
 
 
 def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
@@ -25,6 +44,7 @@ def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = N
     try:
         with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
             cfg: DictConfig = compose("config", overrides=list(overrides))
+            check_presets(overrides)
         for key, value in (values or {}).items():
             if value is not None:
                 OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from importlib import import_module
-from types import UnionType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -70,13 +71,35 @@ def class_nodes(value: object, key: str) -> Iterator[tuple[str, DictConfig]]:
             yield from class_nodes(item, f"{key}[{index}]")
 
 
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value of a configuration is of a plain type, or a list or a map of such; true of other hints."""
+    if isinstance(hint, UnionType):
+        return any(fits(value, each) for each in get_args(hint))
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (list, Sequence):
+        return isinstance(value, ListConfig) and all(fits(item, inner[0]) for item in value)
+    if origin in (dict, Mapping):
+        return isinstance(value, DictConfig) and all(fits(item, inner[1]) for item in value.values())
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    return type(value) is hint or hint not in (int, str, bool, NoneType)
+
+
+def spelled(hint: Any) -> str:
+    """A type in words."""
+    if isinstance(hint, UnionType):
+        return " or ".join(map(spelled, get_args(hint)))
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (list, Sequence):
+        return f"a list of {spelled(inner[0])}"
+    if origin in (dict, Mapping):
+        return "a map of keys to values"
+    return {float: "a finite number", NoneType: "null"}.get(hint, getattr(hint, "__name__", str(hint)))
+
+
 def mistyped(value: object, hint: Any) -> str | None:
-    """The types that a hint of plain ones allows, if ``value`` is of none of them."""
-    allowed = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not set(allowed) <= {int, float, str, bool, type(None)}:
-        return None
-    fits = type(value) in allowed or (type(value) is int and float in allowed)
-    return None if fits else " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+    """What a hint of plain types allows, if ``value`` is none of it."""
+    return None if fits(value, hint) else spelled(hint)
 
 
 def check_signature(node: DictConfig, key: str, given: Container[str] = ()) -> None:

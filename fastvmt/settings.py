@@ -17,7 +17,11 @@ LARGEST_STEP = 1e3
 """Learning rates, multipliers and scales beyond this one are typing errors."""
 LARGEST_COUNT = 10_000
 """Steps and iterations."""
+LARGEST_SIDE = 16_384
+"""Of a frame, pixels."""
 LARGEST_SEED = 2**32 - 1
+LARGEST_WEIGHT = 1e6
+"""Of a loss, and of a gradient."""
 SOURCES = ("reading", "pass")
 
 
@@ -159,8 +163,8 @@ class Guidance:
         check_range("guidance.lr", self.lr, 0, LARGEST_STEP, above=True)
         check_range("guidance.lr_end", self.lr_end, 0, LARGEST_STEP, above=True)
         check_range("guidance.block", self.block, 0, LARGEST_COUNT)
-        check_range("guidance.amf_weight", self.amf_weight, 0, 1e6)
-        check_range("guidance.window_weight", self.window_weight, 0, 1e6)
+        check_range("guidance.amf_weight", self.amf_weight, 0, LARGEST_WEIGHT)
+        check_range("guidance.window_weight", self.window_weight, 0, LARGEST_WEIGHT)
         check_choice("guidance.source", self.source, SOURCES)
         check_range("guidance.alpha", self.alpha, 0, 1)
         check_range("guidance.reference_noise", self.reference_noise, 0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from pickle import UnpicklingError
 from textwrap import shorten
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 OPENAI_SHA256 = {"ViT-B-32.pt": "40d36571", "ViT-L-14.pt": "b8cca3fd"}
 """First digits of the SHA-256 of OpenAI's archives, as in the addresses that they were published under."""
+PICKLE = b"\x80"
+"""First byte of the form that torch wrote before it wrote archives."""
 NESTED = ("model", "state_dict")
 """Where checkpoints keep their tensors, if not at the top."""
 
@@ -67,6 +71,16 @@ class WeightFile:
                 )
             )
         return digest
+
+    def check_header(self) -> None:
+        """Raise ``ValueError`` for a folder, an empty file, or one that does not begin as weights do."""
+        if self.path.is_dir():
+            raise ValueError(self.message("is a folder, not a file"))
+        if self.path.suffix == ".safetensors":
+            with self.blamed("is damaged"), safe_open(self.path, "pt") as stored:
+                stored.keys()
+        elif not zipfile.is_zipfile(self.path) and self.path.open("rb").read(1) != PICKLE:
+            raise ValueError(self.message("is damaged or not a file of plain tensors"))
 
     def state(self) -> dict[str, Tensor]:
         """Tensors by name, of a ``.safetensors`` file or of a pickle that holds nothing but tensors.

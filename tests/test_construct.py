@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.construct import PLUGINS, check_arguments, construct, mistyped
 from fastvmt.engine.plan import make_plan
@@ -133,8 +134,13 @@ def test_annotations_for_type_checkers_do_not_end_a_run(monkeypatch: pytest.Monk
 
 def test_plain_types_are_checked_and_others_left_to_the_constructor() -> None:
     assert mistyped(True, int) == "int" and mistyped(1.5, int | None) == "int or null"
-    for value, hint in ((1, float), (None, int | None), ("x", list[int]), ([1], object), ("x", "int")):
+    for value, hint in ((1, float), (None, int | None), (ListConfig([1]), list[int]), ([1], object), ("x", "int")):
         assert mistyped(value, hint) is None
+    for value, hint in ((math.inf, float), (math.nan, float | None), (True, float)):
+        assert mistyped(value, hint) == " or ".join(["a finite number", "null"][: 1 + (hint != float)])
+    for value in ("x", 3, ListConfig([1.5]), ListConfig(["a"]), DictConfig({}), None):
+        assert mistyped(value, list[int]) == "a list of int"
+    assert mistyped(ListConfig([]), dict[str, int]) == "a map of keys to values"
 
 
 def test_keys_inside_a_group_are_checked_as_its_own_are() -> None:
@@ -142,7 +148,7 @@ def test_keys_inside_a_group_are_checked_as_its_own_are() -> None:
     with pytest.raises(UserError, match=r"method\.tuning\.z is not a key of method\.tuning; it has beta2, "):
         check_arguments(cfg.method, "method")
     cfg = composed("method=motion_director", "method.inversion.share=abc")
-    with pytest.raises(UserError, match=r"method\.inversion\.share=abc is out of range: it must be float"):
+    with pytest.raises(UserError, match=r"method\.inversion\.share=abc is out of range: it must be a finite number"):
         check_arguments(cfg.method, "method")
     cfg = composed("method=motion_director", "method.rank=${nosuch}")
     with pytest.raises(UserError, match=r"^method: .*nosuch") as error:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fastvmt.benchmarks.base import Benchmark
-from fastvmt.settings import check
+from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, check_range
 from fastvmt.types import ClipShape, TransferCase, Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
@@ -39,9 +39,8 @@ class WorldBenchmark(Benchmark):
         unknown = [name for name in categories if name not in CATEGORIES]
         if unknown or not categories:
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")
-        if cases < 1:
-            raise ValueError(f"benchmark.cases={cases} must be at least 1")
-        check(seed >= 0, "benchmark.seed", seed, "at least 0")
+        check_range("benchmark.cases", cases, 1, LARGEST_COUNT)
+        check_range("benchmark.seed", seed, 0, LARGEST_SEED)
         if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
             legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
             raise ValueError(f"benchmark.prompts={prompts} must be in {legal}")

@@ -20,12 +20,26 @@ from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.engine.marks import Marks, read_marks
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
-from fastvmt.settings import LARGEST_COUNT, Guidance, Sampler, Skip, Window, check, check_choice, check_range
+from fastvmt.score.requirements import check_settings
+from fastvmt.settings import (
+    LARGEST_COUNT,
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    LARGEST_STEP,
+    Guidance,
+    Sampler,
+    Skip,
+    Window,
+    check,
+    check_choice,
+    check_range,
+)
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.cached import CachedTracker
 
 DTYPES = ("bfloat16", "float16", "float32")
 """Number formats of the transformer and the text encoder."""
+MOST_DEVICES = 1000
 
 
 @dataclass(frozen=True)
@@ -80,23 +94,27 @@ def read_layout(backbone: DictConfig) -> Layout:
 
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
-    check(0 <= cfg.seed < 2**32, "seed", cfg.seed, "in [0, 4294967295]")
+    check_range("seed", cfg.seed, 0, LARGEST_SEED)
     devices = cfg.trainer.devices
-    several = isinstance(devices, ListConfig) and len(devices) > 0 and all(type(each) is int for each in devices)
-    legal = devices == "auto" or several or (type(devices) is int and devices >= 1)
-    check(legal, "trainer.devices", devices, "a count from 1, a list of devices, or auto")
+    numbers = list(devices) if isinstance(devices, ListConfig) else []
+    several = bool(numbers) and all(type(each) is int and 0 <= each < MOST_DEVICES for each in numbers)
+    legal = devices == "auto" or several or (type(devices) is int and 1 <= devices <= MOST_DEVICES)
+    what = f"a count from 1 to {MOST_DEVICES}, a list of devices' numbers below that, or auto"
+    check(legal and len(set(numbers)) == len(numbers), "trainer.devices", devices, what)
     if cfg.checkpoint_steps is not None:
         check_range("checkpoint_steps", cfg.checkpoint_steps, 1, LARGEST_COUNT)
     if cfg.threads is not None:
         check_range("threads", cfg.threads, 1, os.cpu_count() or 1)
     fps, tokens = cfg.backbone.get("fps", 1), cfg.backbone.get("max_tokens", 1)
-    check(fps > 0, "backbone.fps", fps, "above 0")
-    check(tokens >= 1, "backbone.max_tokens", tokens, "at least 1")
+    for side, most in (("frames", LARGEST_COUNT), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
+        check_range(f"backbone.{side}", cfg.backbone.get(side, 1), 1, most)
+    check_range("backbone.fps", fps, 0, LARGEST_STEP, above=True)
+    check_range("backbone.max_tokens", tokens, 1, LARGEST_COUNT)
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check_choice("backbone.dtype", dtype, DTYPES)
-    for key in ("backbone.device", "metrics.device"):
+    for key in ("backbone.device", "metrics.device", "tracker.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))
-        known = re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name)
+        known = re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name)
         check(known is not None, key, name, "auto, cpu, cuda or cuda:<number>, for all parts with device=<name>")
 
 
@@ -105,6 +123,12 @@ def check_picture(guidance: Guidance, layout: Layout) -> None:
     layout.check_block(guidance.block, "guidance.block")
     if guidance.rope:
         layout.check_rotary("guidance.rope=true")
+
+
+def check_scores(metrics: DictConfig) -> None:
+    """Raise ``ValueError`` for settings of the scores that cannot be; their files are not looked for."""
+    clip, weights = (dict(metrics.get(key) or {}) for key in ("clip", "weights"))
+    check_settings(metrics.names, metrics.get("also", ()), clip, weights, metrics.get("on_missing", "error"))
 
 
 def make_plan(cfg: DictConfig) -> Plan:
@@ -116,6 +140,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         check_arguments(cfg.tracker, "tracker")
         check_arguments(cfg.metrics, "metrics", ("tracker",))
         check_values(cfg)
+        check_scores(cfg.metrics)
         numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
         layout = read_layout(cfg.backbone)
         method = construct(cfg.method, "method")

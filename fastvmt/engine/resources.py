@@ -14,7 +14,7 @@ from fastvmt.errors import UserError
 
 def check_devices(cfg: DictConfig) -> None:
     """Raise :class:`UserError` for a GPU that is not there."""
-    for key in ("backbone.device", "metrics.device"):
+    for key in ("backbone.device", "metrics.device", "tracker.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))
         if name.startswith("cuda") and not torch.cuda.is_available():
             raise UserError(f"{key}={name}: torch finds no CUDA device on this machine, set device=auto or device=cpu")

@@ -19,6 +19,7 @@ from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.plan_tables import lost_table, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.rehearsal import rehearse
 from fastvmt.engine.resources import check_folder, check_trainer
 from fastvmt.engine.session import Session, load
 from fastvmt.engine.standing import Standing
@@ -48,6 +49,7 @@ def run(cfg: DictConfig) -> dict[str, float]:
     standing.check()
     console = Console()
     if cfg.dry:
+        rehearse(plan)
         console.print(plan_table(plan))
         print_lost(plan, console)
         return {}

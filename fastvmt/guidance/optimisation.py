@@ -12,7 +12,7 @@ from torch import Tensor
 from fastvmt.divergence import FEATURES, Diverged, Divergence, rms
 from fastvmt.guidance.gradient import Gradient, GradientLog
 from fastvmt.guidance.reuse import GradientReuse
-from fastvmt.settings import Predict, check
+from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, Predict, check_range
 
 
 def guided_steps(steps: int, fraction: float) -> int:
@@ -44,12 +44,12 @@ class Optimisation:
     """Group of the configuration that the numbers come from."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.fraction <= 1, f"{self.group}.fraction", self.fraction, "in [0, 1]")
-        check(self.iterations >= 1, f"{self.group}.iterations", self.iterations, "at least 1")
-        check(self.lr > 0, f"{self.group}.lr", self.lr, "above 0")
-        check(self.lr_end > 0, f"{self.group}.lr_end", self.lr_end, "above 0")
-        check(self.delta >= 1, "skip.delta", self.delta, "at least 1")
-        check(self.weight_decay >= 0, f"{self.group}.weight_decay", self.weight_decay, "at least 0")
+        check_range(f"{self.group}.fraction", self.fraction, 0, 1)
+        check_range(f"{self.group}.iterations", self.iterations, 1, LARGEST_COUNT)
+        check_range(f"{self.group}.lr", self.lr, 0, LARGEST_STEP, above=True)
+        check_range(f"{self.group}.lr_end", self.lr_end, 0, LARGEST_STEP, above=True)
+        check_range("skip.delta", self.delta, 1, LARGEST_COUNT)
+        check_range(f"{self.group}.weight_decay", self.weight_decay, 0, LARGEST_STEP)
         if self.delta > self.iterations:
             raise ValueError(
                 f"skip.delta={self.delta} must be at most {self.group}.iterations={self.iterations}: "

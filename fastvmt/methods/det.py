@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from fastvmt.methods.job import Job
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
-from fastvmt.settings import check, check_choice
+from fastvmt.settings import LARGEST_COUNT, LARGEST_WEIGHT, check_choice, check_range
 from fastvmt.trackers.base import Tracker
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw
@@ -67,10 +67,10 @@ class DeT(Tuned):
     ) -> None:
         super().__init__(tuning)
         check_choice("method.initial", initial, [kind.value for kind in Initial])
-        check(channels >= 1, "method.channels", channels, "at least 1")
-        check(tracking_weight >= 0, "method.tracking_weight", tracking_weight, "at least 0")
-        check(0 <= tracking_sigma <= 1, "method.tracking_sigma", tracking_sigma, "in [0, 1]")
-        check(points >= 1, "method.points", points, "at least 1")
+        check_range("method.channels", channels, 1, LARGEST_COUNT)
+        check_range("method.tracking_weight", tracking_weight, 0, LARGEST_WEIGHT)
+        check_range("method.tracking_sigma", tracking_sigma, 0, 1)
+        check_range("method.points", points, 1, LARGEST_COUNT)
         self.tracker = tracker
         self.channels = channels
         self.initial = Initial(initial)

@@ -23,7 +23,7 @@ from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.pairs import all_pairs
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
-from fastvmt.settings import HeadReduce, check, check_choice
+from fastvmt.settings import LARGEST_STEP, HeadReduce, check_choice, check_range
 from fastvmt.types import MotionField
 
 
@@ -66,7 +66,7 @@ class DiTFlow(BlockGuided):
         super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
         check_choice("method.target", target, ("latent", "embedding"))
         check_choice("method.displacement", displacement, ("argmax", "expectation"))
-        check(temperature > 0, "method.temperature", temperature, "above 0")
+        check_range("method.temperature", temperature, 0, LARGEST_STEP, above=True)
         self.target = target
         self.inject = inject
         self.displacement = displacement

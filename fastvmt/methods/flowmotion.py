@@ -13,7 +13,7 @@ from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import Guided
 from fastvmt.methods.job import Job
 from fastvmt.motion.flowmotion import clean_loss, regularised
-from fastvmt.settings import Sampler, check, check_choice
+from fastvmt.settings import LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_choice, check_range
 from fastvmt.types import PassCounter
 
 
@@ -48,13 +48,14 @@ class FlowMotion(Guided):
     ) -> None:
         super().__init__(Optimisation(fraction, iterations, lr, lr_end))
         check_choice("method.representation", representation, ("source_velocity", "clean_latent"))
-        check(weight >= 0, "method.weight", weight, "at least 0")
-        check(difference_weight >= 0, "method.difference_weight", difference_weight, "at least 0")
-        check(0 <= across <= 1, "method.across", across, "in [0, 1]")
+        check_range("method.weight", weight, 0, LARGEST_WEIGHT)
+        check_range("method.difference_weight", difference_weight, 0, LARGEST_WEIGHT)
+        check_range("method.across", across, 0, 1)
         self.representation = representation
         self.weight = weight
         self.difference_weight = difference_weight
         self.across = across
+        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
         self.reference_seed = reference_seed
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:

@@ -13,7 +13,7 @@ from fastvmt.guidance.gradient import Gradient, Loss, gradient_of
 from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.settings import Sampler, check
+from fastvmt.settings import LARGEST_COUNT, Sampler, check_range
 from fastvmt.types import PassCounter
 
 
@@ -82,7 +82,7 @@ class BlockGuided(Guided):
 
     def __init__(self, block: int, optimisation: Optimisation) -> None:
         super().__init__(optimisation)
-        check(block >= 0, f"{optimisation.group}.block", block, "at least 0")
+        check_range(f"{optimisation.group}.block", block, 0, LARGEST_COUNT)
         self.block = block
 
     def requirements(self, layout: Layout) -> None:

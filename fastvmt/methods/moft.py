@@ -10,7 +10,7 @@ from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.guided import BlockGuided
 from fastvmt.methods.job import Job
 from fastvmt.motion.moft import moft_loss, motion_channels, motion_part
-from fastvmt.settings import check
+from fastvmt.settings import LARGEST_SEED, check_range
 
 
 class MOFT(BlockGuided):
@@ -37,10 +37,11 @@ class MOFT(BlockGuided):
         lr_end: float,
     ) -> None:
         super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
-        check(0 < share <= 1, "method.share", share, "in (0, 1]")
-        check(0 <= reference_noise <= 1, "method.reference_noise", reference_noise, "in [0, 1]")
+        check_range("method.share", share, 0, 1, above=True)
+        check_range("method.reference_noise", reference_noise, 0, 1)
         self.share = share
         self.reference_noise = reference_noise
+        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
         self.reference_seed = reference_seed
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
-from fastvmt.settings import check
+from fastvmt.settings import LARGEST_COUNT, check_range
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
@@ -44,9 +44,9 @@ class MotionDirector(Tuned):
         noise_error: bool = False,
     ) -> None:
         super().__init__(tuning, inversion)
-        check(rank >= 1, "method.rank", rank, "at least 1")
-        check(0 <= dropout < 1, "method.dropout", dropout, "in [0, 1)")
-        check(0 <= skip_spatial <= 1, "method.skip_spatial", skip_spatial, "in [0, 1]")
+        check_range("method.rank", rank, 1, LARGEST_COUNT)
+        check_range("method.dropout", dropout, 0, 1, below=True)
+        check_range("method.skip_spatial", skip_spatial, 0, 1)
         self.rank = rank
         self.dropout = dropout
         self.skip_spatial = skip_spatial

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
 from fastvmt.methods.tuned import Tuned, draw_noise, velocity_error
-from fastvmt.settings import check, check_choice
+from fastvmt.settings import LARGEST_COUNT, check, check_choice, check_range
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.draw import Draw, choose
 from fastvmt.tuning.inversion import Inversion
@@ -52,8 +52,8 @@ class MotionInversion(Tuned):
     ) -> None:
         super().__init__(tuning, inversion)
         check_choice("method.value", value, [kind.value for kind in ValueTable])
-        check(bool(blocks) and min(blocks) >= 0, "method.blocks", blocks, "0-based blocks, at least one")
-        check(pool >= 1, "method.pool", pool, "at least 1")
+        check(bool(blocks) and min(blocks) >= 0, "method.blocks", blocks, "a list of 0-based blocks, at least one")
+        check_range("method.pool", pool, 1, LARGEST_COUNT)
         self.blocks = sorted(set(blocks))
         self.value = ValueTable(value)
         self.pool = pool

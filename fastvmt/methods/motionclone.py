@@ -15,7 +15,7 @@ from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.sampling import euler_step
-from fastvmt.settings import Sampler, check
+from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
 from fastvmt.types import PassCounter
 
 
@@ -50,11 +50,11 @@ class MotionClone(Method):
         reference_noise: float,
         reference_seed: int,
     ) -> None:
-        check(block >= 0, "method.block", block, "at least 0")
-        check(weight >= 0, "method.weight", weight, "at least 0")
-        check(0 <= ramp_share <= 0.5, "method.ramp_share", ramp_share, "in [0, 0.5]")
-        check(0 <= fraction <= 1, "method.fraction", fraction, "in [0, 1]")
-        check(0 <= reference_noise <= 1, "method.reference_noise", reference_noise, "in [0, 1]")
+        check_range("method.block", block, 0, LARGEST_COUNT)
+        check_range("method.weight", weight, 0, LARGEST_WEIGHT)
+        check_range("method.ramp_share", ramp_share, 0, 0.5)
+        check_range("method.fraction", fraction, 0, 1)
+        check_range("method.reference_noise", reference_noise, 0, 1)
         self.block = block
         self.rope = rope
         self.weight = weight
@@ -62,6 +62,7 @@ class MotionClone(Method):
         self.exclude_self = exclude_self
         self.fraction = fraction
         self.reference_noise = reference_noise
+        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
         self.reference_seed = reference_seed
 
     def requirements(self, layout: Layout) -> None:

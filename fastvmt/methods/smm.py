@@ -17,7 +17,7 @@ from fastvmt.methods.job import Job
 from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
-from fastvmt.settings import Sampler, check_choice
+from fastvmt.settings import LARGEST_SEED, Sampler, check_choice, check_range
 from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter
 
@@ -77,6 +77,7 @@ class SMM(BlockGuided):
         self.ref = ref
         self.init = init
         self.restart = restart
+        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
         self.reference_seed = reference_seed
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:

@@ -24,6 +24,12 @@ WEIGHT_KEYS = tuple(name for name in SOURCES if name != "clip")
 """``metrics.weights``; CLIP ViT-B/32 has a group of its own."""
 
 
+def clip_path(model: str | None) -> str | Path | None:
+    """Where a CLIP model is: a path, or that of one that ships with the package, by its name."""
+    shipped = Path(str(resources.files("fastvmt"))) / "models" / str(model)
+    return shipped if model and shipped.is_dir() else model
+
+
 class Networks:
     """Loads what is asked for from the paths of the configuration; text and image scores share one encoder."""
 
@@ -35,11 +41,7 @@ class Networks:
         vbench_compat: bool,
         device: str,
     ) -> None:
-        """Raises ``ValueError`` for unknown keys; missing files show when a score asks for them."""
-        for group, given, known in (("clip", clip, CLIP_KEYS), ("weights", weights, WEIGHT_KEYS)):
-            unknown = [key for key in given if key not in known]
-            if unknown:
-                raise ValueError(f"metrics.{group}.{unknown[0]} is not a key; it has {', '.join(known)}")
+        """Missing files show when a score asks for them."""
         self.tracker = tracker
         self.settings = clip
         self.weights = weights
@@ -59,11 +61,9 @@ class Networks:
     @cached_property
     def clip(self) -> RememberingEncoder:
         """The encoder of text, temporal and background scores: a shipped model or the user's."""
-        model = self.settings.get("model")
-        shipped = Path(str(resources.files("fastvmt"))) / "models" / str(model)
         return RememberingEncoder(
             ClipEncoder(
-                shipped if model and shipped.is_dir() else model,
+                clip_path(self.settings.get("model")),
                 self.device,
                 self.preprocess,
                 self.settings.get("architecture") or ARCHITECTURE,

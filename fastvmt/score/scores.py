@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
@@ -13,12 +12,11 @@ from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.motion_fidelity import featureless
 from fastvmt.score.networks import Networks
 from fastvmt.score.registry import entries
+from fastvmt.score.requirements import check_settings
 from fastvmt.score.sample import Sample, blank, thinned
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
-
-ON_MISSING = ("error", "skip")
 
 
 class Scores:
@@ -44,13 +42,7 @@ class Scores:
         Raises ``ValueError`` for an unknown name or setting, and ``MissingWeightsError`` for absent
         weights unless ``on_missing`` is ``skip``, which warns and leaves their columns NaN.
         """
-        for key, listed in (("names", names), ("also", also)):
-            if unknown := [name for name in listed if name not in entries()]:
-                near = difflib.get_close_matches(str(unknown[0]), entries(), n=1)
-                hint = f"did you mean {near[0]}? " if near else ""
-                raise ValueError(f"metrics.{key} has {unknown[0]!r}: {hint}The scores are {', '.join(entries())}")
-        if on_missing not in ON_MISSING:
-            raise ValueError(f"metrics.on_missing={on_missing!r} must be one of {', '.join(ON_MISSING)}")
+        check_settings(names, also, clip, weights or {}, on_missing)
         if frames is not None and frames < 2:
             raise ValueError(f"metrics.frames={frames} must be at least 2, or null for all frames")
         self.entries = {name: entries()[name] for name in (*names, *also)}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fastvmt.device import device_of
+from fastvmt.settings import LARGEST_COUNT, check_range
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.weights import find
 
@@ -37,8 +38,8 @@ class CoTracker3Tracker:
     """
 
     def __init__(self, weights: str | None = None, points: int = 1024, window: int = 60, device: str = "auto") -> None:
-        if points < 1 or window < 2:
-            raise ValueError(f"points={points} and window={window} must be at least 1 and 2: set tracker.points")
+        check_range("tracker.points", points, 1, 10 * LARGEST_COUNT)
+        check_range("tracker.window", window, 2, LARGEST_COUNT)
         file = find(weights, NEED)
         predictor = build_cotracker3(window)
         file.fill(predictor.get_submodule("model"), f"CoTracker3 with tracker.window={window}")

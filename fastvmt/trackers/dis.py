@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastvmt.settings import LARGEST_SIDE, check_range
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Float, flow_step, tracks_of
 
@@ -42,8 +43,7 @@ class DisTracker:
     """
 
     def __init__(self, side: int = 320) -> None:
-        if side < 64:
-            raise ValueError(f"side={side} must be at least 64: the flow needs patches. Set tracker.side=<value>")
+        check_range("tracker.side", side, 64, LARGEST_SIDE)  # the flow needs patches
         self.side = side
 
     @property

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastvmt.settings import LARGEST_SIDE, LARGEST_STEP, check_range
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Bool, Float, Step, tracks_of
 from fastvmt.trackers.dis import grey_frames, one_thread
 
+LARGEST_WINDOW = 999
+MOST_LEVELS = 16
 STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 """At most 30 iterations, or until a point moves less than 0.01 pixels."""
 
@@ -27,13 +30,10 @@ class LkTracker:
     """
 
     def __init__(self, side: int = 320, window: int = 21, levels: int = 4, tolerance: float = 1.0) -> None:
-        if side < 64:
-            raise ValueError(f"side={side} must be at least 64: windows need room. Set tracker.side=<value>")
-        if window < 3 or levels < 1 or not tolerance > 0:
-            raise ValueError(
-                f"window={window}, levels={levels}, tolerance={tolerance} must be at least 3, at least 1 and above 0: "
-                "set tracker.window, tracker.levels or tracker.tolerance"
-            )
+        check_range("tracker.side", side, 64, LARGEST_SIDE)  # windows need room
+        check_range("tracker.window", window, 3, LARGEST_WINDOW)
+        check_range("tracker.levels", levels, 1, MOST_LEVELS)
+        check_range("tracker.tolerance", tolerance, 0, LARGEST_STEP, above=True)
         self.side, self.window, self.levels, self.tolerance = side, window, levels, tolerance
 
     @property

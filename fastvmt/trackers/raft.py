@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate, pad
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
 from fastvmt.device import device_of
+from fastvmt.settings import LARGEST_COUNT, LARGEST_SIDE, check_range
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Float, flow_step, tracks_of
 from fastvmt.trackers.weights import find
@@ -64,10 +65,9 @@ class RaftTracker:
         side: int | None = None,
         device: str = "auto",
     ) -> None:
-        if updates < 1:
-            raise ValueError(f"updates={updates} must be at least 1: set tracker.updates=<value>")
-        if side is not None and side < MULTIPLE:
-            raise ValueError(f"side={side} must be at least {MULTIPLE} pixels, or null: set tracker.side=<value>")
+        check_range("tracker.updates", updates, 1, LARGEST_COUNT)
+        if side is not None:
+            check_range("tracker.side", side, MULTIPLE, LARGEST_SIDE)
         network = build_raft(model)
         file = find(weights, FILES[model])
         file.fill(network, f"tracker.model={model}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.settings import check
+from fastvmt.settings import LARGEST_COUNT, check_range
 
 
 @torch.no_grad()
@@ -34,8 +34,8 @@ class Inversion:
     """Reverse Euler steps."""
 
     def __post_init__(self) -> None:
-        check(0 <= self.share <= 1, "method.inversion.share", self.share, "in [0, 1]")
-        check(self.steps >= 1, "method.inversion.steps", self.steps, "at least 1")
+        check_range("method.inversion.share", self.share, 0, 1)
+        check_range("method.inversion.steps", self.steps, 1, LARGEST_COUNT)
 
     def noise(self, backbone: Backbone, latents: Tensor, shift: float, text: Tensor) -> Tensor:
         """The reference's inverted noise."""

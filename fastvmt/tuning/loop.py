@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.divergence import Diverged, Divergence, check_finite, diverging_at
-from fastvmt.settings import check
+from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_STEP, LARGEST_WEIGHT, check_range
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw, draw
@@ -51,14 +51,14 @@ class Tuning:
 
     def __post_init__(self) -> None:
         key = "method.tuning."
-        check(self.iterations >= 1, f"{key}iterations", self.iterations, "at least 1")
-        check(self.lr > 0, f"{key}lr", self.lr, "above 0")
-        check(self.shift > 0, f"{key}shift", self.shift, "above 0")
-        check(self.weight_decay >= 0, f"{key}weight_decay", self.weight_decay, "at least 0")
-        check(0 <= self.beta2 < 1, f"{key}beta2", self.beta2, "in [0, 1)")
-        check(self.clip >= 0, f"{key}clip", self.clip, "at least 0; 0 does not clip")
-        check(self.seed >= 0, f"{key}seed", self.seed, "at least 0")
-        check(self.checkpoint_every >= 1, f"{key}checkpoint_every", self.checkpoint_every, "at least 1")
+        check_range(f"{key}iterations", self.iterations, 1, LARGEST_COUNT)
+        check_range(f"{key}lr", self.lr, 0, LARGEST_STEP, above=True)
+        check_range(f"{key}shift", self.shift, 0, LARGEST_STEP, above=True)
+        check_range(f"{key}weight_decay", self.weight_decay, 0, LARGEST_STEP)
+        check_range(f"{key}beta2", self.beta2, 0, 1, below=True)
+        check_range(f"{key}clip", self.clip, 0, LARGEST_WEIGHT)
+        check_range(f"{key}seed", self.seed, 0, LARGEST_SEED)
+        check_range(f"{key}checkpoint_every", self.checkpoint_every, 1, LARGEST_COUNT)
 
     def identity(self) -> dict[str, float]:
         """What the tuned parameters depend on."""

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 import fastvmt
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.resources import check_devices, check_folder, check_trainer
-from fastvmt.engine.run import transfer_all
+from fastvmt.engine.run import run, transfer_all
 from fastvmt.errors import UserError
 from fastvmt.results.provenance import commit
 from fastvmt.stopping import Stopped
@@ -27,19 +27,31 @@ from helpers.config import composed
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method=ditflow", "method.lr=abc"], r"method\.lr=abc is out of range: it must be float"),
+        (["method=ditflow", "method.lr=abc"], r"method\.lr=abc is out of range: it must be a finite number"),
         (["benchmark=world", "benchmark.cases=abc"], r"benchmark\.cases=abc is out of range: it must be int"),
         (["tracker.side=abc"], r"tracker\.side=abc"),
         (["backbone.frames=abc"], r"backbone\.frames=abc"),
         (["backbone.path=null"], r"backbone\.path=None"),
         (["backbone.max_tokens=0"], r"backbone\.max_tokens=0"),
-        (["backbone.fps=0"], r"backbone\.fps=0 is out of range: it must be above 0"),
+        (["backbone.fps=0"], r"backbone\.fps=0 is out of range: it must be in \(0, 1000"),
         (["metrics.frames=abc"], r"metrics\.frames=abc is out of range: it must be int or null"),
         (["method=motion_director", "method.tuning.iterations=abc"], r"method\.tuning\.iterations=abc .* must be int"),
         (["+backbone.foo=3"], r"backbone\.foo is not a key of backbone"),
         (["+metrics.foo=3"], r"metrics\.foo is not a key of metrics; it has also,"),
         (["+tracker.foo=3"], r"tracker\.foo is not a key of tracker"),
         (["seed=99999999999999999999"], r"seed=9+ is out of range: it must be in \[0, 4294967295]"),
+        (["backbone.fps=inf"], r"backbone\.fps=inf is out of range: it must be a finite number"),
+        (["backbone.max_tokens=1000000000000"], r"backbone\.max_tokens=1000000000000"),
+        (["backbone.height=160000"], r"backbone\.height=160000 is out of range"),
+        (["method=ditflow", "method.lr=1e300"], r"method\.lr=1e\+300"),
+        (["method=moft", "method.reference_seed=99999999999"], r"method\.reference_seed=9+"),
+        (["metrics.names=[nope]"], r"metrics\.names has 'nope'"),
+        (["metrics.clip.scale=inf"], r"metrics\.clip\.scale=inf"),
+        (["metrics.clip.model=3"], r"metrics\.clip\.model=3"),
+        (["metrics.weights.dino=[]"], r"metrics\.weights\.dino=\[\]"),
+        (["benchmark.categories=3"], r"benchmark\.categories=3 .* a list of str"),
+        (["benchmark.seed=99999999999"], r"benchmark\.seed=9+"),
+        (["trainer.devices=1000000"], r"trainer\.devices=1000000"),
         (["trainer.devices=0"], r"trainer\.devices=0"),
         (["trainer.devices=abc"], r"trainer\.devices=abc"),
         (["fps=8"], "fps= needs video=<file>"),
@@ -52,6 +64,38 @@ from helpers.config import composed
 def test_values_are_checked_before_weights_load(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_plan(composed(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["metrics=vbench"], r"metrics\.clip\.model|metrics\.weights"),
+        (["tracker=raft"], r"tracker\.weights=.*does not exist"),
+        (["tracker=lk", "tracker.levels=99"], r"tracker\.levels=99"),
+        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu: torch finds no CUDA device"),
+        (["logger.project=a/b"], r"logger: .*project"),
+    ],
+)
+def test_a_dry_run_sees_what_a_run_would(overrides, message, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run(composed("dry=true", f"output_dir={tmp_path}", "cache_dir=null"))
+    with pytest.raises(UserError, match=message):
+        run(composed("dry=true", f"output_dir={tmp_path}", "cache_dir=null", *overrides))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no weights"])
+def test_a_dry_run_reads_the_beginning_of_weights(damage, tmp_path) -> None:
+    (tmp_path / "ViT-B-32.pt").write_bytes(damage)
+    words = ("dry=true", f"output_dir={tmp_path}", "metrics=fast", f"metrics.clip.model={tmp_path}/ViT-B-32.pt")
+    with pytest.raises(UserError, match=r"ViT-B-32\.pt' is damaged or not a file"):
+        run(composed(*words))
+
+
+def test_a_preset_that_does_not_exist_is_an_error() -> None:
+    for words in (["preset=tinywan"], ["method=ditflow", "method/preset@method=ditflow_wan"]):
+        with pytest.raises(UserError, match=rf"{words[-1]} does not exist: .*none.*tiny_wan"):
+            composed(*words)
+    composed("preset=none", "method=ditflow", "method/preset@method=none", "backbone=wan_1_3b")
 
 
 @pytest.mark.parametrize("devices", ["2", "[0,1]", "auto"])

@@ -179,7 +179,7 @@ def test_what_vbench_lacks_is_said_at_once_before_anything_runs() -> None:
     [
         ("metrics.names=[motion_fidelty]", "metrics.names has 'motion_fidelty': did you mean motion_fidelity"),
         ("metrics.also=[motion_fidelity_smm]", "metrics.also has 'motion_fidelity_smm'"),
-        ("metrics.on_missing=ignore", "metrics.on_missing='ignore' must be one of error, skip"),
+        ("metrics.on_missing=ignore", "metrics.on_missing=ignore is out of range: it must be one of error, skip"),
         ("+metrics.clip.modle=x", "metrics.clip.modle is not a key"),
         ("+metrics.weights.sam=x", "metrics.weights.sam is not a key"),
         ("metrics.clip.model=nowhere", r"does not exist: 'nowhere'.*MIT.*metrics.clip.model=<path>"),

@@ -250,14 +250,14 @@ def test_clipping_bounds_the_gradient(backbone: WanBackbone) -> None:
     def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
         return all(torch.equal(a[name], b[name]) for name in a)
 
-    assert equal(run(0.0), run(1e9))
+    assert equal(run(0.0), run(1e6))
     assert not equal(run(0.0), run(1e-3))
 
 
 def test_divergence_is_an_error(backbone: WanBackbone) -> None:
     adapter = convolutions()
     with pytest.raises(FloatingPointError, match=r"tuning loss.*lower method\.tuning\.lr"):
-        tune(backbone, {"motion": adapter}, problem(backbone, adapter), Tuning(4, 1e30, 3.0))
+        tune(backbone, {"motion": adapter}, problem(backbone, adapter), Tuning(4, 1e3, 3.0))
     assert frozen(backbone)
     assert not any(m._forward_hooks for m in backbone.transformer.modules())
 
