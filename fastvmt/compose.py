@@ -26,13 +26,14 @@ def check_presets(words: Sequence[str]) -> None:
     for word in words:
         key, _, name = word.lstrip("+").partition("=")
         group = key.partition("@")[0]
-        if group in PRESETS and name not in (found := options_of(group)):
+        if group in PRESETS and name not in (found := options_of(group, words)):
             raise UserError(f"{key}={name} does not exist: set {key} to one of {', '.join(found)}")
 
 
-def options_of(group: str) -> list[str]:
-    """The options of a group wherever Hydra looks for them, the user's own folders included."""
-    return list(GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG))
+def options_of(group: str, words: Sequence[str]) -> list[str]:
+    """The options of a group in all folders where Hydra looks under the overrides ``words``; ``none`` is one."""
+    loader = GlobalHydra.instance().config_loader()
+    return sorted({"none", *loader.get_group_options(group, ObjectType.CONFIG, "config", list(words))})
 
 
 def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:

@@ -136,10 +136,12 @@ def test_plain_types_are_checked_and_others_left_to_the_constructor() -> None:
     assert mistyped(True, int) == "int" and mistyped(1.5, int | None) == "int or null"
     for value, hint in ((1, float), (None, int | None), (ListConfig([1]), list[int]), ([1], object), ("x", "int")):
         assert mistyped(value, hint) is None
-    for value, hint in ((math.inf, float), (math.nan, float | None), (True, float)):
-        assert mistyped(value, hint) == " or ".join(["a finite number", "null"][: 1 + (hint != float)])
-    for value in ("x", 3, ListConfig([1.5]), ListConfig(["a"]), DictConfig({}), None):
-        assert mistyped(value, list[int]) == "a list of int"
+    for value in (math.inf, math.nan, True):
+        assert (
+            mistyped(value, float) == "a finite number" and mistyped(value, float | None) == "a finite number or null"
+        )
+    for other in ("x", 3, ListConfig([1.5]), ListConfig(["a"]), DictConfig({}), None):
+        assert mistyped(other, list[int]) == "a list of int"
     assert mistyped(ListConfig([]), dict[str, int]) == "a map of keys to values"
 
 
@@ -150,9 +152,8 @@ def test_keys_inside_a_group_are_checked_as_its_own_are() -> None:
     cfg = composed("method=motion_director", "method.inversion.share=abc")
     with pytest.raises(UserError, match=r"method\.inversion\.share=abc is out of range: it must be a finite number"):
         check_arguments(cfg.method, "method")
-    cfg = composed("method=motion_director", "method.rank=${nosuch}")
-    with pytest.raises(UserError, match=r"^method: .*nosuch") as error:
-        check_arguments(cfg.method, "method")
+    with pytest.raises(UserError, match=r"nosuch") as error:
+        check_arguments(composed("method=motion_director", "method.rank=${nosuch}").method, "method")
     assert "\n" not in str(error.value)
 
 

@@ -29,5 +29,5 @@ def rehearse(plan: Plan) -> None:
         raise UserError(str(error)) from error
     try:
         wandb.Settings(project=cfg.logger.project, run_group=cfg.logger.group, mode=cfg.logger.mode.value)
-    except ValueError as error:
+    except (ValueError, wandb.errors.UsageError) as error:
         raise UserError(f"logger: {' '.join(str(error).split())}") from error
