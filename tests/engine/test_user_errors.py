@@ -72,7 +72,7 @@ def test_values_are_checked_before_weights_load(overrides: list[str], message: s
         (["metrics=vbench"], r"metrics\.clip\.model|metrics\.weights"),
         (["tracker=raft"], r"tracker\.weights=.*does not exist"),
         (["tracker=lk", "tracker.levels=99"], r"tracker\.levels=99"),
-        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu: torch finds no CUDA device"),
+        (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu: torch finds no GPU"),
         (["logger.project=a/b"], r"logger: .*project"),
     ],
 )
