@@ -101,6 +101,8 @@ def check_values(cfg: DictConfig) -> None:
     legal = devices == "auto" or several or (type(devices) is int and 1 <= devices <= MOST_DEVICES)
     what = f"a count from 1 to {MOST_DEVICES}, a list of devices' numbers below that, or auto"
     check(legal and len(set(numbers)) == len(numbers), "trainer.devices", devices, what)
+    if cfg.fps is not None:
+        check_range("fps", cfg.fps, 0, LARGEST_STEP, above=True)
     if cfg.checkpoint_steps is not None:
         check_range("checkpoint_steps", cfg.checkpoint_steps, 1, LARGEST_COUNT)
     if cfg.threads is not None:
