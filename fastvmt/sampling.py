@@ -27,7 +27,7 @@ class ClassifierFree:
     """Classifier-free guidance over the steps of one denoising: v = v_neg + scale (v_pos - v_neg).
 
     The negative pass runs where :meth:`Sampler.negative_at` says. In the steps between, v_pos - v_neg is that of the
-    last one: v = v_pos + (scale - 1) (v_pos - v_neg).
+    last one: v = v_pos + (scale - 1) (v_pos - v_neg). Each of a model's experts has a scale of its own.
     """
 
     def __init__(self, backbone: Backbone, negative: Tensor, sampler: Sampler) -> None:
@@ -40,6 +40,8 @@ class ClassifierFree:
         scale = self.sampler.cfg_scale
         if scale == 1:
             return positive
+        if self.sampler.cfg_scale_2 is not None and self.backbone.choose_expert(sigma) == 1:
+            scale = self.sampler.cfg_scale_2
         if self.difference is not None and not self.sampler.negative_at(i):
             return positive + (scale - 1) * self.difference
         negative = self.backbone.velocity(x, sigma, self.negative)

@@ -182,6 +182,9 @@ class Sampler:
     """Timestep shift (m); larger spends more steps at high noise (released code)."""
     cfg_scale: float = 5.8
     """Classifier-free guidance scale; 1 runs no negative pass."""
+    cfg_scale_2: float | None = None
+    """That of the low-noise expert, for a model of two (Wan2.2-T2V-A14B); None: the same. No negative pass, with
+    ``cfg_scale`` 1, is none of either."""
     strength: float = 1.0
     """Noise of the start (rho): 1 is pure noise, below 1 starts from the noised reference."""
     negative_every: int = 1
@@ -191,6 +194,8 @@ class Sampler:
         check_range("sampler.steps", self.steps, 1, LARGEST_COUNT)
         check_range("sampler.shift", self.shift, 0, LARGEST_STEP, above=True)
         check_range("sampler.cfg_scale", self.cfg_scale, 0, LARGEST_STEP)
+        if self.cfg_scale_2 is not None:
+            check_range("sampler.cfg_scale_2", self.cfg_scale_2, 0, LARGEST_STEP)
         check_range("sampler.strength", self.strength, 0, 1, above=True)
         check_range("sampler.negative_every", self.negative_every, 1, LARGEST_COUNT)
 

@@ -45,7 +45,7 @@ class Backbone(ABC):
     device: torch.device
     transformer: Any
     blocks: Sequence[Block]
-    """The transformer's blocks in order."""
+    """The transformer's blocks in order. Of a model with two experts, both are the one's in charge."""
     passes: PassCounter
     """Counts every transformer block that runs; the caller resets it."""
 
@@ -105,6 +105,15 @@ class Backbone(ABC):
     def rotary_given(self, rotary: Tensor) -> AbstractContextManager[None]:
         """Within the context blocks get ``rotary`` in place of the model's rotary embedding."""
 
+    def choose_expert(self, sigma: float) -> int:
+        """Make ``transformer`` and ``blocks`` those in charge of a noise level; its index, 0 of the noisiest."""
+        return 0
+
+    @property
+    def adapted_blocks(self) -> Sequence[Block]:
+        """The blocks that adapters change: of two experts, the one's in charge of high noise."""
+        return self.blocks
+
     def sigmas(self, steps: int, shift: float, strength: float = 1.0) -> list[float]:
         """``steps + 1`` noise levels from the start of the denoising to 0; see :func:`sigma_schedule`."""
         return sigma_schedule(steps, shift, strength)
@@ -114,12 +123,14 @@ class Backbone(ABC):
         self.passes.block_forwards += self.layout.depth
         if latents_BCFHW.shape[2] == 1:  # an image: a clip has more latent frames
             self.passes.image_forwards += self.layout.depth
+        self.choose_expert(sigma)
         return self.forward(latents_BCFHW, sigma, text)
 
     def query_key(
         self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
     ) -> tuple[Tensor, Tensor]:
         """Self-attention's queries and keys of the video (F, S, N, D) in ``block``; later blocks do not run."""
+        self.choose_expert(sigma)
         probe = self._probe(block, rope)
         with self._running([*self._modules(block), probe]):
             self.forward(latents_BCFHW, sigma, text)
@@ -136,6 +147,7 @@ class Backbone(ABC):
 
         Only the queries and keys have a gradient: from ``block`` on the pass is a constant.
         """
+        self.choose_expert(sigma)
         tap = self._probe(block, rope, TappedBlock)
         with self._running([*self._modules(block), tap, *self._modules()[block + 1 :]]):
             velocity = self.forward(latents_BCFHW, sigma, text).detach()
@@ -147,6 +159,7 @@ class Backbone(ABC):
     def hidden(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int) -> Tensor:
         """The video's residual stream (F, S, E) after ``block``; later blocks do not run."""
         self.layout.check_block(block, "guidance.block")
+        self.choose_expert(sigma)
         end = Residual(self.blocks[block])
         with self._running([*self._modules(block + 1), end]):
             self.forward(latents_BCFHW, sigma, text)
@@ -159,6 +172,7 @@ class Backbone(ABC):
     def keys_and_values_of(self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int = 0) -> Iterator[None]:
         """Within the context, ``block`` attends to the video keys and values of these latents, as constants."""
         self.layout.check_block(block, "guidance.block")
+        self.choose_expert(sigma)
         probe = KeyValue(self.blocks[block])
         with torch.no_grad(), self._running([*self._modules(block), probe]):
             self.forward(latents_BCFHW, sigma, text)
@@ -171,8 +185,9 @@ class Backbone(ABC):
         return half_tables(self.rotary()).float()
 
     @contextmanager
-    def rotated_by(self, tables_4SD: Tensor) -> Iterator[None]:
-        """Within the context, every block rotates queries and keys by these tables, differentiable."""
+    def rotated_by(self, tables_4SD: Tensor, sigma: float) -> Iterator[None]:
+        """Within the context, at ``sigma``, every block rotates queries and keys by these tables, differentiable."""
+        self.choose_expert(sigma)
         with given_rotation(self.blocks), self.rotary_given(tables_4SD):
             yield
 

@@ -44,6 +44,8 @@ class Layout:
     """Whether queries and keys are rotated by their positions."""
     latent_step: int = 1
     """Clips have ``latent_step`` k + 1 latent frames."""
+    boundary: float | None = None
+    """Noise level below which a second expert is in charge; None: there is one transformer."""
     block: BlockShape | None = None
     """None where the cost of a block is not known."""
 

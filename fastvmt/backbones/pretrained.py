@@ -18,6 +18,9 @@ from fastvmt.device import device_of
 from fastvmt.divergence import Diverged, Divergence
 from fastvmt.types import PassCounter, Video
 
+Expert = tuple[Any, list[Block]]
+"""A transformer and its blocks."""
+
 
 class Pretrained(Backbone):
     """An architecture names its classes and its blocks, and gives the abstract methods of this class and its base."""
@@ -61,25 +64,35 @@ class Pretrained(Backbone):
         self.device = device_of(device)
         self.passes = PassCounter()
         self.tokenizer = load_tokenizer(self.folder / "tokenizer")
-        self.text_encoder = self._part("text_encoder", self.dtype)
-        self.transformer = self._part("transformer", self.dtype)
-        self.vae = self._part("vae", torch.float32)
-        if checkpointing:
-            self.transformer.enable_gradient_checkpointing()
-        modules = enumerate(getattr(self.transformer, self.stack))
-        self.blocks = [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
+        self.text_encoder = self._part("text_encoder", self.dtype, self.device)
+        self.checkpointing = checkpointing
+        self.experts = self._experts()
+        self.transformer, self.blocks = self.experts[0]
+        self.vae = self._part("vae", torch.float32, self.device)
         self._encoder = self.parts["pipeline"](
             tokenizer=self.tokenizer, text_encoder=self.text_encoder, transformer=None, vae=None, scheduler=None
         )
 
-    def _part(self, part: str, dtype: torch.dtype) -> Any:
-        return load(self.parts[part], self.folder / part, dtype, self.device)
+    def _part(self, part: str, dtype: torch.dtype, device: torch.device) -> Any:
+        return load(self.parts[part], self.folder / part, dtype, device)
+
+    def _experts(self) -> list[Expert]:
+        """The transformers from high noise to low, of which the first is in charge."""
+        return [self._expert("transformer", self.device)]
+
+    def _expert(self, part: str, device: torch.device) -> Expert:
+        transformer = self._part(part, self.dtype, device)
+        if self.checkpointing:
+            transformer.enable_gradient_checkpointing()
+        modules = enumerate(getattr(transformer, self.stack))
+        return transformer, [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
 
     @classmethod
     def check_index(cls, index: Fields) -> None:
         """Raise ``ValueError`` for a ``model_index.json`` whose parts are of other classes than the architecture's."""
-        for part in ("transformer", "vae", "text_encoder"):
-            kind = cls.parts[part]
+        for part, kind in cls.parts.items():
+            if part == "pipeline":
+                continue
             index.require(part, [kind.__module__.partition(".")[0], kind.__name__], reason=f"it is what {cls.kind} has")
 
     @abstractmethod

@@ -1,10 +1,15 @@
-"""Wan 2.1 text-to-video: tiny-wan, 1.3B and 14B differ only in their folder (arXiv 2503.20314)."""
+"""Wan text-to-video of one transformer (arXiv 2503.20314): tiny-wan, 2.1's 1.3B and 14B, 2.2's TI2V-5B.
+
+They differ only in their folder. What is special to TI2V-5B is its autoencoder, which diffusers reads from its own
+configuration, and ``expand_timesteps``: a noise level for every token. Without a start image all tokens have the same
+one, which one number says as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
@@ -57,7 +62,11 @@ class WanBackbone(Pretrained):
     """Wan's transformer predicts the velocity itself."""
 
     kind = "Wan"
-    published = ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "Wan-AI/Wan2.1-T2V-14B-Diffusers")
+    published: ClassVar[tuple[str, ...]] = (
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    )
     parts = {
         "transformer": WanTransformer3DModel,
         "vae": AutoencoderKLWan,
@@ -68,6 +77,14 @@ class WanBackbone(Pretrained):
     block_type = WanBlock
 
     @classmethod
+    def boundary_of(cls, index: Fields) -> float | None:
+        """:attr:`Layout.boundary`. Raises ``ValueError`` for a ``model_index.json`` of another number of experts."""
+        two = "a model of two experts: take backbone=wan22_a14b"
+        index.require("transformer_2", None, [None, None], reason=two)
+        index.require("boundary_ratio", None, reason=two)
+        return None
+
+    @classmethod
     def layout_of(
         cls, path: str, *, name: str, frames: int, height: int, width: int, max_tokens: int, **others: Any
     ) -> Layout:
@@ -75,10 +92,9 @@ class WanBackbone(Pretrained):
         index = Fields(folder, "model_index.json")
         transformer = Fields(folder, "transformer/config.json")
         vae = Fields(folder, "vae/config.json")
-        index.require("_class_name", "WanPipeline", reason="this backbone is text-to-video of Wan 2.1")
-        index.require("transformer_2", None, [None, None], reason="the second expert of Wan 2.2 would be left out")
-        index.require("boundary_ratio", None, reason="it belongs to the two experts of Wan 2.2")
-        index.require("expand_timesteps", None, False, reason="noise levels per token belong to Wan 2.2 TI2V")
+        index.require("_class_name", "WanPipeline", reason="this backbone is text-to-video of Wan")
+        index.require("expand_timesteps", None, False, True, reason="it is a switch")
+        boundary = cls.boundary_of(index)
         transformer.require("_class_name", "WanTransformer3DModel", reason="this backbone reads its blocks")
         vae.require("_class_name", "AutoencoderKLWan", reason="this backbone encodes with it")
         for field in ("image_dim", "added_kv_proj_dim"):
@@ -101,6 +117,7 @@ class WanBackbone(Pretrained):
             channels=channels,
             patch=(patch[0], patch[1], patch[2]),
             heads=heads,
+            boundary=boundary,
             block=BlockShape(heads * transformer.count("attention_head_dim"), transformer.count("ffn_dim"), max_tokens),
         )
         positions = transformer.count("rope_max_seq_len", 1024)

@@ -148,6 +148,9 @@ def make_plan(cfg: DictConfig) -> Plan:
         method = construct(cfg.method, "method")
         method.requirements(layout)
         check_picture(numbers["guidance"], layout)
+        scale = numbers["sampler"].cfg_scale_2
+        one = f"null: {layout.name} has one transformer, whose guidance scale is sampler.cfg_scale"
+        check(scale is None or layout.boundary is not None, "sampler.cfg_scale_2", scale, one)
         strength = numbers["sampler"].strength
         legal = f"below 1 for method={method.name}, e.g. 0.75; from pure noise it is method=none"
         check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)

@@ -103,7 +103,7 @@ class DeT(Tuned):
         return own
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        layout, width = job.backbone.layout, job.backbone.blocks[0].width
+        layout, width = job.backbone.layout, job.backbone.adapted_blocks[0].width
         convolutions = TemporalConvolutions.initial(
             layout.depth, layout.grid[0], width, self.channels, self.initial, self.tuning.seed, job.backbone.device
         )
@@ -114,7 +114,7 @@ class DeT(Tuned):
 
         def phases(choices: Draw) -> Phases:
             noise = draw_noise(job, choices)
-            with adapters[self.kept].installed(job.backbone.blocks):
+            with adapters[self.kept].installed(job.backbone.adapted_blocks):
                 noisy, error = velocity_error(job, job.reference, choices, noise)
                 loss = mean_square(error)
                 if tracked is not None and choices.sigma <= self.tracking_sigma:

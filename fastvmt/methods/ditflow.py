@@ -161,7 +161,7 @@ class DiTFlow(BlockGuided):
         with ExitStack() as stack:
             stack.enter_context(self.injected(job, i, sigma))
             if (tables := self.tables(job, i)) is not None:
-                stack.enter_context(job.backbone.rotated_by(tables.to(x.device)))
+                stack.enter_context(job.backbone.rotated_by(tables.to(x.device), sigma))
             return euler_step(x, job.velocity(i, x, sigma), sigma, sigma_next)
 
     def guide(self, job: Job, i: int, x: Tensor, sigma: float) -> Tensor:
@@ -179,10 +179,10 @@ class DiTFlow(BlockGuided):
         loss = self.objective(job, i, x, sigma)
 
         def loss_of(tables: Tensor) -> Tensor:
-            with job.backbone.rotated_by(tables):
+            with job.backbone.rotated_by(tables, sigma):
                 return loss(x)
 
-        with job.backbone.rotated_by(start):  # still there when checkpointing runs blocks again
+        with job.backbone.rotated_by(start, sigma):  # still there when checkpointing runs blocks again
             return self.optimise(job, i, start, sigma, loss_of)
 
     def tables(self, job: Job, i: int) -> Tensor | None:

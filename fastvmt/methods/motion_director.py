@@ -76,7 +76,7 @@ class MotionDirector(Tuned):
         }
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        blocks, seed = job.backbone.blocks, self.tuning.seed
+        blocks, seed = job.backbone.adapted_blocks, self.tuning.seed
         return {
             group: LoraSet.initial(
                 blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout
@@ -85,7 +85,7 @@ class MotionDirector(Tuned):
         }
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
-        clip, blocks, factor = job.case.reference, job.backbone.blocks, job.backbone.layout.temporal_factor
+        clip, blocks, factor = job.case.reference, job.backbone.adapted_blocks, job.backbone.layout.temporal_factor
 
         @cache
         def image(frame: int) -> Tensor:
@@ -120,4 +120,4 @@ class MotionDirector(Tuned):
         return phases
 
     def sampler_adapter(self, job: Job, tensors: Mapping[str, Tensor]) -> Adapter:
-        return LoraSet(tensors, job.backbone.blocks, job.backbone.device)
+        return LoraSet(tensors, job.backbone.adapted_blocks, job.backbone.device)

@@ -71,12 +71,12 @@ class MotionInversion(Tuned):
         return {"blocks": self.blocks, "pool": self.pool, "debiased_loss": self.debiased_loss}
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        grid, width = job.backbone.layout.grid, job.backbone.blocks[0].width
+        grid, width = job.backbone.layout.grid, job.backbone.adapted_blocks[0].width
         return {self.kept: MotionEmbeddings.zeros(self.blocks, grid, width, self.pool, job.backbone.device)}
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
         def phases(choices: Draw) -> Phases:
-            with adapters[self.kept].installed(job.backbone.blocks):
+            with adapters[self.kept].installed(job.backbone.adapted_blocks):
                 _, error = velocity_error(job, job.reference, choices, draw_noise(job, choices))
                 loss = mean_square(error)
                 if self.debiased_loss:

@@ -40,7 +40,8 @@ class Tuned(Method, ABC):
     """Subclasses say which adapters, what they minimise, and which one samples.
 
     A reference is tuned once for all prompts and seeds: the result is stored under a key of its
-    latents and caption, the weights, their precision and the settings of the tuning.
+    latents and caption, the weights, their precision and the settings of the tuning. Of a model with two experts the
+    one in charge of high noise is tuned, at its own noise levels, and the other one samples as it is.
     """
 
     kept: str
@@ -102,7 +103,7 @@ class Tuned(Method, ABC):
             )
         with job.watch.stage("adapter"):  # waiting for another process that tunes the same is no denoising
             adapter = self.sampler_adapter(job, self.tuned(job))
-        with adapter.installed(job.backbone.blocks):
+        with adapter.installed(job.backbone.adapted_blocks):
             yield
 
     def tuned(self, job: Job) -> dict[str, Tensor]:

@@ -22,12 +22,14 @@ class Draw:
     """Of the noise."""
 
 
-def draw(seed: int, iteration: int, shift: float) -> Draw:
-    """Choices of ``iteration``: sigma = m s / (1 + (m - 1) s) with s ~ U(0, 1) and shift m."""
+def draw(seed: int, iteration: int, shift: float, least: float = 0.0) -> Draw:
+    """Choices of ``iteration``: sigma = m s / (1 + (m - 1) s) with shift m and s uniform where sigma >= ``least``."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
     s, coin, frame, anchor = torch.rand(4, generator=generator).tolist()
+    low = least / (shift - (shift - 1) * least)
+    s = low + (1 - low) * s
     noise_seed = int(torch.randint(2**48, (), generator=generator))
-    return Draw(iteration, shift * s / (1 + (shift - 1) * s), coin, frame, anchor, noise_seed)
+    return Draw(iteration, max(least, shift * s / (1 + (shift - 1) * s)), coin, frame, anchor, noise_seed)
 
 
 def choose(fraction: float, count: int) -> int:

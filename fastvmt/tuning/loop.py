@@ -69,9 +69,9 @@ class Tuning:
             list(adapter.parameters.values()), lr=self.lr, betas=(0.9, self.beta2), weight_decay=self.weight_decay
         )
 
-    def draws(self) -> list[Draw]:
-        """The choices of every iteration."""
-        return [draw(self.seed, iteration, self.shift) for iteration in range(self.iterations)]
+    def draws(self, least: float = 0.0) -> list[Draw]:
+        """The choices of every iteration, at noise levels from ``least`` on."""
+        return [draw(self.seed, iteration, self.shift, least) for iteration in range(self.iterations)]
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def counted_backwards(backbone: Backbone) -> Iterator[None]:
 
         return forward
 
-    handles = [block.module.register_forward_hook(counting(block)) for block in backbone.blocks]
+    handles = [block.module.register_forward_hook(counting(block)) for block in backbone.adapted_blocks]
     try:
         yield
     finally:
@@ -143,6 +143,7 @@ def tune(
 ) -> None:
     """Minimise ``losses`` over the adapters' parameters, in place.
 
+    Of two experts only the one in charge of high noise is tuned, at its own levels: the motion is settled there.
     Iterations depend on nothing but parameters, moments and their own draw: a tuning that goes on
     from ``kept``, written every ``checkpoint_every`` iterations, ends in the same parameters.
     Raises :class:`fastvmt.divergence.Diverged` when a loss, a gradient or what was learned is not finite.
@@ -150,7 +151,7 @@ def tune(
     optimizers = {group: tuning.optimizer(adapter) for group, adapter in adapters.items()}
     done = 0 if kept is None else kept.load(adapters, optimizers)
     with torch.enable_grad(), counted_backwards(backbone):
-        for choices in tuning.draws()[done:]:
+        for choices in tuning.draws(backbone.layout.boundary or 0.0)[done:]:
             with seeded(choices.seed, backbone.device), diverging_at(iteration=choices.iteration):
                 loss, norm = iterate(backbone, adapters, optimizers, losses(choices), tuning.clip)
             if on_iteration is not None:

@@ -221,7 +221,7 @@ def test_a_model_without_a_rotary_embedding_refuses_to_rotate(cogvideox_2b: CogV
         cogvideox_2b.tapped_velocity(noise, 0.7, text, 1, True)
     with pytest.raises(ValueError, match=r"method\.target=embedding needs a rotary embedding"):
         cogvideox_2b.rotation()
-    with pytest.raises(ValueError, match=r"method\.target=embedding needs"), cogvideox_2b.rotated_by(noise):
+    with pytest.raises(ValueError, match=r"method\.target=embedding needs"), cogvideox_2b.rotated_by(noise, 1.0):
         pass
     processors = {type(block.attention.processor).__name__ for block in cogvideox_2b.blocks}
     assert processors == {"CogVideoXAttnProcessor2_0"}

@@ -42,7 +42,7 @@ UNSUPPORTED: list[tuple[type[Pretrained], str, str, Any]] = [
     (WanBackbone, "model_index.json", "_class_name", "WanImageToVideoPipeline"),
     (WanBackbone, "model_index.json", "transformer_2", ["diffusers", "WanTransformer3DModel"]),
     (WanBackbone, "model_index.json", "boundary_ratio", 0.875),
-    (WanBackbone, "model_index.json", "expand_timesteps", True),
+    (WanBackbone, "model_index.json", "expand_timesteps", "yes"),
     (WanBackbone, "transformer/config.json", "_class_name", "WanVACETransformer3DModel"),
     (WanBackbone, "transformer/config.json", "image_dim", 1280),
     (WanBackbone, "transformer/config.json", "added_kv_proj_dim", 48),

@@ -130,7 +130,7 @@ def test_own_tables_change_nothing(backbone: Backbone, latents: Tensor) -> None:
     text, tables = backbone.embed("a dog on grass"), backbone.rotation()
     assert tables.shape == (4, 5 * 36, backbone.blocks[0].width // 4)  # two heads, a table entry for two channels
     plain = backbone.velocity(latents, SIGMA, text)
-    with backbone.rotated_by(tables):
+    with backbone.rotated_by(tables, SIGMA):
         torch.testing.assert_close(backbone.velocity(latents, SIGMA, text), plain)
         q, k = backbone.query_key(latents, SIGMA, text, 2, True)
     torch.testing.assert_close((q, k), backbone.query_key(latents, SIGMA, text, 2, True))
@@ -144,7 +144,7 @@ def test_tables_turn_queries_and_keys_apart(backbone: Backbone, latents: Tensor)
     angles = torch.randn(2, 180, pairs, generator=torch.Generator().manual_seed(3))
     tables = torch.stack([angles[0].cos(), angles[0].sin(), angles[1].cos(), angles[1].sin()])
     plain = backbone.query_key(latents, SIGMA, text, 0, False)
-    with backbone.rotated_by(tables):
+    with backbone.rotated_by(tables, SIGMA):
         turned = backbone.query_key(latents, SIGMA, text, 0, True)
     for before, after, angle in zip(plain, turned, angles, strict=True):
         a = torch.view_as_complex(before.unflatten(-1, (pairs, 2)).contiguous())
@@ -157,7 +157,7 @@ def test_gradient_of_the_tables_is_the_difference_quotient(backbone: Backbone, l
     direction = torch.randn(start.shape, generator=torch.Generator().manual_seed(4))
 
     def value(tables: Tensor) -> Tensor:
-        with backbone.rotated_by(tables):
+        with backbone.rotated_by(tables, SIGMA):
             q, k = backbone.query_key(latents, SIGMA, text, 1, True)
         return (q.sin() * k).mean()
 
@@ -176,8 +176,8 @@ def test_tables_are_learned_under_checkpointing_too(backbone: Backbone, latents:
         if checkpointing:
             backbone.transformer.enable_gradient_checkpointing()
         tables = backbone.rotation().requires_grad_(True)
-        with backbone.rotated_by(tables.detach()):
-            with backbone.rotated_by(tables):
+        with backbone.rotated_by(tables.detach(), SIGMA):
+            with backbone.rotated_by(tables, SIGMA):
                 q, k = backbone.query_key(latents, SIGMA, text, 2, True)
             gradients.append(torch.autograd.grad((q.sin() * k).sum(), tables)[0])
     backbone.transformer.disable_gradient_checkpointing()

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     ("overrides", "message"),
     [
         (["window.l=4"], "window.l=4"),
+        (["sampler.cfg_scale_2=3"], "sampler.cfg_scale_2=3.0 is out of range: it must be null: tiny-wan has one"),
         (["benchmark=single"], "benchmark=single is one clip of your own"),
         (["window.sf=5"], "window.sf"),
         (["guidance.block=6"], "guidance.block=6"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from helpers.random_models import save_random_cogvideox, save_random_wan
+from helpers.random_models import save_random_cogvideox, save_random_wan, save_random_wan22
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,15 @@ class Architecture:
 
 
 COGVIDEOX = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32")
+WAN22 = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32", "backbone.checkpointing=false")
 ARCHITECTURES = {
     "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
+    "wan22_a14b": Architecture(
+        partial(save_random_wan22, experts=True), ("backbone=wan22_a14b", *WAN22), "blocks.0.attn1.to_k"
+    ),
+    "wan22_ti2v_5b": Architecture(
+        partial(save_random_wan22, experts=False), ("backbone=wan22_ti2v_5b", *WAN22), "blocks.0.attn1.to_k"
+    ),
     "cogvideox_5b": Architecture(
         save_random_cogvideox, ("backbone=cogvideox_5b", *COGVIDEOX), "transformer_blocks.0.attn1.to_k"
     ),

@@ -16,6 +16,7 @@ from diffusers import (
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
 )
@@ -29,16 +30,20 @@ TEXT_WIDTH = 32
 CHANNELS = 4
 
 
-def random_vae() -> AutoencoderKLWan:
-    """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore."""
+def random_vae(residual: bool = False) -> AutoencoderKLWan:
+    """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore.
+
+    ``residual`` is the kind of Wan 2.2's TI2V-5B.
+    """
     return AutoencoderKLWan(
         base_dim=8,
         decoder_base_dim=8,
         z_dim=CHANNELS,
-        dim_mult=[1, 2],
+        dim_mult=[1, 1] if residual else [1, 2],
         num_res_blocks=1,
         attn_scales=[],
         temperal_downsample=[True],
+        is_residual=residual,
         patch_size=2,
         in_channels=12,
         out_channels=12,
@@ -77,6 +82,25 @@ def save_random_wan(folder: Path) -> Path:
             transformer=random_transformer().eval(),
             vae=random_vae().eval(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def save_random_wan22(folder: Path, experts: bool) -> Path:
+    """As :func:`save_random_wan`, in the layout of Wan 2.2's A14B, of two experts, or of its TI2V-5B."""
+    tokenizer = build_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        pipeline = WanPipeline(
+            tokenizer=tokenizer,
+            text_encoder=build_text_encoder(TEXT_WIDTH, 1, len(tokenizer)).eval(),
+            transformer=random_transformer().eval(),
+            transformer_2=random_transformer().eval() if experts else None,
+            vae=random_vae(residual=not experts).eval(),
+            scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+            boundary_ratio=0.875 if experts else None,
+            expand_timesteps=not experts,
         )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
