@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastvmt.files import write_json
-from fastvmt.results.forms import comma_separated, latex, markdown, plain
+from fastvmt.results.columns import absences
+from fastvmt.results.forms import comma_separated, footnotes, latex, literal, markdown, plain
 from fastvmt.results.pivot import COSTS, cells, labels, read_rows
 
 EXAMPLES = """
@@ -51,17 +52,21 @@ def make_table(folders: Sequence[Path], columns: Sequence[str] | None, output: P
         kept = [i for i, name in enumerate(chosen) if any(line[i].n for line in body) and (told or name != "diverged")]
         chosen = [chosen[i] for i in kept]
         body = [[line[i] for i in kept] for line in body]
-    written = markdown(names, chosen, body)
+    records = [record for row in rows for record in row.records]
+    absent = {name: found for name in chosen if (found := absences(records, name))}
+    notes = footnotes(absent)
+    written = markdown(names, chosen, body) + "".join(f"\n{literal(note)}\n" for note in notes)
     output.mkdir(parents=True, exist_ok=True)
     (output / "table.md").write_text(written, encoding="utf-8")
-    (output / "table.tex").write_text(latex(names, chosen, body), encoding="utf-8")
+    commented = "".join(f"% {note}\n" for note in notes)
+    (output / "table.tex").write_text(latex(names, chosen, body) + commented, encoding="utf-8")
     (output / "table.csv").write_text(comma_separated(names, chosen, body), encoding="utf-8")
     content = [
         {"row": name, "folder": str(row.folder), "overrides": list(row.overrides)}
         | {"cells": {column: dict(plain(cell)) for column, cell in zip(chosen, line, strict=True)}}
         for name, row, line in zip(names, rows, body, strict=True)
     ]
-    write_json(output / "table.json", {"rows": content})
+    write_json(output / "table.json", {"rows": content, "missing": absent})
     return written
 
 

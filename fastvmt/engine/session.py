@@ -35,7 +35,7 @@ from fastvmt.methods.state import Checkpoint
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
 from fastvmt.results.provenance import frames_sha256
-from fastvmt.score.scores import Scores
+from fastvmt.score.scores import Judged, Scores
 from fastvmt.threads import computing_with
 from fastvmt.types import PassCounter, TransferCase, Video
 
@@ -187,17 +187,18 @@ class Session:
             return self._diverged(case, error, trace, account)
         start = time.perf_counter()
         with computing_with(plan.cfg.threads):
-            scores = self.scores(result)
+            judged = self.scores(result)
         cost = self._cost(account, result.passes, time.perf_counter() - start)
         cost = cost.of_the_rest() if result.went_on else cost
-        return Transfer(result, self._record(case, result.passes, result.seconds, scores, cost, result.video))
+        return Transfer(result, self._record(case, result.passes, result.seconds, judged, cost, result.video))
 
     def _diverged(
         self, case: TransferCase, error: Diverged, trace: list[dict[str, float]], account: CostAccount
     ) -> DivergedCase:
         """Give what is known of a case that diverged: its scores are missing, its cost is that so far."""
         passes, last = replace(self.backbone.passes), trace[-1] if trace else {}
-        scores = {name: math.nan for entry in self.scores.entries.values() for name in entry.columns}
+        columns = [name for entry in self.scores.entries.values() for name in entry.columns]
+        scores = Judged(dict.fromkeys(columns, math.nan), dict.fromkeys(columns, "it diverged"), ())
         found = error.found
         if found.loss is None and last:
             found = replace(found, loss=last["loss"])
@@ -217,7 +218,7 @@ class Session:
         case: TransferCase,
         passes: PassCounter,
         seconds: dict[str, float],
-        scores: dict[str, float],
+        judged: Judged,
         cost: Cost,
         generated: Video | None = None,
     ) -> CaseRecord:
@@ -238,7 +239,8 @@ class Session:
             size=list(video.size[1:]),
             fps=video.fps,
             frames_sha256=made | {"reference": frames_sha256(case.reference)},
-            scores=scores,
+            scores=judged.values,
+            notes=judged.notes,
             score_versions=dict(self.scores.versions),
             judges=self.scores.judges,
             vbench_compat=self.scores.vbench_compat,

@@ -15,7 +15,7 @@ from fastvmt.files import finite
 from fastvmt.results.schema import decoded
 from fastvmt.types import PassCounter, TransferCase
 
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 """Rises when a key goes, comes or changes its meaning; records of other versions do not count as finished."""
 
 
@@ -44,7 +44,7 @@ class CaseRecord:
     ``case_record.schema.json`` beside this module is its JSON schema.
     """
 
-    version: Literal[3]
+    version: Literal[4]
     id: str
     """``reference/prompt/s<seed>``, or the reference's name alone."""
     config: str
@@ -63,6 +63,8 @@ class CaseRecord:
     frames_sha256: dict[str, str]
     """SHA-256 of the pixels of ``generated`` and ``reference``, uint8 in the order (T, H, W, RGB)."""
     scores: dict[str, float]
+    notes: dict[str, str]
+    """Of every score that is missing, the reason."""
     score_versions: dict[str, int]
     judges: dict[str, str]
     vbench_compat: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Protocol
@@ -56,6 +57,11 @@ class Timed(Protocol):
 def score_column(records: Sequence[Scored], score: str) -> dict[str, float]:
     """Give one score by case id; NaN where it is missing."""
     return {record.id: record.scores.get(score, math.nan) for record in records}
+
+
+def absences(records: Sequence[CaseRecord], score: str) -> dict[str, int]:
+    """Count the cases without a score by the reason, those that diverged left out; the most frequent first."""
+    return dict(Counter(record.notes[score] for record in healthy(records) if score in record.notes).most_common())
 
 
 def score_summaries(records: Sequence[Pooled]) -> dict[str, Summary]:

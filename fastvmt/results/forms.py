@@ -30,6 +30,11 @@ def one_line(words: str) -> str:
     return harmless(" ".join(words.split()))
 
 
+def literal(words: str) -> str:
+    """Give words as Markdown prints them literally, in a line."""
+    return re.sub(r"([\\`*\[\]<>|&#~!])", r"\\\1", one_line(words))
+
+
 def code(words: str) -> str:
     """Give words as code in a cell of a Markdown table: literal, whatever they hold."""
     longest = max((len(run) for run in re.findall("`+", words)), default=0)
@@ -42,13 +47,19 @@ def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequen
 
     Behind a mean its own n, where it is not the row's.
     """
-    heads = [re.sub(r"([\\`*\[\]<>|&#~!])", r"\\\1", one_line(name.replace("_", " "))) for name in columns]
+    heads = [literal(name.replace("_", " ")) for name in columns]
     lines = ["| row | n | " + " | ".join(heads) + " |", "|---|" + "---|" * (len(columns) + 1)]
     for name, line in zip(names, body, strict=True):
         most = max(cell.n for cell in line)
         shown = [f"**{counted(cell, most)}**" if cell.significant else counted(cell, most) for cell in line]
         lines.append(f"| {code(name)} | {most} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
+
+
+def footnotes(absent: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Say why scores are n/a, and for how many cases of all rows: a line per score."""
+    reasons = {score: "; ".join(f"{why} ({cases})" for why, cases in found.items()) for score, found in absent.items()}
+    return [one_line(f"{score.replace('_', ' ')} is n/a, by number of cases: {why}") for score, why in reasons.items()]
 
 
 ESCAPES = (

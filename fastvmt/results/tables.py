@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.columns import cost_summaries, healthy, score_summaries
+from fastvmt.results.columns import absences, cost_summaries, healthy, score_summaries
 from fastvmt.results.statistics import Summary
 from fastvmt.terminal import literal_text
 
@@ -42,7 +42,9 @@ def mean_table(records: Sequence[CaseRecord]) -> Table:
         title += f", without {diverged} of {len(records)} that diverged"
     table = summary_table(title, {n: row for n, row in rows.items() if row.n})
     if absent := [name for name, row in rows.items() if not row.n]:
-        table.caption = literal_text(f"n/a for every case: {'; '.join(absent)}")
+        reasons = {name: ", ".join(absences(records, name.replace(" ", "_"))) for name in absent}
+        told = [f"{name} ({reasons[name]})" if reasons[name] else name for name in absent]
+        table.caption = literal_text(f"n/a for every case: {'; '.join(told)}")
     return table
 
 

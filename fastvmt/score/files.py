@@ -14,7 +14,7 @@ from fastvmt.data.resample import cover, shrunk
 from fastvmt.data.triples import Triple
 from fastvmt.data.video import ENLARGED, read_metadata
 from fastvmt.score.sample import Sample
-from fastvmt.score.scores import Scores, notes
+from fastvmt.score.scores import Scores
 from fastvmt.types import TransferCase, Video
 
 EMOJI_CLIP, EMOJI_MODEL = "tiny-clip", "tiny-wan"
@@ -84,12 +84,13 @@ def sample_of(triple: Triple, policy: Policy, cases: FittedCases | None) -> tupl
 def score_triple(scores: Scores, triple: Triple, policy: Policy, cases: FittedCases | None = None) -> dict[str, Any]:
     """Read, align and score: the record of a triple, whose ``notes`` say what was changed and what is n/a."""
     sample, said = sample_of(triple, policy, cases)
-    said += notes(sample)
     known = policy.any_world or tags(triple.generated).get("backbone") == EMOJI_MODEL
     judged = {name for name, metric in scores.metrics.items() if EMOJI_CLIP in str(metric.source.get("id"))}
     strange = set() if known else judged
     if strange:
         said.append(NO_CLIP)
+    found = scores.judge(sample, without=strange)
+    said += found.surprises
     frames, *size = sample.video.size
     return {
         **named(triple),
@@ -100,7 +101,8 @@ def score_triple(scores: Scores, triple: Triple, policy: Policy, cases: FittedCa
         "notes": said,
         "vbench_compat": scores.vbench_compat,
         "pooled": list(scores.pooled),
-        "scores": scores.score(sample, without=strange),
+        "scores": found.values,
+        "missing": found.notes,
     }
 
 

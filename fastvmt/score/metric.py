@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -76,6 +76,10 @@ class ScoreMetric(Metric):
     def score(self, sample: Sample) -> dict[str, float]:
         """The columns of one sample; NaN where undefined, as all are for a video of one colour."""
         return dict.fromkeys(self.columns, math.nan) if blank(sample.video) else self.measure(sample)
+
+    def reasons(self, sample: Sample, found: Mapping[str, float]) -> dict[str, str]:
+        """Why columns of ``found`` are NaN though the sample has what the score needs, by column, where it knows."""
+        return {}
 
     def update(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from fastvmt.score.frechet import hybrid
 from fastvmt.score.functional import STATIC, MotionScores, motion_fidelity
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.score.sample import Sample
+from fastvmt.score.sample import LACKING, Sample
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.texture import LEAST, corner_response, textured
 from fastvmt.types import Truth, Video
@@ -48,6 +49,8 @@ COLUMNS = (
     "low_texture",
 )
 """Of mode robust: the score, its other weightings and references, and what it is to be read with."""
+TRUE = ("motion_fidelity_true", "motion_fidelity_dynamic_true")
+"""Those of them that need the true motion."""
 
 
 def seed_grid(height: int, width: int, side: int = GRID) -> Tensor:
@@ -266,6 +269,19 @@ class MotionFidelity(ScoreMetric):
         else:
             value = getattr(score_motion(video, reference, self.tracker), self.mode)
         return {self.columns[0]: value}
+
+    def reasons(self, sample: Sample, found: Mapping[str, float]) -> dict[str, str]:
+        told: dict[str, str] = {}
+        if sample.foreground_THW is None:
+            told["motion_fidelity_foreground"] = LACKING["mask"]
+        if sample.truth is None:
+            told |= dict.fromkeys(TRUE, LACKING["truth"])
+        if math.isnan(found[self.columns[0]]):
+            clips = {"the video": sample.video, "the reference": sample.reference}
+            bare = [what for what, clip in clips.items() if clip is not None and featureless(clip)]
+            if bare:
+                told = dict.fromkeys(self.columns, f"{' and '.join(bare)} without texture to follow") | told
+        return told
 
     def headline(
         self, video: Video, reference: Video, truth: Truth | None, foreground_THW: Tensor | None

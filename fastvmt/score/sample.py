@@ -29,6 +29,22 @@ class Sample:
     """Where the reference's moving subject is, bool; None: no fidelity to it."""
 
 
+LACKING = {
+    "reference": "no reference",
+    "prompt": "no prompt",
+    "truth": "the true motion is not known",
+    "mask": "no mask of the subject",
+}
+"""What a sample may lack, in words, by ``registry.INPUTS``."""
+
+
+def lacks(sample: Sample, need: str) -> bool:
+    """Whether a sample does not have one of ``LACKING``."""
+    if need == "prompt":
+        return not sample.prompt.strip()
+    return {"reference": sample.reference, "truth": sample.truth, "mask": sample.foreground_THW}[need] is None
+
+
 def blank(video: Video) -> bool:
     """Whether every frame is of one colour: black, say. Such a video has no scores.
 

@@ -5,18 +5,43 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastvmt.cache import content_key
 from fastvmt.score.metric import ScoreMetric
-from fastvmt.score.motion_fidelity import featureless
 from fastvmt.score.networks import Networks
 from fastvmt.score.registry import entries
 from fastvmt.score.requirements import check_settings
-from fastvmt.score.sample import Sample, blank, thinned
+from fastvmt.score.sample import LACKING, Sample, blank, lacks, thinned
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferResult
+
+UNDEFINED = "it is undefined for this video"
+MISSING = "its weights are missing"
+UNASKED = "nothing here can judge this clip"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The scores of one video and why some are missing."""
+
+    values: dict[str, float]
+    """By column; NaN is missing."""
+    notes: dict[str, str]
+    """By missing column, the reason."""
+    headline: Container[str]
+    """Columns that are scores of their own, not read with another."""
+
+    @property
+    def surprises(self) -> list[str]:
+        """The reasons why scores of the headline are missing, each with its scores."""
+        by_reason: dict[str, list[str]] = {}
+        for column, reason in self.notes.items():
+            if column in self.headline and reason not in (LACKING["truth"], LACKING["mask"], MISSING, UNASKED):
+                by_reason.setdefault(reason, []).append(column.replace("_", " "))
+        return [f"{reason}: {', '.join(columns)} n/a" for reason, columns in by_reason.items()]
 
 
 class Scores:
@@ -71,13 +96,14 @@ class Scores:
         if message:
             warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
 
-    def __call__(self, result: TransferResult) -> dict[str, float]:
-        """Score columns to values; warns of what makes some n/a."""
+    def __call__(self, result: TransferResult) -> Judged:
+        """Score a result; warns of what makes scores n/a, but for what is told once for all results."""
         case = result.case
         sample = Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
-        for note in notes(sample):
+        judged = self.judge(sample)
+        for note in judged.surprises:
             warnings.warn(f"{case.id}: {note}", stacklevel=2)
-        return self.score(sample)
+        return judged
 
     def score(self, sample: Sample, without: Container[str] = ()) -> dict[str, float]:
         """Score columns to values, for a video from anywhere; scores named in ``without`` are NaN.
@@ -90,6 +116,25 @@ class Scores:
             here = name in self.metrics and name not in without
             found |= self.metrics[name].score(sample) if here else dict.fromkeys(entry.columns, math.nan)
         return found
+
+    def judge(self, sample: Sample, without: Container[str] = ()) -> Judged:
+        """As :meth:`score`, with the reason of every value that is missing."""
+        found = self.score(sample, without)
+        reasons: dict[str, str] = {}
+        for name, entry in self.entries.items():
+            if absent := [column for column in entry.columns if math.isnan(found[column])]:
+                whole = self._reason(name, sample, without)
+                own = {} if whole else self.metrics[name].reasons(sample, found)
+                reasons |= {column: whole or own.get(column, UNDEFINED) for column in absent}
+        return Judged(found, reasons, self.headline)
+
+    def _reason(self, name: str, sample: Sample, without: Container[str]) -> str:
+        """Why a whole score is missing; empty if it was measured."""
+        if name in without or name in self.missing:
+            return UNASKED if name in without else MISSING
+        if blank(sample.video):
+            return "the video is of one colour"
+        return next((LACKING[need] for need in self.entries[name].needs[:1] if lacks(sample, need)), "")
 
     @property
     def versions(self) -> dict[str, int]:
@@ -124,17 +169,3 @@ class Scores:
             "vbench_compat": self.vbench_compat,
             "frames": self.frames or "all",
         }
-
-
-def notes(sample: Sample) -> list[str]:
-    """Why scores of a sample are n/a, whatever the scores."""
-    found = []
-    if blank(sample.video):
-        found.append("the video is of one colour: its scores are n/a")
-    elif featureless(sample.video):
-        found.append("the video has no texture to follow: motion fidelity is n/a")
-    if sample.reference is not None and featureless(sample.reference):
-        found.append("the reference has no texture to follow: motion fidelity is n/a")
-    if not sample.prompt.strip():
-        found.append("no prompt: text similarity is n/a")
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from fastvmt.score.metric import ScoreMetric
@@ -53,6 +54,12 @@ class Trajectory(ScoreMetric):
         found = trajectory_cosine(sample.video, sample.truth, sample.category, sprites, self.tracker)
         sure = found.confidence >= (SURE_CAMERA if sample.category == "camera" else SURE_OBJECT)
         return {"trajectory_cosine": found.cosine if sure else math.nan, "trajectory_confidence": found.confidence}
+
+    def reasons(self, sample: Sample, found: Mapping[str, float]) -> dict[str, str]:
+        least = SURE_CAMERA if sample.category == "camera" else SURE_OBJECT
+        confidence = found["trajectory_confidence"]
+        unsure = f"what moves was recognised with a confidence of {confidence:.2f}, less than {least:g}"
+        return {"trajectory_cosine": unsure if confidence < least else "the reference stands still"}
 
 
 @score(

@@ -96,7 +96,9 @@ def measure(overrides: Sequence[str], random_wan: Path) -> dict[str, Any]:
         "norm": round(float(flat.norm()), 5),
         "frames_sha256": hashlib.sha256(result.video.frames_THWC.contiguous().numpy().tobytes()).hexdigest(),
         "case": case.id,
-        "scores": {name: None if math.isnan(value) else round(value, 6) for name, value in scores(result).items()},
+        "scores": {
+            name: None if math.isnan(value) else round(value, 6) for name, value in scores(result).values.items()
+        },
         "passes": vars(result.passes),
         "overrides": list(overrides),
     }

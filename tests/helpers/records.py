@@ -42,6 +42,7 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         fps=8.0,
         frames_sha256={"generated": "0", "reference": "1"},
         scores={"motion_fidelity": 0.5},
+        notes={},
         score_versions={"motion_fidelity": 2},
         judges={"motion_fidelity": "j"},
         vbench_compat=False,

@@ -78,7 +78,7 @@ def finished_run_record(backbone, case, tmp_path) -> dict:
         ({"size": [48, None]}, r"size\[1\] is None, not of type integer"),
         ({"passes": {}}, "passes lacks block_backwards, block_forwards, "),
         ({"cost": None}, "cost is None, not an object"),
-        ({"version": 0}, "version is 0, not 3"),
+        ({"version": 0}, f"version is 0, not {VERSION}"),
         ({"colour": 1}, "the content has the unknown colour"),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_case_whose_files_are_not_its_own_is_not_finished(run: RunFolder, dama
     assert run.in_the_way() == ([folder.generated] if damage in ("link", "folder") else [])
 
 
-@pytest.mark.parametrize("content", ["", '{"version": 1', '{"version": 3}', "[]", "\x00\x01"])
+@pytest.mark.parametrize("content", ["", '{"version": 1', f'{{"version": {VERSION}}}', "[]", "\x00\x01"])
 def test_a_damaged_record_is_set_aside_with_one_line(run: RunFolder, content: str, caplog) -> None:
     folder = run.case("a/p0/s0")
     folder.record.write_text(content)
@@ -81,7 +81,7 @@ def test_results_that_cannot_be_read_name_their_file(run: RunFolder) -> None:
     write_json(run.result, {"version": VERSION, "cases": cases})
     assert [record.id for record in run.records()] == ["a/p0/s0", "b/p0/s0"]
     write_json(run.result, {"cases": cases})
-    with pytest.raises(ValueError, match=r"result\.json is of version None, not 3"):
+    with pytest.raises(ValueError, match=rf"result\.json is of version None, not {VERSION}"):
         run.records()
     for change, message in (({"seed": "0"}, "seed is '0'"), ({"scores": {}}, "a/p0/s0 is not what was written")):
         write_json(run.result, {"version": VERSION, "cases": [cases[0] | change]})

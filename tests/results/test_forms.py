@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fastvmt.results.forms import comma_separated, latex, markdown, one_line
+from fastvmt.results.forms import comma_separated, footnotes, latex, markdown, one_line
 from fastvmt.results.pivot import Cell
 
 HOSTILE = (
@@ -89,3 +89,9 @@ def test_a_mean_of_fewer_cases_than_the_row_tells_its_own_count() -> None:
     columns = ["fidelity", "trajectory", "nowhere"]
     assert markdown(["a"], columns, body).splitlines()[-1] == "| `a` | 4 | 0.500 | 0.250 (1) | n/a |"
     assert r"a & 4 & 0.500 & 0.250 (1) & n/a \\" in latex(["a"], columns, body)
+
+
+def test_reasons_of_missing_scores_stand_beneath() -> None:
+    assert footnotes({"trajectory_cosine": {"the reference\nstands still": 3, "[/red]": 1}}) == [
+        "trajectory cosine is n/a, by number of cases: the reference stands still (3); [/red] (1)"
+    ]

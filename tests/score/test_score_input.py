@@ -20,8 +20,8 @@ from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.motion_fidelity import MODES, MotionFidelity
 from fastvmt.score.preprocess import check_frames
 from fastvmt.score.registry import entries
-from fastvmt.score.sample import Sample, blank
-from fastvmt.score.scores import Scores, notes
+from fastvmt.score.sample import LACKING, Sample, blank
+from fastvmt.score.scores import Scores
 from fastvmt.score.similarity import TextSimilarity
 from fastvmt.score.smoothness import MotionSmoothness
 from fastvmt.score.weights import SOURCES, MissingWeightsError, locate
@@ -146,7 +146,9 @@ def test_a_degenerate_clip_has_no_score_and_a_reason(monkeypatch: pytest.MonkeyP
     scores = judged(monkeypatch, tmp_path, list(METRICS))
     for frames in (BLACK.frames_THWC, flat, noisy, fading):
         video = Video(frames, 8.0)
-        assert blank(video) and "of one colour" in notes(Sample(video, OTHER, PROMPT))[0]
+        found = scores.judge(Sample(video, OTHER, PROMPT))
+        assert blank(video) and set(found.notes.values()) == {"the video is of one colour"}
+        assert set(found.notes) == set(found.values) and len(found.surprises) == 1
         assert all(math.isnan(value) for value in scores.score(Sample(video, OTHER, PROMPT)).values())
         against = scores.score(Sample(VIDEOS[0], video, PROMPT))
         fidelities = [value for name, value in against.items() if name.startswith("motion_fidelity")]
@@ -154,13 +156,14 @@ def test_a_degenerate_clip_has_no_score_and_a_reason(monkeypatch: pytest.MonkeyP
         assert against["low_texture"] == 1
     slope = torch.arange(64, dtype=torch.uint8)[None, None, :, None].expand(9, 64, 64, 3).contiguous()
     smooth = Sample(Video(slope, 8.0), Video(slope, 8.0), PROMPT)
-    assert [note.split(" to follow")[0] for note in notes(smooth)] == [
-        "the video has no texture",
-        "the reference has no texture",
-    ]
-    found = scores.score(smooth)
-    assert math.isnan(found["motion_fidelity"]) and found["temporal_flickering"] == 1
-    assert notes(Sample(VIDEOS[0], OTHER, PROMPT)) == []
+    found = scores.judge(smooth)
+    assert math.isnan(found.values["motion_fidelity"]) and found.values["temporal_flickering"] == 1
+    assert found.notes["motion_fidelity"] == "the video and the reference without texture to follow"
+    whole = scores.judge(Sample(VIDEOS[0], OTHER, PROMPT))
+    assert whole.surprises == [] and set(whole.notes.values()) == {LACKING["truth"], LACKING["mask"]}
+    untold = scores.judge(Sample(VIDEOS[0], None, " "))
+    assert untold.notes["motion_fidelity"] == LACKING["reference"]
+    assert untold.notes["text_similarity"] == LACKING["prompt"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_every_result_gets_every_column(scores: Scores) -> None:
     video, truth = sample(scene)
     mask = torch.ones(video.size, dtype=torch.bool)
     case = TransferCase("a", video, scene.caption, category=scene.category, truth=truth, foreground_THW=mask)
-    found = scores(TransferResult(case, video, {}, [], PassCounter(), torch.zeros(0)))
+    found = scores(TransferResult(case, video, {}, [], PassCounter(), torch.zeros(0))).values
     expected = {column for entry in scores.entries.values() for column in entry.columns}
     assert set(found) == expected and expected > EARLIER
     assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())
