@@ -20,7 +20,7 @@ from torch import Tensor
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.score.functional import motion_fidelity
-from fastvmt.score.motion_fidelity import grid_tracks
+from fastvmt.score.tracklets import grid_tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 from fastvmt.world.texture import background

@@ -27,17 +27,11 @@ from fastvmt.data.resample import prepare
 from fastvmt.data.video_stream import open_video
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
-from fastvmt.score.motion_fidelity import (
-    PUBLISHED,
-    diagonal_of,
-    grid_tracks,
-    hybrid_of_tracks,
-    scores_of_tracks,
-    tracklets,
-)
+from fastvmt.score.motion_fidelity import PUBLISHED, diagonal_of, hybrid_of_tracks, scores_of_tracks
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.score.sample import Sample
 from fastvmt.score.scores import Scores
+from fastvmt.score.tracklets import grid_tracks, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import ClipShape, Video
 

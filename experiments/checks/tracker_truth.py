@@ -25,7 +25,8 @@ from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.benchmarks.world import truth_of
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
-from fastvmt.score.motion_fidelity import scores_of_tracks, tracklets
+from fastvmt.score.motion_fidelity import scores_of_tracks
+from fastvmt.score.tracklets import tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.trackers.lk import LkTracker

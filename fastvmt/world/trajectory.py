@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fastvmt.score.motion_fidelity import tracklets
+from fastvmt.score.tracklets import tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Truth, Video

@@ -23,12 +23,13 @@ from fastvmt.score.flicker import temporal_flickering
 from fastvmt.score.frechet import hybrid
 from fastvmt.score.functional import MotionScores, motion_fidelity
 from fastvmt.score.metric import ScoreMetric
-from fastvmt.score.motion_fidelity import JITTER, MODES, MotionFidelity, grid_tracks, score_motion, tracklets
+from fastvmt.score.motion_fidelity import JITTER, MODES, MotionFidelity, score_motion
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.score.registry import entries
 from fastvmt.score.sample import Sample
 from fastvmt.score.similarity import text_similarity
 from fastvmt.score.smoothness import DisInterpolator, motion_smoothness
+from fastvmt.score.tracklets import grid_tracks, tracklets
 from fastvmt.types import Truth, Video
 from helpers.stand_ins import (
     HEAD,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastvmt.score.functional import MotionScores, motion_fidelity, support
-from fastvmt.score.motion_fidelity import JITTER, MotionFidelity, scores_of_tracks, seed_grid, seeds, tracklets
+from fastvmt.score.motion_fidelity import JITTER, MotionFidelity, scores_of_tracks
+from fastvmt.score.tracklets import seed_grid, seeds, tracklets
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import Video
 

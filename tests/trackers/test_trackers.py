@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastvmt.score.motion_fidelity import seed_grid, tracklets
+from fastvmt.score.tracklets import seed_grid, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.chain import follow, sample
 from fastvmt.trackers.dis import DisTracker
