@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shlex
@@ -24,8 +25,9 @@ class Stopping:
     """What a signal does to the command ``name``; entered in its first line, before anything heavy is imported.
 
     While nothing is under way, the process ends at once. Within ``working`` the first signal raises :class:`Stopped`
-    in the main thread, so that whatever is open is closed; a second one ends the process at once. The handlers stay:
-    the process is the command's. A signal that is ignored, as a script's background jobs ignore Ctrl-C, stays so.
+    in the main thread, so that whatever is open is closed; a second one ends the process at once. When all is done the
+    signals are ignored: what is left is the interpreter's own end. A signal that was ignored before, as a script's
+    background jobs ignore Ctrl-C, stays so.
     """
 
     def __init__(self, name: str, advice: str) -> None:
@@ -40,13 +42,20 @@ class Stopping:
         for number in NAMES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self.hear)
+        atexit.register(self.settle)  # a signal may come between the last statement and __exit__
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.settle()
+
+    def settle(self) -> None:
+        """Nothing is under way any more: end if a signal came, else hear no further one."""
         self.working = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if self.code is not None:
             self.end()
+        for number in NAMES:
+            signal.signal(number, signal.SIG_IGN)
 
     def hear(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""

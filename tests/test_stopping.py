@@ -45,6 +45,27 @@ with Stopping("fastvmt", "go on") as stopping:
 """
 
 
+AT_THE_END = """
+import atexit, time
+from fastvmt.stopping import Stopping
+
+def end():
+    print("ready", flush=True)
+    time.sleep(1)
+
+atexit.register(end)  # runs after what Stopping registers
+with Stopping("fastvmt", "go on") as stopping:
+    stopping.working = True
+"""
+BETWEEN = """
+import signal
+from fastvmt.stopping import Stopping
+stopping = Stopping("fastvmt", "go on").__enter__()
+stopping.working = True
+signal.raise_signal(signal.SIGTERM)  # as if it came before __exit__ begins
+"""
+
+
 def stopped(code: str, number: signal.Signals) -> tuple[int, str, str]:
     """Exit code and output of a program that is sent a signal when it prints its first line."""
     with subprocess.Popen(
@@ -70,6 +91,15 @@ def test_before_the_work_nothing_is_waited_for() -> None:
 def test_a_swallowed_signal_is_raised_again() -> None:
     code, out, err = stopped(WORK.format(working=True, work=SWALLOW), signal.SIGINT)
     assert (code, out, err) == (130, "closed\n", "fastvmt: stopped by Ctrl-C; go on\n")
+
+
+def test_what_is_done_is_not_stopped() -> None:
+    assert stopped(AT_THE_END, signal.SIGTERM) == (0, "", "")
+
+
+def test_a_signal_between_the_work_and_its_end_is_told() -> None:
+    done = subprocess.run([sys.executable, "-c", BETWEEN], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, "fastvmt: stopped by SIGTERM; go on\n")
 
 
 def test_a_second_signal_does_not_wait_for_the_closing() -> None:

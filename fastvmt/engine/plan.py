@@ -18,6 +18,7 @@ from fastvmt.config import Config, Logger, Provenance, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.engine.marks import Marks, read_marks
+from fastvmt.engine.resources import check_names
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.score.requirements import check_settings
@@ -136,6 +137,7 @@ def check_scores(metrics: DictConfig) -> None:
 def make_plan(cfg: DictConfig) -> Plan:
     """Check everything that can be checked without weights. Raises :class:`UserError`."""
     check_keys(cfg)
+    check_names(cfg)
     check_clip(cfg)
     try:
         check_arguments(cfg.backbone, "backbone")
@@ -154,7 +156,8 @@ def make_plan(cfg: DictConfig) -> Plan:
         strength = numbers["sampler"].strength
         legal = f"below 1 for method={method.name}, e.g. 0.75; from pure noise it is method=none"
         check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)
-        if not 2 <= (scored := cfg.metrics.get("frames") or layout.frames) <= layout.frames:
+        scored = layout.frames if cfg.metrics.get("frames") is None else cfg.metrics.frames
+        if not 2 <= scored <= layout.frames:
             raise ValueError(f"metrics.frames={scored} must be in [2, {layout.frames}], backbone.frames, or null")
         marks = read_marks(cfg.provenance, layout)
         cases = make_cases(cfg, layout)

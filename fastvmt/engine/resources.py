@@ -9,7 +9,21 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from fastvmt.engine.identity import flat
 from fastvmt.errors import UserError
+
+LONGEST_NAME = 255
+"""Bytes of a file's name."""
+PROMPTS = ("prompt", "negative_prompt", "reference_prompt")
+"""Keys of any length."""
+
+
+def check_names(cfg: DictConfig) -> None:
+    """Raise :class:`UserError` for words, prompts aside, that no file could be called."""
+    for key, value in flat(OmegaConf.to_container(cfg, resolve=True)).items():
+        longest = max((len(os.fsencode(name)) for name in str(value).split("/")), default=0)
+        if key not in PROMPTS and isinstance(value, str) and longest > LONGEST_NAME:
+            raise UserError(f"{key}={value[:20]}... has a name of {longest} bytes: names have at most {LONGEST_NAME}")
 
 
 def check_devices(cfg: DictConfig) -> None:

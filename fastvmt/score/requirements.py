@@ -40,7 +40,7 @@ def check_settings(
     for key, path in (paths | {"metrics.clip.model": clip.get("model")}).items():
         check(path is None or isinstance(path, str), key, path, "a path, or null")
     check_choice("metrics.clip.preprocess", clip.get("preprocess", "pil"), PREPROCESSING)
-    architecture = clip.get("architecture") or ARCHITECTURE
+    architecture = ARCHITECTURE if clip.get("architecture") is None else clip["architecture"]
     check(architecture in open_clip.list_models(), "metrics.clip.architecture", architecture, "one of open_clip's")
     gelu, scale = clip.get("quick_gelu"), clip.get("scale", 1.0)
     check(gelu is None or isinstance(gelu, bool), "metrics.clip.quick_gelu", gelu, "true, false or null")

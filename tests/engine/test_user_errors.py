@@ -54,6 +54,13 @@ from helpers.config import composed
         (["trainer.devices=1000000"], r"trainer\.devices=1000000"),
         (["trainer.devices=0"], r"trainer\.devices=0"),
         (["trainer.devices=abc"], r"trainer\.devices=abc"),
+        (["metrics.frames=0"], r"metrics\.frames=0 must be in \[2, 9\]"),
+        (["metrics.clip.architecture=0"], r"metrics\.clip\.architecture=0"),
+        *(
+            ([f"{key}={'x' * 300}"], rf"{key}=xxxxxxxxxxxxxxxxxxxx\.\.\. has a name of 300 bytes")
+            for key in ("video", "backbone.path", "cache_dir", "provenance.watermark", "logger.project")
+        ),
+        (["video=", "prompt=a dog"], "video= is empty"),
         (["fps=8"], "fps= needs video=<file>"),
         (["video=a.mp4", "prompt=???"], r"prompt=\?\?\? is no value"),
         (["negative_prompt=dark"], "negative_prompt= needs video=<file>"),

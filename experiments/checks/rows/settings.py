@@ -38,6 +38,7 @@ VALUES = {
     "backwards": f"'{BACKWARDS}'",
 }
 """As Hydra's grammar has them."""
+WHOLE = ("zero", "minus_one", "huge")
 POSITIVE = (
     *(
         "steps",
@@ -66,9 +67,8 @@ POSITIVE = (
         "levels",
         "updates",
         "pool",
-        "beta2",
     ),
-    *("devices", "checkpoint_every", "target_fps", "temperature", "tracking_sigma"),
+    *("devices", "checkpoint_every", "target_fps", "temperature"),
 )
 """Last names of keys for which 0 is no value."""
 FREE = (
@@ -152,13 +152,13 @@ def collect() -> dict[str, tuple[Any, tuple[str, ...]]]:
 def expected(key: str, default: Any, value: str) -> Expect:
     """What must come of a value, from the key's name and the type of its default."""
     last = key.rsplit(".", 1)[-1]
-    kind = UNTYPED.get(key, UNTYPED.get(last, "")) if default is None else default
+    kind = UNTYPED.get(key, UNTYPED.get(last, "")) if default is None or key == "backbone.fps" else default
     if value == "null" and (default is None or last in ("cache_dir", *FREE)):
         return Expect.either
     if last == "_target_" or (value in ("inf", "minus_inf", "nan") and not (isinstance(kind, str) and last in FREE)):
         return Expect.refuse
     if isinstance(kind, bool):
-        return Expect.either if value in ("true", "zero", "minus_one") else Expect.refuse
+        return Expect.either if value in ("true", *WHOLE) else Expect.refuse  # whole numbers are truth values
     if isinstance(kind, int | float):
         return _number(key, last, isinstance(kind, int), value)
     if isinstance(kind, list):
@@ -177,7 +177,7 @@ def _number(key: str, last: str, whole: bool, value: str) -> Expect:
 
 
 def _text(key: str, last: str, value: str) -> Expect:
-    if key in ("output_dir", "cache_dir") and value == "long":
+    if value == "long" and key not in OF_CLIP[:3]:
         return Expect.refuse  # longer than a name may be
     if last in FREE:
         literal = key in OF_CLIP  # brackets are words there
