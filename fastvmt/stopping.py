@@ -50,6 +50,7 @@ class Stopping:
 
     def settle(self) -> None:
         """Nothing is under way any more: end if a signal came, else hear no further one."""
+        atexit.unregister(self.settle)
         self.working = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self.code is not None:
