@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork must find 
 from experiments.checks import report
 from experiments.checks.fork import ROOT, preload, scratch
 from experiments.checks.kills import Kill, run_kill, undisturbed
-from experiments.checks.pool import read, run_all, run_trial, spread, version
+from experiments.checks.pool import adopt_clear, read, run_all, run_trial, spread, version
 from experiments.checks.rows import (
     commands,
     disks,
@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=float, default=60, metavar="M", help="start no further kill after M minutes")
     p.add_argument("--jobs", type=int, default=2, help="trials at a time")
     p.add_argument("--output", type=Path, default=Path("outputs", "faults"), help="folder of the report and the log")
+    kept = "trials that were clear with earlier sources, in the log of --output, count and are not run again"
+    p.add_argument("--keep-clear", action="store_true", help=kept)
     p.add_argument("--commit", action="store_true", help="write the report to experiments/results too")
     return p
 
@@ -96,6 +98,7 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     a, log = arguments, arguments.output / "trials.jsonl"
     preload()
     key, findings, skipped = version(), [], []
+    adopted = adopt_clear(log, key) if a.keep_clear else 0
     with scratch() as folder:
         for kind in a.only or TABLES:
             if kind == "kills":
@@ -109,7 +112,9 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
         count = a.kills or (SHORT["kills"] if a.short and not a.only else 0)
         if count:
             findings += kills(count, a.minutes, log, a.jobs, key, folder)
-    about = {"version": key, "short": a.short}
+    if adopted:
+        skipped.append(f"{adopted} trials again, which were clear with earlier sources")
+    about = {"version": key, "short": a.short, "clear_with_earlier_sources": adopted}
     for place in (a.output, *([ROOT / "experiments" / "results"] if a.commit else [])):
         report.write(place, findings, skipped, about)
     return report.counts(findings)

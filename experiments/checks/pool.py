@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from experiments.checks.fork import ROOT, forked, run_command, scratch
-from experiments.checks.trial import HERE, Finding, Trial
+from experiments.checks.trial import HERE, Finding, Trial, Verdict
 from experiments.checks.verdict import files, finding, judge
 
 SOURCES = ("fastvmt", "conf", "experiments/checks", "run.py", "experiments/tools/write_manifest.py")
@@ -81,23 +81,45 @@ def _worker(trial: T, log: Path, key: str, run: Callable[[T], Finding]) -> int:
     return forked(work)
 
 
-def append(log: Path, found: Finding, key: str) -> None:
+def append(log: Path, found: Finding, key: str, **more: str) -> None:
     """Add a line; several processes may at once."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.write(json.dumps(found.row() | {"version": key}) + "\n")
+        stream.write(json.dumps(found.row() | {"version": key} | more) + "\n")
 
 
 def read(log: Path, key: str) -> dict[str, Finding]:
     """Findings by id of one version; a line that a kill cut short is left out."""
+    return {row["id"]: finding_of(row) for row in lines(log) if row["version"] == key}
+
+
+def finding_of(line: Mapping[str, Any]) -> Finding:
+    """The finding in a line of the log."""
+    return Finding(**{name: value for name, value in line.items() if name not in ("version", "tried_with")})
+
+
+def adopt_clear(log: Path, key: str) -> int:
+    """Let what was clear under another version, at its last trial, count under this one; returns how many ever did.
+
+    For a long table after small mends: what was not clear is then run again, with the present sources.
+    """
+    last, now = {row["id"]: row for row in lines(log) if row["version"] != key}, read(log, key)
+    clear = [row for name, row in last.items() if row["verdict"] == Verdict.clear.value and name not in now]
+    for row in clear:
+        append(log, finding_of(row), key, tried_with=row.get("tried_with", row["version"]))
+    return sum("tried_with" in row for row in lines(log) if row["version"] == key)
+
+
+def lines(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log that are whole."""
     rows = []
     for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-    return {row["id"]: Finding(**row) for row in rows if row.pop("version") == key}
+    return rows
 
 
 def spread(trials: Iterable[Trial], count: int) -> list[Trial]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +16,7 @@ import pytest
 
 from experiments.checks import clips, fork, report
 from experiments.checks.kills import printed, stop_problem
-from experiments.checks.pool import read, run_all, run_trial, spread
+from experiments.checks.pool import adopt_clear, append, read, run_all, run_trial, spread
 from experiments.checks.rows.settings import expected, flat
 from experiments.checks.trial import Expect, Finding, Outcome, Trial, Verdict
 from experiments.checks.verdict import judge, told, unclear
@@ -155,6 +158,19 @@ def test_finished_trials_are_not_run_again(tmp_path: Path) -> None:
     assert read(log, "other") == {}
 
 
+def test_what_was_clear_with_earlier_sources_may_count(tmp_path: Path) -> None:
+    trials = [row(name=str(number)) for number in range(3)]
+    log, here = tmp_path / "trials.jsonl", tmp_path / "here"
+    here.mkdir()
+    run_all(trials[:2], log, 1, "old", stub([str(here)]))
+    spoilt = replace(read(log, "old")[trials[1].id], verdict=Verdict.wrong.value)
+    append(log, spoilt, "old")
+    assert adopt_clear(log, "new") == 1 and list(read(log, "new")) == [trials[0].id]
+    found = run_all(trials, log, 1, "new", stub([str(here)]))
+    assert [each.verdict for each in found] == [Verdict.clear.value] * 3
+    assert adopt_clear(log, "new") == 1 and adopt_clear(log, "newer") == 3
+
+
 def test_a_trial_that_cannot_be_run_is_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def broken(_trial: Trial) -> Finding:
         raise ValueError("no clip")
@@ -209,3 +225,13 @@ def test_clips_are_read_as_they_are_shown(tmp_path: Path) -> None:
     assert clips.read(odd / "anamorphic.mp4")[0].shape[1:3] == (128, 419)
     assert len(clips.read(odd / "trimmed.mp4")[1]) == 16
     assert clips.covered(frames, 32, 32).shape == (5, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_the_short_form_finds_nothing(tmp_path: Path) -> None:
+    """A spread sample of every table, and three kills: no wrong result, nothing lost, no traceback."""
+    command = [sys.executable, "-m", "experiments.checks.faults", "--short", "--output", str(tmp_path)]
+    subprocess.run(command, cwd=fork.ROOT, check=True, capture_output=True, timeout=900)
+    counts = json.loads((tmp_path / "faults.json").read_text())
+    assert counts["counts"]["all"]["tried"] > 150
+    assert counts["not_clear"] == []
