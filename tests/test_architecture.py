@@ -143,7 +143,9 @@ def test_frameworks_stay_at_the_edge(file: Path) -> None:
         ("fastvmt.methods.motion_director", ("peft", "diffusers", "transformers")),
         ("fastvmt.methods.fastvmt", ("hydra", "lightning", "wandb", "diffusers", "decord", "av")),
         ("fastvmt.results.statistics", ("torch", "hydra")),
-        ("fastvmt.score.__main__", ("diffusers", "lightning")),
+        ("fastvmt.score.command", ("diffusers", "lightning")),
+        ("fastvmt.score.__main__", ("torch", "numpy")),
+        ("fastvmt.table", ("torch", "numpy")),
     ],
 )
 def test_importing_loads_no_more_than_is_needed(module: str, absent: tuple[str, ...]) -> None:

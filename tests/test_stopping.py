@@ -32,6 +32,7 @@ with Stopping("fastvmt", "go on") as stopping:
         print("closed", flush=True)
 """
 SLEEP, SWALLOW = 'print("ready", flush=True)', "Swallower()"
+HEAR = "stop = lambda: signal.raise_signal(signal.SIGTERM)"
 TWICE = """
 import signal, time
 from fastvmt.stopping import Stopping
@@ -86,6 +87,16 @@ def test_work_is_closed_and_the_one_line_told(number, name) -> None:
 def test_before_the_work_nothing_is_waited_for() -> None:
     code, out, err = stopped(WORK.format(working=False, work=SLEEP), signal.SIGTERM)
     assert (code, out, err) == (143, "", "fastvmt: stopped by SIGTERM; go on\n")
+
+
+@pytest.mark.parametrize("module", ["fastvmt.score", "fastvmt.table"])
+def test_commands_hear_signals_while_they_import(module) -> None:
+    hook = "sys.addaudithook(lambda event, words: event == 'import' and words[0] == 'torch' and stop())"
+    code = f"import runpy, signal, sys; {HEAR}; {hook}; runpy.run_module({module!r}, run_name='__main__')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (143, 1)
+    assert done.stderr.startswith(f"{module}: stopped by SIGTERM; ")
 
 
 def test_a_swallowed_signal_is_raised_again() -> None:

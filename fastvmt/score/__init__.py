@@ -1,54 +1,65 @@
 """Scores of motion transfer: pure functions, torchmetrics classes that compute them, and a registry of all.
 
 ``robust`` is motion fidelity, ``vbench_consistency`` subject and background consistency: modules have those names.
+A name's module is imported when the name is asked for: together they take seconds.
 """
 
-import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics and open_clip import torchvision
+from __future__ import annotations
 
-# isort: split
-from fastvmt.score.aesthetic import AestheticQuality, aesthetic_quality
-from fastvmt.score.consistency import (
-    BackgroundConsistency,
-    DinoConsistency,
-    SubjectConsistency,
-    TemporalConsistency,
-    det_consistency,
-    temporal_consistency,
-)
-from fastvmt.score.consistency import consistency as vbench_consistency
-from fastvmt.score.dynamic import DynamicDegree, dynamic_degree
-from fastvmt.score.flicker import TemporalFlickering, temporal_flickering
-from fastvmt.score.frechet import hybrid
-from fastvmt.score.functional import motion_fidelity as robust
-from fastvmt.score.motion_fidelity import MotionFidelity, score_motion
-from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
-from fastvmt.score.similarity import TextSimilarity, text_similarity
-from fastvmt.score.smoothness import MotionSmoothness, motion_smoothness
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "AestheticQuality",
-    "BackgroundConsistency",
-    "DinoConsistency",
-    "DynamicDegree",
-    "MotionFidelity",
-    "MotionSmoothness",
-    "SubjectConsistency",
-    "TemporalConsistency",
-    "TemporalFlickering",
-    "TextSimilarity",
-    "aesthetic_quality",
-    "compat_det",
-    "compat_ditflow",
-    "compat_smm",
-    "det_consistency",
-    "dynamic_degree",
-    "hybrid",
-    "motion_smoothness",
-    "paper",
-    "robust",
-    "score_motion",
-    "temporal_consistency",
-    "temporal_flickering",
-    "text_similarity",
-    "vbench_consistency",
-]
+HOMES = {
+    "aesthetic": (
+        "AestheticQuality",
+        "aesthetic_quality",
+    ),
+    "consistency": (
+        "BackgroundConsistency",
+        "DinoConsistency",
+        "SubjectConsistency",
+        "TemporalConsistency",
+        "det_consistency",
+        "temporal_consistency",
+    ),
+    "dynamic": (
+        "DynamicDegree",
+        "dynamic_degree",
+    ),
+    "flicker": (
+        "TemporalFlickering",
+        "temporal_flickering",
+    ),
+    "frechet": ("hybrid",),
+    "motion_fidelity": (
+        "MotionFidelity",
+        "score_motion",
+    ),
+    "published": (
+        "compat_det",
+        "compat_ditflow",
+        "compat_smm",
+        "paper",
+    ),
+    "similarity": (
+        "TextSimilarity",
+        "text_similarity",
+    ),
+    "smoothness": (
+        "MotionSmoothness",
+        "motion_smoothness",
+    ),
+}
+"""Public names by module."""
+RENAMED = {"robust": ("functional", "motion_fidelity"), "vbench_consistency": ("consistency", "consistency")}
+"""Public names of what is called otherwise in its module."""
+WHERE = {name: (module, name) for module, names in HOMES.items() for name in names} | RENAMED
+__all__ = sorted(WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a public name stands for."""
+    if name not in WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = WHERE[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)

@@ -6,6 +6,9 @@ wrong embeddings, so bare tensors are only read when their architecture says whi
 
 from __future__ import annotations
 
+import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports torchvision
+
+# isort: split
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -27,6 +27,7 @@ from fastvmt.results.columns import mean_scores, score_summaries
 from fastvmt.results.folder import slug
 from fastvmt.results.provenance import provenance
 from fastvmt.results.tables import SHOWN, show, summary_table
+from fastvmt.score.arguments import parser
 from fastvmt.score.files import Policy, failed, score_triple
 from fastvmt.score.scores import Scores
 from fastvmt.terminal import literal_text
@@ -159,3 +160,14 @@ def clip_table(records: Sequence[Mapping[str, Any]], headline: Mapping[str, str]
     if len(records) > SHOWN:
         table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(columns) + 1))
     return table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 with one line about what the user can mend."""
+    arguments = parser().parse_args(argv)
+    try:
+        score_all(arguments, Console())
+    except (UserError, ValueError, OSError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"fastvmt.score: {error}", markup=False, highlight=False)
+        return 2
+    return 0

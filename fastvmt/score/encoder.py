@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports torchvision
+
+# isort: split
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Protocol

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fastvmt.torchvision_ops  # noqa: F401  before torchmetrics, which imports torchvision
+
+# isort: split
 import math
 import warnings
 from abc import abstractmethod

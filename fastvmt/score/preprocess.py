@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
+
+# isort: split
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode

@@ -24,7 +24,7 @@ from fastvmt.engine.run import run
 from fastvmt.errors import UserError
 from fastvmt.results.case_record import case_key
 from fastvmt.results.folder import RunFolder
-from fastvmt.score.__main__ import main as score_files
+from fastvmt.score.command import main as score_files
 from fastvmt.score.registry import entries
 from fastvmt.table import make_table
 from helpers.config import composed

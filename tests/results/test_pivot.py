@@ -10,9 +10,9 @@ import pytest
 
 from fastvmt.files import write_json
 from fastvmt.results.case_record import VERSION
+from fastvmt.results.command import main, make_table
 from fastvmt.results.forms import latex, markdown
 from fastvmt.results.pivot import cells, labels, read_rows
-from fastvmt.table import main, make_table
 from helpers.records import case_record
 
 

@@ -9,7 +9,7 @@ import torch
 
 from fastvmt.benchmarks import ManifestBenchmark
 from fastvmt.data.video import write_video
-from fastvmt.score.__main__ import main as score_files
+from fastvmt.score.command import main as score_files
 from fastvmt.types import Video
 from helpers.clips import write_frames
 from helpers.manifests import SHAPE

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
 from fastvmt.construct import PLUGINS
-from fastvmt.score.__main__ import main
+from fastvmt.score.command import main
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.networks import CLIP_KEYS, WEIGHT_KEYS, Networks
 from fastvmt.score.registry import DIRECTIONS, INPUTS, REGISTRY, entries, score, table

@@ -15,7 +15,7 @@ from fastvmt.data.alignment import align, evenly, slowed, spread
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.triples import clips_in, listed, matched
 from fastvmt.data.video import write_video
-from fastvmt.score.__main__ import main
+from fastvmt.score.command import main
 from fastvmt.types import Video
 from fastvmt.world.scene import render, sample_scene
 from helpers.clips import brightness, clip, write_frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastvmt.data.video import write_video
-from fastvmt.score.__main__ import main
+from fastvmt.score.command import main
 from helpers.clips import clip
 
 
