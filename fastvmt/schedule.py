@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 
 
+def shifted(level: float, shift: float) -> float:
+    """m s / (1 + (m - 1) s)."""
+    return shift * level / (1 + (shift - 1) * level)
+
+
 def sigma_schedule(steps: int, shift: float, strength: float = 1.0) -> list[float]:
     """``steps + 1`` noise levels from the start to 0: s = strength (1 - k / n), shifted by m s / (1 + (m - 1) s)."""
-    base = [strength * (1 - k / steps) for k in range(steps)]
-    return [shift * s / (1 + (shift - 1) * s) for s in base] + [0.0]
+    return [shifted(strength * (1 - k / steps), shift) for k in range(steps)] + [0.0]
 
 
 def add_noise(latents: Tensor, noise: Tensor, sigma: float) -> Tensor:

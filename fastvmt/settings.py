@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 LARGEST_STEP = 1e3
 """Learning rates, multipliers and scales beyond this one are typing errors."""
@@ -23,6 +24,7 @@ LARGEST_SEED = 2**32 - 1
 LARGEST_WEIGHT = 1e6
 """Of a loss, and of a gradient."""
 SOURCES = ("reading", "pass")
+SOLVERS = ("euler", "unipc", "dpmpp")
 
 
 def check(ok: bool, key: str, value: object, legal: str) -> None:
@@ -176,10 +178,15 @@ class Guidance:
 class Sampler:
     """The denoising schedule and classifier-free guidance."""
 
+    name: str = SOLVERS[0]
+    """euler (the papers), or a multistep solver by diffusers' scheduler: unipc (Wan's own), dpmpp."""
     steps: int = 50
     """Denoising steps (n)."""
     shift: float = 7.0
     """Timestep shift (m); larger spends more steps at high noise (released code)."""
+    sigmas: list[float] | None = None
+    """Noise levels given outright, falling, the closing 0 left out; they set ``steps``, and ``shift`` has no say.
+    None: those of ``shift``. For checkpoints distilled to few steps, which know no other levels."""
     cfg_scale: float = 5.8
     """Classifier-free guidance scale; 1 runs no negative pass."""
     cfg_scale_2: float | None = None
@@ -191,6 +198,14 @@ class Sampler:
     """The negative pass runs in every so many-th step; in between its difference to the positive one is kept."""
 
     def __post_init__(self) -> None:
+        check_choice("sampler.name", self.name, SOLVERS)
+        if self.sigmas is not None:
+            levels = [*self.sigmas, 0.0]
+            falling = all(a > b for a, b in pairwise(levels)) and 0 < levels[0] <= 1
+            legal = "falling noise levels in (0, 1]; the closing 0 is added"
+            check(falling and len(levels) <= LARGEST_COUNT, "sampler.sigmas", list(self.sigmas), legal)
+            check(self.strength == 1, "sampler.strength", self.strength, "1 with sampler.sigmas, which say the start")
+            self.steps = len(self.sigmas)
         check_range("sampler.steps", self.steps, 1, LARGEST_COUNT)
         check_range("sampler.shift", self.shift, 0, LARGEST_STEP, above=True)
         check_range("sampler.cfg_scale", self.cfg_scale, 0, LARGEST_STEP)

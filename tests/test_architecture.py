@@ -55,6 +55,7 @@ LEAVES: dict[str, set[str]] = {
     "backbones": {"types", "device", "torchvision_ops", "schedule", "divergence"},
     "trackers": {"types", "device", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule", "divergence"},
+    "solver": {"settings", "backbones", "sampling", "schedule", "divergence"},
     "cost": {"types", "stopwatch", "backbones"},
     "benchmarks": {"settings", "types", "data", "world"},
 }

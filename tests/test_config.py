@@ -43,7 +43,17 @@ MENDED = {"tau": (4.0, 1.0), "tile": ([2, 2], [3, 4]), "centre_gradient": (True,
 """Where the compositions were wrong: ``window=dense`` took these from tiny-wan to both of Wan, beside ``l``."""
 
 
-LATER = ("reduction", "spatial_reduction", "source", "diagnostics", "predict", "negative_every", "cfg_scale_2")
+LATER = (
+    "reduction",
+    "spatial_reduction",
+    "source",
+    "diagnostics",
+    "predict",
+    "negative_every",
+    "cfg_scale_2",
+    "name",
+    "sigmas",
+)
 """Keys that are newer than the file, or whose words are: the tests below hold them."""
 
 

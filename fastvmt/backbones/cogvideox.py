@@ -125,6 +125,7 @@ class CogVideoXBackbone(Pretrained):
             heads=heads,
             rotary=rotary,
             latent_step=DECODED_TOGETHER,
+            own_levels=True,
             block=BlockShape(embedding, 4 * embedding, max_tokens, joint=True),
         )
 

@@ -44,6 +44,8 @@ class Layout:
     """Whether queries and keys are rotated by their positions."""
     latent_step: int = 1
     """Clips have ``latent_step`` k + 1 latent frames."""
+    own_levels: bool = False
+    """Whether the model was trained at noise levels of its own, not at any of a flow's."""
     boundary: float | None = None
     """Noise level below which a second expert is in charge; None: there is one transformer."""
     block: BlockShape | None = None

@@ -21,6 +21,7 @@ from fastvmt.engine.marks import Marks, read_marks
 from fastvmt.engine.resources import check_names
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
+from fastvmt.methods.requirements import check_solver
 from fastvmt.score.requirements import check_settings
 from fastvmt.settings import (
     LARGEST_COUNT,
@@ -149,6 +150,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         layout = read_layout(cfg.backbone)
         method = construct(cfg.method, "method")
         method.requirements(layout)
+        check_solver(numbers["sampler"].name, method.repeats, layout)
         check_picture(numbers["guidance"], layout)
         scale = numbers["sampler"].cfg_scale_2
         one = f"null: {layout.name} has one transformer, whose guidance scale is sampler.cfg_scale"

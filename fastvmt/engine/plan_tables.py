@@ -14,6 +14,7 @@ from fastvmt.terminal import literal_text
 def plan_table(plan: Plan) -> Table:
     """What would run."""
     layout, sampler = plan.layout, plan.sampler
+    levels = f"shift {sampler.shift}" if sampler.sigmas is None else f"noise levels {list(sampler.sigmas)}"
     second = "" if sampler.cfg_scale_2 is None else f", {sampler.cfg_scale_2} below noise level {layout.boundary}"
     table = Table(title="dry run: valid", show_header=False)
     rows = {
@@ -23,7 +24,7 @@ def plan_table(plan: Plan) -> Table:
         "backbone": f"{layout.name}, {layout.depth} blocks",
         "clip": f"{layout.frames} frames, {layout.height} x {layout.width}",
         "tokens": "{} x {} x {}".format(*layout.grid),
-        "sampler": f"{sampler.steps} steps, shift {sampler.shift}, CFG {sampler.cfg_scale}{second}",
+        "sampler": f"{sampler.name}, {sampler.steps} steps, {levels}, CFG {sampler.cfg_scale}{second}",
         "strength": str(sampler.strength),
         "inner iterations per case": str(plan.method.inner_iterations(sampler.steps)),
         "output": plan.cfg.output_dir,

@@ -10,7 +10,6 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
 from fastvmt.methods.requirements import check_frames
-from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import Sampler
 from fastvmt.types import PassCounter
@@ -37,6 +36,8 @@ class Method:
     """Whether ``sampler.strength`` below 1 starts from the noised reference."""
     needs_strength = False
     """Whether nothing of the reference would be left at ``sampler.strength=1``."""
+    repeats: str | None = None
+    """The setting by which a step is taken more than once, if it is; a solver with a history cannot."""
     least_frames = 1
     """Latent frames below which the method has nothing to work on."""
 
@@ -55,8 +56,8 @@ class Method:
         return nullcontext()
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-        """The latents at ``sigma_next`` from those at ``sigma``: an Euler step under classifier-free guidance."""
-        return euler_step(x, job.velocity(i, x, sigma), sigma, sigma_next)
+        """The latents at ``sigma_next`` from those at ``sigma``: the solver's under classifier-free guidance."""
+        return job.solver.step(i, x, job.velocity(i, x, sigma), sigma, sigma_next)
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """The passes of one transfer in closed form, without those that read the reference."""

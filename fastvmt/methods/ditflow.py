@@ -21,7 +21,6 @@ from fastvmt.methods.job import Job
 from fastvmt.motion.ditflow import expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
 from fastvmt.motion.pairs import all_pairs
-from fastvmt.sampling import euler_step
 from fastvmt.schedule import add_noise
 from fastvmt.settings import LARGEST_STEP, HeadReduce, check_choice, check_range
 from fastvmt.types import MotionField
@@ -162,7 +161,7 @@ class DiTFlow(BlockGuided):
             stack.enter_context(self.injected(job, i, sigma))
             if (tables := self.tables(job, i)) is not None:
                 stack.enter_context(job.backbone.rotated_by(tables.to(x.device), sigma))
-            return euler_step(x, job.velocity(i, x, sigma), sigma, sigma_next)
+            return job.solver.step(i, x, job.velocity(i, x, sigma), sigma, sigma_next)
 
     def guide(self, job: Job, i: int, x: Tensor, sigma: float) -> Tensor:
         """With ``target=embedding`` the latents stay, and this step's rotary tables are learned."""

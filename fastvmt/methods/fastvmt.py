@@ -19,7 +19,6 @@ from fastvmt.methods.reading import motion_of
 from fastvmt.methods.requirements import check_window
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import by_source, frame_pairs, pair_weights
-from fastvmt.sampling import euler_step
 from fastvmt.settings import Guidance, Predict, Sampler, Skip, Window
 from fastvmt.types import MotionField, Pairs, PassCounter
 
@@ -90,21 +89,22 @@ class FastVMT(BlockGuided):
         return gradient_of(loss, of_terms=self.guidance.diagnostics)
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-        """An Euler step of the guided latents; with ``source=pass`` along the velocity of those before."""
+        """A step of the guided latents; with ``source=pass`` along the velocity of those before."""
         level = self.level(sigma)
         if not self.shared or i >= self.optimised_steps(job.steps):
             x = self.guide(job, i, x, sigma)
-            return euler_step(x, job.velocity(i, x, level), sigma, sigma_next)
-        positive, gradient = self.tapped(job, x, sigma)
-        velocity = job.classifier_free(i, x, level, positive)
-        return euler_step(self.follow(job, i, x, sigma, lambda _: gradient), velocity, sigma, sigma_next)
+            return job.solver.step(i, x, job.velocity(i, x, level), sigma, sigma_next)
+        told = job.solver.told(i, level)
+        positive, gradient = self.tapped(job, x, sigma, told)
+        velocity = job.classifier_free(i, x, told, positive)
+        return job.solver.step(i, self.follow(job, i, x, sigma, lambda _: gradient), velocity, sigma, sigma_next)
 
-    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, Gradient]:
+    def tapped(self, job: Job, x: Tensor, sigma: float, told: float) -> tuple[Tensor, Gradient]:
         """From one pass with the prompt: its velocity, and the gradient that a reading of these latents has."""
         reference, g = self.matched_motion(job, sigma), self.guidance
         with torch.enable_grad():
             leaf = x.detach().to(self.latent_dtype).requires_grad_(True)
-            velocity, q, k = job.backbone.tapped_velocity(leaf, self.level(sigma), job.text, g.block, g.rope)
+            velocity, q, k = job.backbone.tapped_velocity(leaf, told, job.text, g.block, g.rope)
             with job.watch.stage("guide"):
                 terms = self.loss(*self.motion(q, k, job.backbone.layout.grid), reference)
                 return velocity, gradient_at(leaf, terms, of_terms=g.diagnostics)

@@ -18,6 +18,7 @@ from fastvmt.guidance.gradient import GradientLog
 from fastvmt.sampling import ClassifierFree
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Sampler
+from fastvmt.solver import Solver
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase
 
@@ -49,6 +50,8 @@ class Job:
     """Noise levels of the denoising, from the start to 0."""
     watch: Stopwatch
     cache: TensorCache
+    solver: Solver = field(default_factory=Solver)
+    """What takes the denoising steps, with its history."""
     trace: Trace = field(default_factory=list)
     gradients: GradientLog = field(default_factory=GradientLog)
     """What the trace says of gradients, over all denoising steps."""
@@ -77,7 +80,8 @@ class Job:
 
     def velocity(self, i: int, x: Tensor, sigma: float) -> Tensor:
         """The velocity of latents in step ``i`` under the case's prompts and the sampler's guidance scale."""
-        return self.classifier_free(i, x, sigma, self.backbone.velocity(x, sigma, self.text))
+        told = self.solver.told(i, sigma)
+        return self.classifier_free(i, x, told, self.backbone.velocity(x, told, self.text))
 
     def noised_reference(self, sigma: float, seed: int) -> Tensor:
         """The reference at a noise level, with noise of its own seed."""

@@ -14,7 +14,6 @@ from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
-from fastvmt.sampling import euler_step
 from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
 from fastvmt.types import PassCounter
 
@@ -110,12 +109,13 @@ class MotionClone(Method):
         return velocity, gradient, self_hits(index)
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-        """x' = x + (sigma' - sigma) v - weight ramp sigma sigma' g."""
+        """The solver's step, x + (sigma' - sigma) v for Euler's, less weight ramp sigma sigma' g."""
         guided = guided_steps(job.steps, self.fraction)
         if i >= guided:
             return super().step(job, i, x, sigma, sigma_next)
-        positive, gradient, hits = self.tapped(job, x, sigma)
-        velocity = job.classifier_free(i, x, sigma, positive)
+        told = job.solver.told(i, sigma)
+        positive, gradient, hits = self.tapped(job, x, told)
+        velocity = job.classifier_free(i, x, told, positive)
         job.gradients.add(0, gradient, gradient.value, reused=False)
         (row,) = job.gradients.read()
         if not math.isfinite(row["grad_norm"] + row["loss"]):
@@ -125,4 +125,4 @@ class MotionClone(Method):
         move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient.value
         ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
         job.record({"step": i, "sigma": sigma} | row | {"self_hits": hits, "move_ratio": ratio})
-        return euler_step(x, velocity, sigma, sigma_next) - move
+        return job.solver.step(i, x, velocity, sigma, sigma_next) - move

@@ -16,6 +16,19 @@ def check_frames(least: int, layout: Layout, name: str) -> None:
         )
 
 
+def check_solver(name: str, repeats: str | None, layout: Layout) -> None:
+    """Raise ``ValueError`` for a solver with a history where steps are repeated, or noise levels are the model's."""
+    if name != "euler" and repeats is not None:
+        raise ValueError(
+            f"sampler.name={name} keeps a history of its steps, in which those that {repeats} repeats would count "
+            "twice: set sampler.name=euler"
+        )
+    if name != "euler" and layout.own_levels:
+        raise ValueError(
+            f"sampler.name={name} needs noise levels of a flow, but {layout.name} has its own: set sampler.name=euler"
+        )
+
+
 def check_window(window: Window, layout: Layout) -> None:
     """Raise ``ValueError`` when windows span more latent frames than a clip has, or tiles are larger than a frame."""
     frames, *frame = layout.grid

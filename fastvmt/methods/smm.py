@@ -77,6 +77,7 @@ class SMM(BlockGuided):
         self.ref = ref
         self.init = init
         self.restart = restart
+        self.repeats = "method.restart=true" if restart else None
         check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
         self.reference_seed = reference_seed
 

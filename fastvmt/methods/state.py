@@ -11,7 +11,7 @@ from torch import Tensor
 from fastvmt.methods.job import Job, Trace
 from fastvmt.types import PassCounter
 
-LAST, DIFFERENCE = "last", "difference"
+LAST, DIFFERENCE, SOLVER = "last", "difference", "solver_"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class State:
     """After them, float32."""
     learned: dict[str, Tensor]
     carried: dict[str, Tensor]
-    """From step to step: the ``last`` computed gradient and the ``difference`` of the last negative pass, if any."""
+    """From step to step: the ``last`` computed gradient and the ``difference`` of the last negative pass, if any, and
+    the solver's history."""
     generators: dict[str, Tensor]
     """States of torch's global generators by device, uint8."""
     trace: Trace
@@ -49,6 +50,7 @@ class Checkpoint(Protocol):
 def state_of(job: Job, step: int, latents: Tensor) -> State:
     """The state of a job after ``step`` denoising steps that have ended in ``latents``."""
     carried = {LAST: job.gradients.last, DIFFERENCE: job.classifier_free.difference}
+    carried |= {f"{SOLVER}{name}": tensor for name, tensor in job.solver.history().items()}
     generators = {"cpu": torch.get_rng_state()}
     if latents.device.type == "cuda":
         generators["cuda"] = torch.cuda.get_rng_state(latents.device)
@@ -70,6 +72,8 @@ def restore(job: Job, state: State) -> None:
     device = job.reference.device
     carried = {name: tensor.to(device) for name, tensor in state.carried.items()}
     job.gradients.last, job.classifier_free.difference = carried.get(LAST), carried.get(DIFFERENCE)
+    history = {name.removeprefix(SOLVER): each for name, each in carried.items() if name.startswith(SOLVER)}
+    job.solver.go_on(state.step, history)
     job.learned.update(state.learned)
     job.trace[:] = state.trace
     job.backbone.passes = PassCounter(**state.passes)

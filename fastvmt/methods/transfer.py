@@ -19,6 +19,7 @@ from fastvmt.methods.state import Checkpoint, State, restore, state_of
 from fastvmt.sampling import Step, denoise
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Sampler
+from fastvmt.solver import solver_of
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import PassCounter, TransferCase, TransferResult, Video
 
@@ -78,7 +79,7 @@ def transfer_case(
     backbone.passes = PassCounter()
     noise = seeded_noise(backbone.layout.latent_shape, case.seed, backbone.device)
     watch = watch or Stopwatch(noise.device)
-    sigmas = backbone.sigmas(sampler.steps, sampler.shift, sampler.strength if method.uses_strength else 1.0)
+    sigmas, solver = solver_of(backbone, sampler, method.uses_strength)
     with watch.stage("encode"):
         reference, (text, null_text, negative) = encode(backbone, case)
     job = Job(
@@ -91,6 +92,7 @@ def transfer_case(
         negative=negative,
         sampler=sampler,
         sigmas=sigmas,
+        solver=solver,
         watch=watch,
         cache=cache,
         on_iteration=on_iteration,
@@ -99,8 +101,7 @@ def transfer_case(
     with watch.stage("denoise"):
         latents = denoised(method, job, state, checkpoint, on_step)
     with watch.stage("decode"):
-        pixels = backbone.decode(latents)
-        frames = (pixels * 255).round().to(torch.uint8).cpu()
+        frames = (backbone.decode(latents) * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
     passes = replace(backbone.passes)  # later readings of the result count on the backbone's
     seconds, went_on = watch.totals(), state is not None

@@ -18,6 +18,8 @@ METHODS = {
     "fastvmt": ["guidance.fraction=1", "guidance.iterations=3", "skip.delta=2"],
     "fastvmt_pass": ["guidance.fraction=0.5", "sampler.negative_every=2"],
     "motion_director": ["method=motion_director", "method.tuning.iterations=2", "method.inversion.share=0"],
+    "unipc": ["sampler.name=unipc", "guidance.fraction=0.5", "guidance.source=pass"],
+    "dpmpp": ["sampler.name=dpmpp", "method=none"],
     "smm": ["method=smm", "method.ref=rf_inversion", "method.init=highfreq", "method.restart=true"],
     "motionclone": ["method=motionclone", "method.fraction=1", "method.weight=1"],
     "ditflow": ["method=ditflow", "method.target=embedding", "method.rope=true", "method.fraction=1"],

@@ -38,7 +38,7 @@ def test_its_gradient_is_that_of_a_separate_reading(
     numbers = {"block": block, "rope": rope, **BOTH}
     separate, tapping = fastvmt(**numbers), fastvmt(source="pass", **numbers)
     expected = separate.gradient(separate.objective(job, 1, x, sigma))(x)
-    velocity, gradient = tapping.tapped(job, x, sigma)
+    velocity, gradient = tapping.tapped(job, x, sigma, sigma)
     torch.testing.assert_close(velocity, backbone.velocity(x, sigma, job.text))
     torch.testing.assert_close(gradient.loss, expected.loss)
     torch.testing.assert_close(gradient.value, expected.value)
@@ -54,7 +54,7 @@ def test_a_step_is_replayed_and_takes_the_velocity_of_before(
     job = distinct_job(backbone, case, sampler=replace(SAMPLER, cfg_scale=scale))
     x, (sigma, following) = seeded_noise(job.reference.shape, 2, backbone.device), job.sigmas[:2]
     method = fastvmt(delta=2, source="pass")
-    _, gradient = method.tapped(job, x, sigma)
+    _, gradient = method.tapped(job, x, sigma, sigma)
     numbers = replace(fastvmt().optimisation, delta=GUIDANCE.iterations)
     calls: list[Tensor] = []
 
