@@ -101,6 +101,17 @@ class Window:
         check_range("window.tau", self.tau, 0, LARGEST_STEP, above=True)
 
 
+class Memory(str, Enum):
+    """What is kept in memory, from most to least; values and gradients are the same."""
+
+    fast = "fast"
+    """All that autograd wants: nothing is computed twice."""
+    balanced = "balanced"
+    """Of a block its attentions and costly linear layers; norms, modulation and cheap products are computed again."""
+    low = "low"
+    """Of a block its input, and frames are decoded in tiles: their seams may differ in the last levels."""
+
+
 class Predict(str, Enum):
     """What stands for a gradient between two that are computed."""
 

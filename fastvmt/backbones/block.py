@@ -52,6 +52,9 @@ class Block(ABC):
     attention_layers = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0")
     """Paths of self-attention's linear layers."""
     feed_forward_layers: tuple[str, ...]
+    cheap_layers: tuple[str, ...] = ("attn1.to_out.0",)
+    """Paths of linear layers that selective checkpointing computes again: width by width, their results as large as
+    the residual stream."""
 
     def __init__(self, module: nn.Module, path: str) -> None:
         """``path`` is the module's place in the transformer."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import string
-import warnings
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from fastvmt.backbones.attention import set_attention
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
+from fastvmt.backbones.checkpointing import keep
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
-from fastvmt.backbones.weights import load, load_tokenizer
+from fastvmt.backbones.text_encoder import TextEncoder
+from fastvmt.backbones.weights import load
+from fastvmt.cache import TensorCache
 from fastvmt.device import device_of
 from fastvmt.divergence import Diverged, Divergence
+from fastvmt.settings import Memory
 from fastvmt.types import PassCounter, Video
 
 Expert = tuple[Any, list[Block]]
@@ -47,12 +52,17 @@ class Pretrained(Backbone):
         max_tokens: int,
         dtype: str = "bfloat16",
         device: str = "auto",
-        checkpointing: bool = False,
+        memory: str = "fast",
+        attention: str = "native",
+        embeddings: TensorCache | None = None,
+        prompts: Iterable[str] = (),
     ) -> None:
         """Load the model in ``path`` (a folder, or the name of a shipped model) for clips of the given size.
 
-        ``dtype`` is of transformer and text encoder; the autoencoder stays float32. ``checkpointing`` trades time
-        for memory in gradients. Raises ``FileNotFoundError`` and ``ValueError`` for what is missing or unsupported.
+        ``dtype`` is of transformer and text encoder; the autoencoder stays float32. ``memory`` is a
+        :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends. ``prompts`` are embedded before the
+        transformer loads, ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is
+        missing or unsupported.
         """
         self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
         self.folder = model_folder(path, self.kind, self.published)
@@ -63,15 +73,27 @@ class Pretrained(Backbone):
         self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = device_of(device)
         self.passes = PassCounter()
-        self.tokenizer = load_tokenizer(self.folder / "tokenizer")
-        self.text_encoder = self._part("text_encoder", self.dtype, self.device)
-        self.checkpointing = checkpointing
+        self.text_encoder = TextEncoder(
+            self.folder,
+            self.parts,
+            max_tokens=max_tokens,
+            dtype=self.dtype,
+            device=self.device,
+            cache=embeddings or TensorCache(None),
+        )
+        self.text_encoder.prepare(prompts)
         self.experts = self._experts()
         self.transformer, self.blocks = self.experts[0]
         self.vae = self._part("vae", torch.float32, self.device)
-        self._encoder = self.parts["pipeline"](
-            tokenizer=self.tokenizer, text_encoder=self.text_encoder, transformer=None, vae=None, scheduler=None
-        )
+        for transformer, _ in self.experts:
+            set_attention(transformer, attention, name)
+        self.remember(Memory(memory))
+
+    def remember(self, memory: Memory) -> None:
+        """Keep for gradients, and decode, as a preset says."""
+        self.memory = memory
+        for transformer, blocks in self.experts:
+            keep(transformer, blocks, memory)
 
     def _part(self, part: str, dtype: torch.dtype, device: torch.device) -> Any:
         return load(self.parts[part], self.folder / part, dtype, device)
@@ -82,8 +104,6 @@ class Pretrained(Backbone):
 
     def _expert(self, part: str, device: torch.device) -> Expert:
         transformer = self._part(part, self.dtype, device)
-        if self.checkpointing:
-            transformer.enable_gradient_checkpointing()
         modules = enumerate(getattr(transformer, self.stack))
         return transformer, [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
 
@@ -117,22 +137,15 @@ class Pretrained(Backbone):
 
     def unknown_words(self, prompt: str) -> list[str]:
         def is_unknown(word: str) -> bool:
-            tokens = self.tokenizer(word, add_special_tokens=False).input_ids
+            tokens = self.text_encoder.tokenizer(word, add_special_tokens=False).input_ids
             dropped = not tokens and any(letter.isalnum() for letter in word)
-            return dropped or self.tokenizer.unk_token_id in tokens
+            return dropped or self.text_encoder.tokenizer.unk_token_id in tokens
 
         words = (word.strip(string.punctuation) for word in prompt.split())
         return [word for word in words if word and is_unknown(word)]
 
-    @torch.no_grad()
     def embed(self, prompt: str) -> Tensor:
-        if (count := len(self.tokenizer(prompt).input_ids)) > self.max_tokens:
-            cut = f"backbone.max_tokens={self.max_tokens} cuts a prompt of {count} tokens: {prompt}"
-            warnings.warn(cut, stacklevel=2)
-        embeds: Tensor = self._encoder.encode_prompt(
-            prompt=prompt, do_classifier_free_guidance=False, max_sequence_length=self.max_tokens, device=self.device
-        )[0]
-        return embeds.to(self.dtype)
+        return self.text_encoder.embed(prompt)
 
     @torch.no_grad()
     def encode(self, video: Video) -> Tensor:
@@ -146,13 +159,16 @@ class Pretrained(Backbone):
     def decode(self, latents_BCFHW: Tensor) -> Tensor:
         raw: list[Tensor] = []  # the autoencoder clamps what its decoder gives, infinity too
 
-        def keep(_module: object, _args: object, out: Any) -> None:
+        def note(_module: object, _args: object, out: Any) -> None:
             raw.append(torch.isfinite(out[0] if isinstance(out, tuple) else out).all())
 
-        handle = self.vae.decoder.register_forward_hook(keep)
+        handle = self.vae.decoder.register_forward_hook(note)
+        if self.memory is Memory.low:
+            self.vae.enable_tiling()
         try:
             pixels: Tensor = self.vae.decode(self.encoded(latents_BCFHW.to(self.device, torch.float32))).sample
         finally:
+            self.vae.disable_tiling()
             handle.remove()
         if not bool(torch.stack(raw).all()):
             raise Diverged(Divergence("the decoded frames are not finite", "the autoencoder's weights"))

@@ -32,5 +32,9 @@ class Benchmark(ABC):
     def __getitem__(self, index: int) -> TransferCase:
         """A case. Raises ``IndexError`` outside 0 .. len - 1."""
 
+    @abstractmethod
+    def texts(self) -> list[str]:
+        """All that the cases want embedded, without reading a clip: prompts, negative ones, captions, the empty one."""
+
     def __iter__(self) -> Iterator[TransferCase]:
         return (self[index] for index in range(len(self)))

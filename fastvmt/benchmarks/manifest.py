@@ -247,6 +247,9 @@ class ManifestBenchmark(Benchmark):
             raise ValueError("cases of a manifest without a shape of clips come from fitted()")
         return self._case(index, self.shape)
 
+    def texts(self) -> list[str]:
+        return ["", *(text for r, p, _ in self._entries for text in (p.text, p.negative, r.source_prompt))]
+
     @property
     def listed(self) -> list[tuple[str, Path, str]]:
         """Every case's id, file of the reference and prompt."""

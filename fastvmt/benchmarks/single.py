@@ -52,6 +52,9 @@ class SingleClip(Benchmark):
             reference_prompt=reference_prompt or "",
         )
 
+    def texts(self) -> list[str]:
+        return [self.case.prompt, self.case.negative_prompt, self.case.reference_prompt, ""]
+
     def __len__(self) -> int:
         return 1
 

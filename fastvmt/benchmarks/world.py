@@ -55,6 +55,10 @@ class WorldBenchmark(Benchmark):
     def __len__(self) -> int:
         return self.cases
 
+    def texts(self) -> list[str]:
+        scenes = map(self.scene, range(self.cases))
+        return ["", *(text for scene, prompt in scenes for text in (prompt, scene.caption))]
+
     def scene(self, index: int) -> tuple[Scene, str]:
         """The reference's scene and the prompt of a case."""
         reference, prompt = divmod(index, self.prompts)

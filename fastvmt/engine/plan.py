@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from fastvmt.backbones.attention import ATTENTIONS
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark
 from fastvmt.cache import TensorCache
@@ -29,6 +30,7 @@ from fastvmt.settings import (
     LARGEST_SIDE,
     LARGEST_STEP,
     Guidance,
+    Memory,
     Sampler,
     Skip,
     Window,
@@ -116,6 +118,8 @@ def check_values(cfg: DictConfig) -> None:
     check_range("backbone.max_tokens", tokens, 1, LARGEST_COUNT)
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check_choice("backbone.dtype", dtype, DTYPES)
+    check_choice("backbone.memory", cfg.backbone.get("memory", "fast"), [preset.value for preset in Memory])
+    check_choice("backbone.attention", cfg.backbone.get("attention", "native"), ATTENTIONS)
     for key in ("backbone.device", "metrics.device", "tracker.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))
         known = re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name)
@@ -141,7 +145,7 @@ def make_plan(cfg: DictConfig) -> Plan:
     check_names(cfg)
     check_clip(cfg)
     try:
-        check_arguments(cfg.backbone, "backbone")
+        check_arguments(cfg.backbone, "backbone", ("embeddings", "prompts"))
         check_arguments(cfg.tracker, "tracker")
         check_arguments(cfg.metrics, "metrics", ("tracker",))
         check_values(cfg)

@@ -280,6 +280,8 @@ def load(plan: Plan, before_backbone: Callable[[Scores], object] = lambda scores
         scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))
         before_backbone(scores)
         start = time.perf_counter()
-        backbone: Backbone = construct(cfg.backbone, "backbone")
+        backbone: Backbone = construct(
+            cfg.backbone, "backbone", embeddings=cache.below("text"), prompts=plan.cases.texts()
+        )
         seconds = time.perf_counter() - start
     return Session(plan, Loaded(backbone, scores, open_meters(backbone.device), seconds), cache)

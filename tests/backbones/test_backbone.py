@@ -136,7 +136,7 @@ def test_transformer_is_restored(backbone: WanBackbone, latents: Tensor) -> None
 
 
 def test_weights_are_frozen(backbone: WanBackbone) -> None:
-    for module in (backbone.transformer, backbone.text_encoder, backbone.vae):
+    for module in (backbone.transformer, backbone.text_encoder.load(), backbone.vae):
         assert not module.training
         assert not any(p.requires_grad for p in module.parameters())
 

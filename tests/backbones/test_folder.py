@@ -265,7 +265,9 @@ def test_a_short_transformer_does_not_round_the_autoencoder(copied: Changes, kin
     own = loaded.vae.state_dict()
     assert all(tensor.dtype == torch.float32 and torch.equal(tensor, stored[name]) for name, tensor in own.items())
     assert any(not torch.equal(tensor, tensor.bfloat16().float()) for tensor in stored.values())
-    assert loaded.blocks[0].attention.to_q.weight.dtype == loaded.text_encoder.shared.weight.dtype == torch.bfloat16
+    assert (
+        loaded.blocks[0].attention.to_q.weight.dtype == loaded.text_encoder.load().shared.weight.dtype == torch.bfloat16
+    )
 
 
 def test_fingerprint_follows_the_weights(random_wan: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class Architecture:
 
 
 COGVIDEOX = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32")
-WAN22 = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32", "backbone.checkpointing=false")
+WAN22 = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32", "backbone.memory=fast")
 ARCHITECTURES = {
     "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
     "wan22_a14b": Architecture(

@@ -145,7 +145,7 @@ def problem(backbone: WanBackbone, adapter: Adapter) -> Losses:
 
 
 def frozen(backbone: WanBackbone) -> bool:
-    modules = [backbone.transformer, backbone.text_encoder, backbone.vae]
+    modules = [backbone.transformer, backbone.vae]
     return all(not p.requires_grad and p.grad is None for module in modules for p in module.parameters()) and not any(
         m.training for module in modules for m in module.modules()
     )
