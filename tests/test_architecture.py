@@ -52,7 +52,7 @@ LEAVES: dict[str, set[str]] = {
     "weight_file": set(),
     "motion": {"types", "settings"},
     "guidance": {"types", "settings", "divergence"},
-    "backbones": {"types", "device", "torchvision_ops", "schedule", "divergence"},
+    "backbones": {"types", "settings", "algorithm", "cache", "device", "torchvision_ops", "schedule", "divergence"},
     "trackers": {"types", "device", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule", "divergence"},
     "solver": {"settings", "backbones", "sampling", "schedule", "divergence"},
