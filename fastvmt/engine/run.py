@@ -8,11 +8,13 @@ import signal
 from pathlib import Path
 
 import lightning
+import torch
 import wandb
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fastvmt.config import in_sweep
+from fastvmt.engine import out_of_memory
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, make_plan
@@ -74,6 +76,8 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
     folder = plan.cfg.output_dir
     try:
         trainer.test(module, CaseData(plan.cases), verbose=False)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory.refusal(plan.cfg.backbone) from error
     except FloatingPointError as error:
         raise UserError(str(error)) from error
     except wandb.errors.UsageError as error:

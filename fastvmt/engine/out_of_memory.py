@@ -1,0 +1,17 @@
+"""What to say when a GPU's memory is not enough: one line with what to try next."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from fastvmt.errors import UserError
+from fastvmt.settings import Memory
+
+
+def refusal(backbone: DictConfig) -> UserError:
+    """The error for a run whose device ran out of memory; the presets of memory in order, then smaller clips."""
+    presets = [preset.value for preset in Memory]
+    name = str(backbone.get("memory", presets[-1]))
+    after = presets[presets.index(name) + 1 :]
+    mend = f"set backbone.memory={after[0]}" if after else "lower backbone.frames, backbone.height or backbone.width"
+    return UserError(f"backbone.memory={name}: the device ran out of memory; {mend}")
