@@ -51,7 +51,7 @@ class Loaded:
     scores: Scores
     meters: Meters
     seconds: float
-    """The backbone's weights from disk to device."""
+    """The prompts' embeddings, and the backbone's weights from disk to device."""
 
 
 @dataclass(eq=False)
@@ -103,7 +103,7 @@ class Session:
 
     @property
     def load_seconds(self) -> float:
-        """The backbone's weights from disk to device. Raises as :attr:`backbone`."""
+        """The embeddings and weights that were loaded. Raises as :attr:`backbone`."""
         return self._open().seconds
 
     def under(self, cfg: DictConfig) -> Session:
