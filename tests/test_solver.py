@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
+from fastvmt.data.video import write_video
 from fastvmt.engine.plan import make_plan
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
@@ -171,3 +172,14 @@ def test_a_model_with_levels_of_its_own_takes_euler_steps(random_cogvideox) -> N
 def test_wans_own_default_is_an_option() -> None:
     sampler = composed("sampler=wan_default").sampler
     assert (sampler.name, sampler.steps, sampler.shift, sampler.cfg_scale) == ("unipc", 50, 3.0, 5.0)
+
+
+def test_wans_negative_prompt_is_for_wan(random_cogvideox, random_wan, case, tmp_path) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, case.reference)
+    words = ["backbone.height=48", "backbone.width=48", "backbone.max_tokens=16", "guidance.block=1", "window.l=3"]
+    words += [f"video={clip}", "prompt=a dog", "negative_prompt=wan"]
+    assert make_plan(composed(f"backbone.path={random_wan}", *words)).cases[0].negative_prompt == "wan"
+    cog = ["backbone=cogvideox_5b", f"backbone.path={random_cogvideox}", "backbone.frames=9"]
+    with pytest.raises(UserError, match=r"^negative_prompt=wan stands for Wan's own, and cogvideox-5b is another"):
+        make_plan(composed(*cog, *words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
@@ -38,11 +38,15 @@ class Backbone(ABC):
 
     stack: ClassVar[str]
     """The transformer's attribute that lists its blocks."""
+    negative_prompts: ClassVar[Mapping[str, str]] = {}
+    """Those that have a name, by which ``negative_prompt`` calls them."""
     layout: Layout
     """Sizes of clips, latents and token grid."""
     name: str
     fps: float
     device: torch.device
+    dtype: torch.dtype
+    """Of the transformer's weights."""
     transformer: Any
     blocks: Sequence[Block]
     """The transformer's blocks in order. Of a model with two experts, both are the one's in charge."""

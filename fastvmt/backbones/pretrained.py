@@ -18,7 +18,7 @@ from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_voc
 from fastvmt.backbones.text_encoder import TextEncoder
 from fastvmt.backbones.weights import load
 from fastvmt.cache import TensorCache
-from fastvmt.device import device_of
+from fastvmt.device import device_of, dtype_on
 from fastvmt.divergence import Diverged, Divergence
 from fastvmt.settings import Memory
 from fastvmt.types import PassCounter, Video
@@ -59,9 +59,9 @@ class Pretrained(Backbone):
     ) -> None:
         """Load the model in ``path`` (a folder, or the name of a shipped model) for clips of the given size.
 
-        ``dtype`` is of transformer and text encoder; the autoencoder stays float32. ``memory`` is a
-        :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends. ``prompts`` are embedded before the
-        transformer loads, ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is
+        ``dtype`` (see :func:`dtype_on`) is of transformer and text encoder; the autoencoder stays float32. ``memory``
+        is a :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends. ``prompts`` are embedded before
+        the transformer loads, ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is
         missing or unsupported.
         """
         self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
@@ -70,8 +70,8 @@ class Pretrained(Backbone):
         self.name = name
         self.fps = fps
         self.max_tokens = max_tokens
-        self.dtype: torch.dtype = getattr(torch, dtype)
         self.device = device_of(device)
+        self.dtype = dtype_on(self.device, dtype)
         self.passes = PassCounter()
         self.text_encoder = TextEncoder(
             self.folder,
@@ -81,7 +81,7 @@ class Pretrained(Backbone):
             device=self.device,
             cache=embeddings or TensorCache(None),
         )
-        self.text_encoder.prepare(prompts)
+        self.text_encoder.prepare(self.negative_prompts.get(prompt, prompt) for prompt in prompts)
         self.experts = self._experts()
         self.transformer, self.blocks = self.experts[0]
         self.vae = self._part("vae", torch.float32, self.device)

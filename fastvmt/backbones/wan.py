@@ -7,7 +7,7 @@ one, which one number says as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -20,6 +20,13 @@ from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import LAYERS, Fields, model_folder
 from fastvmt.backbones.layout import BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
+
+NEGATIVE = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
+    "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+"""The negative prompt of the released configuration, of all Wan models: garish, overexposed, still, blurred ..."""
 
 
 class WanBlock(Block):
@@ -74,6 +81,7 @@ class WanBackbone(Pretrained):
         "text_encoder": UMT5EncoderModel,
         "pipeline": WanPipeline,
     }
+    negative_prompts: ClassVar[Mapping[str, str]] = {"wan": NEGATIVE}
     stack = "blocks"
     block_type = WanBlock
 

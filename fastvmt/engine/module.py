@@ -106,7 +106,11 @@ def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
         "metrics": session.scores.provenance(),
         "cases": [record.to_json() for record in records],
         "method": plan.method.name,
-        "backbone": {"name": session.backbone.name, "weights_sha256": session.backbone.fingerprint},
+        "backbone": {
+            "name": session.backbone.name,
+            "weights_sha256": session.backbone.fingerprint,
+            "dtype": str(session.backbone.dtype).removeprefix("torch."),
+        },
         "overrides": overrides(),
         "config_hash": session.key,
         "config": OmegaConf.to_container(plan.cfg, resolve=True, enum_to_str=True),

@@ -44,6 +44,7 @@ from fastvmt.trackers.cached import CachedTracker
 DTYPES = ("bfloat16", "float16", "float32")
 """Number formats of the transformer and the text encoder."""
 MOST_DEVICES = 1000
+WAN = "wan"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,13 @@ def read_layout(backbone: DictConfig) -> Layout:
     kind: Any = class_of(backbone, "backbone")
     layout: Layout = kind.layout_of(**{str(key): value for key, value in backbone.items() if key != "_target_"})
     return layout
+
+
+def check_negative(cfg: DictConfig, name: str) -> None:
+    """Raise ``ValueError`` for Wan's negative prompt with another model."""
+    kind: Any = class_of(cfg.backbone, "backbone")
+    if cfg.negative_prompt == WAN and WAN not in kind.negative_prompts:
+        raise ValueError(f"negative_prompt={WAN} stands for Wan's own, and {name} is another model: write one out")
 
 
 def check_values(cfg: DictConfig) -> None:
@@ -152,6 +160,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         check_scores(cfg.metrics)
         numbers: dict[str, Any] = {n: OmegaConf.to_object(cfg[n]) for n in ("window", "guidance", "sampler", "skip")}
         layout = read_layout(cfg.backbone)
+        check_negative(cfg, layout.name)
         method = construct(cfg.method, "method")
         method.requirements(layout)
         check_solver(numbers["sampler"].name, method.repeats, layout)

@@ -50,7 +50,8 @@ def encode(backbone: Backbone, case: TransferCase) -> tuple[Tensor, list[Tensor]
     """Latents of the reference, and the embeddings of prompt, empty prompt and negative prompt; all finite."""
     reference = backbone.encode(case.reference)
     check_finite("the reference's latents", reference, "the autoencoder's weights or the statistics in its config.json")
-    texts = [backbone.embed(prompt) for prompt in (case.prompt, "", case.negative_prompt)]
+    negative = backbone.negative_prompts.get(case.negative_prompt, case.negative_prompt)
+    texts = [backbone.embed(prompt) for prompt in (case.prompt, "", negative)]
     check_finite("the text embeddings", torch.cat(texts, 1), EMBEDDING)
     return reference, texts
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import WanPipeline
 from torch import Tensor
 
 from fastvmt.backbones.wan import WanBackbone
+from fastvmt.engine.run import run
+from fastvmt.methods.transfer import encode
 from fastvmt.schedule import seeded_noise
-from fastvmt.types import Video
+from fastvmt.types import TransferCase, Video
+from helpers.config import composed
 
 SIGMA = 0.7
 BLOCKS = range(3)
@@ -213,3 +220,28 @@ def test_unknown_words_are_named(backbone: WanBackbone) -> None:
     assert backbone.unknown_words("a zebra on grass near Mars") == ["zebra", "Mars"]
     assert backbone.unknown_words("") == []
     assert backbone.unknown_words("a собака on 12 grass -") == ["собака", "12"]
+
+
+def test_a_named_negative_prompt_is_the_released_one(
+    backbone: WanBackbone, case: TransferCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokeniser of tests knows none of its words, so that embeddings could not tell."""
+    asked: list[str] = []
+
+    def embed(prompt: str) -> Tensor:
+        asked.append(prompt)
+        return torch.zeros(1, 16, 32)
+
+    monkeypatch.setattr(backbone, "embed", embed)
+    encode(backbone, replace(case, negative_prompt="wan"))
+    text = asked[-1]
+    assert asked[:-1] == [case.prompt, ""]
+    assert text.startswith("色调艳丽，过曝，静态") and text.endswith("倒着走") and text.count("，") == 27
+
+
+def test_a_run_tells_the_number_format(random_wan: Path, tmp_path: Path) -> None:
+    small = ["backbone.height=48", "backbone.width=48", "sampler.steps=1", "guidance.block=1", "metrics=none"]
+    out = tmp_path / "out"
+    words = [f"backbone.path={random_wan}", *small, "method=none", "logger=none", "cache_dir=null", f"output_dir={out}"]
+    run(composed(*words))
+    assert json.loads((out / "result.json").read_text())["backbone"]["dtype"] == "float32"
