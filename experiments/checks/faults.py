@@ -47,16 +47,15 @@ TABLES: dict[str, Callable[[Path], list[Trial]]] = {
     "disks": lambda shared: disks.rows(shared),
 }
 SHORT = {
-    "settings": 60,
-    "commands": 6,
-    "videos": 16,
-    "words": 16,
-    "lists": 40,
-    "models": 12,
-    "stores": 10,
-    "numbers": 6,
-    "disks": 6,
-    "kills": 3,
+    "settings": 30,
+    "videos": 8,
+    "words": 8,
+    "lists": 20,
+    "models": 6,
+    "stores": 6,
+    "numbers": 4,
+    "disks": 4,
+    "kills": 2,
 }
 """Trials of each kind in the short form."""
 
