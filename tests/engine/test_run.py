@@ -23,10 +23,10 @@ from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
 from fastvmt.results.case_record import case_key
+from fastvmt.results.command import make_table
 from fastvmt.results.folder import RunFolder
 from fastvmt.score.command import main as score_files
 from fastvmt.score.registry import entries
-from fastvmt.table import make_table
 from helpers.config import composed
 from helpers.wandb_log import contents
 
