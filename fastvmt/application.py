@@ -17,6 +17,7 @@ from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder, in_sweep
 from fastvmt.errors import UserError
 from fastvmt.literals import literal
+from fastvmt.stopping import beside_the_first
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Application:
         self.begins(here.sweep.dir if sweep else cfg.output_dir)
         if sweep:
             cfg.output_dir = here.runtime.output_dir
+        elif beside_the_first():  # the first one has resolved the time in the folder's name
+            cfg.output_dir = here.run.dir
         objective = None
         try:
             objective = self.work(cfg)

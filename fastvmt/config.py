@@ -70,6 +70,17 @@ class Trainer:
     accelerator: Accelerator = Accelerator.auto
     devices: Any = 1
     """Count or list."""
+    num_nodes: int = 1
+    strategy: str = "auto"
+    limit_test_batches: Any = None
+    """Cases of each process, as a count or a share; None is all."""
+    profiler: str | None = None
+    max_time: str | None = None
+    """DD:HH:MM:SS after which no further case begins."""
+    callbacks: Any = field(default_factory=list)
+    """Nodes that name classes of the user's."""
+    precision: Any = None
+    """Always None: it is the backbone's."""
 
 
 @dataclass

@@ -80,7 +80,7 @@ class Stopping:
     @property
     def line(self) -> str:
         """What the user is told; nothing in processes beside the first of several."""
-        if os.environ.get("LOCAL_RANK", "0") != "0" or self.code is None:
+        if beside_the_first() or self.code is None:
             return ""
         return f"{self.name}: stopped by {NAMES[signal.Signals(self.code - 128)]}; {self.advice}\n"
 
@@ -95,6 +95,11 @@ class Stopping:
         """Tell, and end in the middle of whatever is going on."""
         os.write(2, self.line.encode())
         os._exit(self.code or 0)
+
+
+def beside_the_first() -> bool:
+    """Whether this is a process beside the first of several on a machine, which alone talks to the user."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def silent_about_stops(ignored: sys.UnraisableHookArgs) -> None:

@@ -35,8 +35,8 @@ class RunCallback(lightning.Callback):
     def case_ends(self, outcome: Outcome) -> None:
         """Hear what came of a case."""
 
-    def end(self, records: Sequence[CaseRecord]) -> None:
-        """Hear that all cases are through; ``records`` are those of all processes."""
+    def end(self, outcomes: Sequence[Outcome]) -> None:
+        """Hear that all cases are through; ``outcomes`` are those of all processes."""
 
     def stop(self, exit_code: int) -> None:
         """Hear that an error or a signal ends the run, and with what exit code."""
@@ -55,7 +55,7 @@ class RunCallback(lightning.Callback):
 
     def on_test_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """See Lightning."""
-        self.end(module.records)
+        self.end(module.outcomes)
 
     def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
         """See Lightning."""

@@ -43,7 +43,8 @@ class TransferModule(lightning.LightningModule):
         self.folder = folder
         self.on_step = on_step
         self.on_iteration = on_iteration
-        self.records: list[CaseRecord] = []
+        self.outcomes: list[Outcome] = []
+        """Of this process; at the end of all, by case."""
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Outcome]:
         """Transfer a case and write its files, or take the record of an earlier run.
@@ -66,8 +67,14 @@ class TransferModule(lightning.LightningModule):
                 log.warning(f"{found.error}; the case is recorded as diverged")
                 record = write_diverged(folder, found)
         folder.state.unlink(missing_ok=True)
-        self.records.append(record)
-        return {"outcome": Outcome(record, folder, trace)}
+        outcome = Outcome(record, folder, trace)
+        self.outcomes.append(outcome)
+        return {"outcome": outcome}
+
+    @property
+    def records(self) -> list[CaseRecord]:
+        """What came of the cases."""
+        return [outcome.record for outcome in self.outcomes]
 
     def state(self, case: TransferCase, folder: CaseFolder) -> StateFile | None:
         """Tell where the case's state is kept on the way, if it is."""
@@ -75,12 +82,12 @@ class TransferModule(lightning.LightningModule):
         return None if every is None else StateFile(folder.state, self.session.identity(case), every)
 
     def on_test_epoch_end(self) -> None:
-        """Gather the records of all processes and write ``result.json``."""
+        """Gather the outcomes of all processes and write ``result.json``."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             gathered: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(gathered, self.records)
-            self.records = [record for part in gathered for record in part]
-        self.records.sort(key=lambda record: record.id)
+            torch.distributed.all_gather_object(gathered, self.outcomes)
+            self.outcomes = [outcome for part in gathered for outcome in part]
+        self.outcomes.sort(key=lambda outcome: outcome.record.id)
         if self.trainer.is_global_zero:
             write_json(self.folder.result, run_content(self.session, self.records))
 

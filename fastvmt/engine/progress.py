@@ -43,7 +43,7 @@ class CaseProgress(RunCallback):
         """Count a case."""
         self.bars.advance(self.cases)
 
-    def end(self, records: object) -> None:
+    def end(self, outcomes: object) -> None:
         """Leave the bars as they are."""
         self.bars.stop()
 

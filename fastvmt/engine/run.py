@@ -23,14 +23,15 @@ from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.rehearsal import rehearse
 from fastvmt.engine.resources import check_folder, check_trainer
-from fastvmt.engine.session import Session, load
+from fastvmt.engine.session import load
 from fastvmt.engine.standing import Standing
+from fastvmt.engine.trainer import check_trainer_values, make_trainer, time_limit
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.errors import UserError
 from fastvmt.results.columns import healthy, mean_scores
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
-from fastvmt.stopping import Stopped
+from fastvmt.stopping import Stopped, beside_the_first
 from fastvmt.terminal import literal_text
 from fastvmt.threads import computing_with
 
@@ -47,9 +48,10 @@ def run(cfg: DictConfig) -> dict[str, float]:
     """
     plan = make_plan(cfg)
     check_sweep(cfg)
+    check_trainer_values(cfg.trainer)
     standing = Standing.of(plan)
     standing.check()
-    console = Console()
+    console = Console(quiet=beside_the_first())
     if cfg.dry:
         rehearse(plan)
         console.print(plan_table(plan))
@@ -71,11 +73,15 @@ def check_sweep(cfg: DictConfig) -> None:
         raise UserError(f"trainer.devices={cfg.trainer.devices} in a sweep: use one device per job (trainer.devices=1)")
 
 
-def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan) -> None:
-    """Transfer every case of the plan. Raises :class:`UserError` for what the user can mend, such as a full disk."""
+def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan) -> bool:
+    """Transfer the plan's cases; returns whether the trainer's time was over before all had begun.
+
+    Raises :class:`UserError` for what the user can mend, such as a full disk.
+    """
+    data = CaseData(plan.cases, time_limit(plan.cfg.trainer.max_time))
     folder = plan.cfg.output_dir
     try:
-        trainer.test(module, CaseData(plan.cases), verbose=False)
+        trainer.test(module, data, verbose=False)
     except torch.OutOfMemoryError as error:
         raise out_of_memory.refusal(plan.cfg.backbone) from error
     except FloatingPointError as error:
@@ -92,23 +98,7 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
         if (launcher := trainer.strategy.launcher) is not None:  # the processes of the other devices
             launcher.kill(signal.SIGTERM)
         raise
-
-
-def trainer_of(session: Session, progress: CaseProgress) -> lightning.Trainer:
-    """Make the trainer that hands out cases."""
-    cfg = session.plan.cfg
-    return lightning.Trainer(
-        accelerator=cfg.trainer.accelerator.value,
-        devices=cfg.trainer.devices,
-        callbacks=[progress, WandbRun(cfg.logger, session)],
-        inference_mode=False,  # the guidance needs gradients
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=cfg.output_dir,
-    )
+    return data.cut
 
 
 def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float]:
@@ -116,13 +106,18 @@ def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float
     cfg, folder = plan.cfg, RunFolder(Path(plan.cfg.output_dir))
     check_folder(cfg, "output_dir")
     check_trainer(cfg)
-    OmegaConf.save(cfg, folder.config, resolve=True)
+    if not beside_the_first():
+        OmegaConf.save(cfg, folder.config, resolve=True)
     with load(plan, standing.check_judges) as session:
         progress = CaseProgress(console, plan)
         module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
-        transfer_all(trainer_of(session, progress), module, plan)
+        watching = [progress, WandbRun(cfg.logger, session)]
+        cut = transfer_all(make_trainer(cfg.trainer, folder.path, watching), module, plan)
         headline = session.scores.headline
     records = module.records
+    if cut:
+        over = "trainer.max_time=%s is over before all cases are through: go on with output_dir=%s"
+        log.warning(over, cfg.trainer.max_time, folder.path)
     console.print(score_table(records, headline))
     console.print(mean_table(records))
     print_lost(plan, console)

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.config import WandbMode, in_sweep
 from fastvmt.engine.callback import Outcome, RunCallback
 from fastvmt.engine.session import Session
-from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, mean_scores, mean_seconds
 
 log = logging.getLogger(__name__)
@@ -35,6 +34,7 @@ class WandbRun(RunCallback):
         self.cfg = cfg
         self.session = session
         self.added: list[str] = []
+        self.logged: set[str] = set()
         self.run: wandb.Run | None = None
         self.table: wandb.Table | None = None
 
@@ -88,6 +88,7 @@ class WandbRun(RunCallback):
         """Log a case: scores, seconds, curves, its video, a row of the table."""
         assert self.run is not None
         record = outcome.record
+        self.logged.add(record.id)
         seconds = {f"seconds/{stage}": value for stage, value in record.seconds.items()}
         self.run.log({f"score/{name}": value for name, value in record.scores.items()} | seconds)
         for row in outcome.trace:
@@ -102,9 +103,13 @@ class WandbRun(RunCallback):
             record.id, record.category, record.prompt, media, *record.scores.values(), record.seconds["total"]
         )
 
-    def end(self, records: Sequence[CaseRecord]) -> None:
-        """Log the table and the means."""
+    def end(self, outcomes: Sequence[Outcome]) -> None:
+        """Log the cases of other processes, the table and the means."""
         assert self.run is not None
+        for outcome in outcomes:
+            if outcome.record.id not in self.logged:
+                self.case_ends(outcome)
+        records = [outcome.record for outcome in outcomes]
         if self.table is not None:
             self.run.log({"cases": self.table})
         means = {f"mean/{name}": row["mean"] for name, row in mean_scores(records).items()}

@@ -145,7 +145,7 @@ def test_a_signal_passes_and_stops_the_other_processes() -> None:
 
     sent: list[int] = []
     trainer = SimpleNamespace(test=stopped, strategy=SimpleNamespace(launcher=SimpleNamespace(kill=sent.append)))
-    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x"))
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x", trainer=SimpleNamespace(max_time=None)))
     with pytest.raises(Stopped) as stop:
         transfer_all(trainer, None, plan)
     assert (stop.value.code, sent) == (143, [signal.SIGTERM])
@@ -156,7 +156,7 @@ def test_a_disk_that_takes_no_more_is_named(number) -> None:
     def failed(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x"))
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x", trainer=SimpleNamespace(max_time=None)))
     with pytest.raises(UserError, match=rf"output_dir=x: {os.strerror(number)}; finished cases are kept, run again"):
         transfer_all(SimpleNamespace(test=failed), None, plan)
 
