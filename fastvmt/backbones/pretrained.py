@@ -172,4 +172,11 @@ class Pretrained(Backbone):
             handle.remove()
         if not bool(torch.stack(raw).all()):
             raise Diverged(Divergence("the decoded frames are not finite", "the autoencoder's weights"))
+        size, factor = tuple(pixels.shape[-2:]), self.layout.spatial_factor
+        expected = tuple(side * factor for side in latents_BCFHW.shape[-2:])
+        if size != expected:  # tiles that do not fit together
+            raise ValueError(
+                f"{self.name}'s autoencoder decodes to {size[0]} x {size[1]} pixels instead of {expected[0]} x "
+                f"{expected[1]}: its tiles do not fit together, set backbone.memory=balanced"
+            )
         return ((pixels[0].permute(1, 2, 3, 0) + 1) / 2).clamp(0, 1)

@@ -22,22 +22,21 @@ class Architecture:
     """A layer of ``backbone.transformer`` that every reading runs."""
 
 
-COGVIDEOX = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32")
-WAN22 = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32", "backbone.memory=fast")
+SMALL = ("backbone.frames=9", "backbone.max_tokens=16", "backbone.dtype=float32", "backbone.memory=fast")
 ARCHITECTURES = {
     "wan": Architecture(save_random_wan, ("backbone=tiny_wan", "backbone.max_tokens=16"), "blocks.0.attn1.to_k"),
     "wan22_a14b": Architecture(
-        partial(save_random_wan22, experts=True), ("backbone=wan22_a14b", *WAN22), "blocks.0.attn1.to_k"
+        partial(save_random_wan22, experts=True), ("backbone=wan22_a14b", *SMALL), "blocks.0.attn1.to_k"
     ),
     "wan22_ti2v_5b": Architecture(
-        partial(save_random_wan22, experts=False), ("backbone=wan22_ti2v_5b", *WAN22), "blocks.0.attn1.to_k"
+        partial(save_random_wan22, experts=False), ("backbone=wan22_ti2v_5b", *SMALL), "blocks.0.attn1.to_k"
     ),
     "cogvideox_5b": Architecture(
-        save_random_cogvideox, ("backbone=cogvideox_5b", *COGVIDEOX), "transformer_blocks.0.attn1.to_k"
+        save_random_cogvideox, ("backbone=cogvideox_5b", *SMALL), "transformer_blocks.0.attn1.to_k"
     ),
     "cogvideox_2b": Architecture(
         partial(save_random_cogvideox, rotary=False),
-        ("backbone=cogvideox_2b", *COGVIDEOX),
+        ("backbone=cogvideox_2b", *SMALL),
         "transformer_blocks.0.attn1.to_k",
     ),
 }
