@@ -218,7 +218,7 @@ class Sampler:
             check(self.strength == 1, "sampler.strength", self.strength, "1 with sampler.sigmas, which say the start")
             self.steps = len(self.sigmas)
         check_range("sampler.steps", self.steps, 1, LARGEST_COUNT)
-        check_range("sampler.shift", self.shift, 0, LARGEST_STEP, above=True)
+        check_range("sampler.shift", self.shift, 1 / LARGEST_STEP, LARGEST_STEP)
         check_range("sampler.cfg_scale", self.cfg_scale, 0, LARGEST_STEP)
         if self.cfg_scale_2 is not None:
             check_range("sampler.cfg_scale_2", self.cfg_scale_2, 0, LARGEST_STEP)

@@ -213,7 +213,9 @@ def of_configs() -> list[Trial]:
     ]
     for number, (file, values) in enumerate(wrong):
         key = next(iter(values))
-        rows.append(trial(f"value_{number}_{key}", configured(file, **values), file.split("/")[0], key, "config"))
+        rows.append(
+            trial(f"value_{number}_{key}", configured(file, **values), file.split("/")[0], key, "config", "blocks")
+        )
     rows += [
         trial("code", coded, "text_encoder", "code", expect=Expect.either, check=harmless),
         trial("nothing", lambda m: shutil.rmtree(m)),
