@@ -48,6 +48,7 @@ TABLES: dict[str, Callable[[Path], list[Trial]]] = {
 }
 SHORT = {
     "settings": 30,
+    "commands": 6,
     "videos": 8,
     "words": 8,
     "lists": 20,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from experiments.checks import clips, fork, report
+from experiments.checks.faults import SHORT, TABLES
 from experiments.checks.kills import printed, stop_problem
 from experiments.checks.pool import adopt_clear, append, read, run_all, run_trial, spread
 from experiments.checks.rows.settings import expected, flat
@@ -235,3 +236,7 @@ def test_the_short_form_finds_nothing(tmp_path: Path) -> None:
     counts = json.loads((tmp_path / "faults.json").read_text())
     assert counts["counts"]["all"]["tried"] > 70
     assert counts["not_clear"] == []
+
+
+def test_the_short_form_has_trials_of_every_kind() -> None:
+    assert set(SHORT) == {*TABLES, "kills"}
