@@ -67,10 +67,20 @@ signal.raise_signal(signal.SIGTERM)  # as if it came before __exit__ begins
 """
 
 
+def heard() -> None:
+    """Let a program hear Ctrl-C, though the tests may run where it is ignored, as in a script's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stopped(code: str, number: signal.Signals) -> tuple[int, str, str]:
     """Exit code and output of a program that is sent a signal when it prints its first line."""
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heard,
     ) as child:
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
         child.send_signal(number)
@@ -114,7 +124,9 @@ def test_a_signal_between_the_work_and_its_end_is_told() -> None:
 
 
 def test_a_second_signal_does_not_wait_for_the_closing() -> None:
-    done = subprocess.run([sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], cwd=ROOT, capture_output=True, text=True, timeout=30, preexec_fn=heard
+    )
     assert (done.returncode, done.stderr) == (143, "fastvmt: stopped by SIGTERM; go on\n")
 
 
@@ -152,7 +164,7 @@ def test_the_command_again_is_what_was_typed_with_the_folder(arguments, folder, 
 def test_a_run_stops_while_it_starts_and_goes_on_by_the_printed_command(random_wan, tmp_path) -> None:
     words = [f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "guidance.block=1"]
     command = [sys.executable, str(ROOT / "run.py"), *words, "sampler.steps=1", "metrics=none", "logger=none"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as child:
         while not list(tmp_path.glob("outputs/*/*/fastvmt.log")):
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
