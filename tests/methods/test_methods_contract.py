@@ -56,8 +56,9 @@ VARIANTS: dict[str, list[str]] = {
 """Settings that take another path through a method, alone or together; an option without any is checked as it comes."""
 NEEDED = {"sdedit": ["sampler.strength=0.7"]}
 """Settings without which an option is refused."""
-READ_ONCE = {"smm": ["method.ref=clean"]}
-"""Settings that read the reference at one noise level, beside ``guidance.reference_noise``."""
+OWN = {"smm": ["method.ref=clean"], "motionclone": ["method.weight=2000"]}
+"""Settings of tiny-wan's preset that are wanted for all models, or for none: to read the reference at one noise level,
+beside ``guidance.reference_noise``; the paper's weight, since tiny-wan's lets the latents of random models diverge."""
 ROTATING = ("guidance.rope=true", "method.target=embedding", "method.rope=true")
 """Settings that need a rotary embedding, which not every model has."""
 CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
@@ -130,7 +131,7 @@ def plan_of(overrides: list[str], loaded: Backbone) -> Callable[..., Plan]:
             "window.l=3",
             f"sampler.steps={STEPS}",
             *NEEDED.get(option, []),
-            *READ_ONCE.get(option, []),
+            *OWN.get(option, []),
         ]
         keys = composed(*base).method
         small = [f"method.{key}={value}" for key, value in SMALL.items() if OmegaConf.select(keys, key) is not None]
