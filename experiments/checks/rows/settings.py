@@ -153,7 +153,7 @@ def expected(key: str, default: Any, value: str) -> Expect:
     """What must come of a value, from the key's name and the type of its default."""
     last = key.rsplit(".", 1)[-1]
     kind = UNTYPED.get(key, UNTYPED.get(last, "")) if default is None or key == "backbone.fps" else default
-    if value == "null" and (default is None or last in ("cache_dir", *FREE)):
+    if value == "null" and (default is None or key == "metrics.clip.architecture" or last in ("cache_dir", *FREE)):
         return Expect.either
     if last == "_target_" or (value in ("inf", "minus_inf", "nan") and not (isinstance(kind, str) and last in FREE)):
         return Expect.refuse
