@@ -9,7 +9,7 @@ import pytest
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session
-from fastvmt.engine.transfer import Transfer
+from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.errors import UserError
 from fastvmt.types import TransferCase
 from helpers.config import composed
@@ -45,15 +45,17 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
     assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["energy_joules"]["n"] == 0
     bench(seeds=[4])  # the other clip came back: only its cases run
     ran = []
-    original = Session.transfer_case
+    original = Session.attempt
 
-    def watched(self: Session, case: TransferCase, **hooks: object) -> Transfer:
+    def watched(self: Session, case: TransferCase, **hooks: object) -> Transfer | DivergedCase:
         ran.append(case.id)
         return original(self, case, **hooks)
 
-    monkeypatch.setattr(Session, "transfer_case", watched)
+    monkeypatch.setattr(Session, "attempt", watched)
     run(job("benchmark.on_lost=skip"))
     assert ran == ["swan/same/s4", "swan/cat/s4"]
     bench(dog={"prompts": [{"id": "fox", "text": "a wolf"}]}, seeds=[4])  # same id, another prompt
-    run(job("benchmark.on_lost=skip"))
+    with pytest.raises(UserError, match=r"another content of case dog/fox/s4.*overwrite=true"):
+        run(job("benchmark.on_lost=skip"))
+    run(job("benchmark.on_lost=skip", "overwrite=true"))
     assert ran[2:] == ["dog/fox/s4"]
