@@ -48,8 +48,8 @@ def test_keys_of_the_chosen_option_are_known() -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_named() -> None:
-    error = PermissionError(13, "Permission denied", "/root/x/.hydra")
-    assert explained(error, ["output_dir=/root/x"]).startswith("output_dir=/root/x cannot be written to: Permission")
+    error = PermissionError(13, "Permission denied", "/full/x/.hydra")
+    assert explained(error, ["output_dir=/full/x"]).startswith("output_dir=/full/x cannot be written to: Permission")
     logs = ValueError("Unable to configure handler 'file'")
     logs.__cause__ = OSError(30, "Read-only file system", "/ro/fastvmt.log")
     assert explained(logs, []) == (

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     a, log = arguments, arguments.output / "trials.jsonl"
     preload()
     key, findings, skipped = version(), [], []
-    adopted = adopt_clear(log, key) if a.keep_clear else 0
+    earlier = adopt_clear(log, key) if a.keep_clear else set()
     with scratch() as folder:
         for kind in a.only or TABLES:
             if kind == "kills":
@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
         count = a.kills or (SHORT["kills"] if a.short and not a.only else 0)
         if count:
             findings += kills(count, a.minutes, log, a.jobs, key, folder)
+    adopted = sum(found.id in earlier for found in findings)
     if adopted:
         skipped.append(f"{adopted} trials again, which were clear with earlier sources")
     about = {"version": key, "short": a.short, "clear_with_earlier_sources": adopted}

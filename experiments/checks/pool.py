@@ -99,8 +99,8 @@ def finding_of(line: Mapping[str, Any]) -> Finding:
     return Finding(**{name: value for name, value in line.items() if name not in ("version", "tried_with")})
 
 
-def adopt_clear(log: Path, key: str) -> int:
-    """Let what was clear under another version, at its last trial, count under this one; returns how many ever did.
+def adopt_clear(log: Path, key: str) -> set[str]:
+    """Let what was clear under another version, at its last trial, count under this one; returns all that ever did.
 
     For a long table after small mends: what was not clear is then run again, with the present sources.
     """
@@ -108,7 +108,7 @@ def adopt_clear(log: Path, key: str) -> int:
     clear = [row for name, row in last.items() if row["verdict"] == Verdict.clear.value and name not in now]
     for row in clear:
         append(log, finding_of(row), key, tried_with=row.get("tried_with", row["version"]))
-    return sum("tried_with" in row for row in lines(log) if row["version"] == key)
+    return {row["id"] for row in lines(log) if row["version"] == key and "tried_with" in row}
 
 
 def lines(log: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ class SingleClip(Benchmark):
         if sample_fps is not None:
             check_range("fps (benchmark.sample_fps)", sample_fps, 0, LARGEST_STEP, above=True)
         if not video.strip():
-            raise ValueError("video is empty: give a video file or a folder of pictures")
+            raise ValueError("video= is empty: give a video file or a folder of pictures")
         path = Path(video).expanduser()
         found = open_clip(path, sample_fps or fps)
         index = frame_index(found, clip, sample_fps, start, frame_policy)

@@ -36,8 +36,6 @@ def check_clip(cfg: DictConfig) -> None:
         return
     if not (cfg.prompt or "").strip():
         raise UserError('video= needs a prompt: add prompt="a dog on grass"')
-    if not cfg.video.strip():
-        raise UserError("video= is empty: give a video file or a folder of pictures")
     if not Path(cfg.video).expanduser().exists():
         raise UserError(f"video={cfg.video} does not exist: give a video file or a folder of pictures")
 

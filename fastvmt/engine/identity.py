@@ -59,7 +59,7 @@ def decides(key: str) -> bool:
 
 
 def content(key: str, value: Any) -> Any:
-    """Give what a key stands for: of a file that the method reads its SHA-256, wherever it lies."""
+    """Give what a key stands for: of a file that the method or a mark reads its SHA-256, wherever it lies."""
     named = key.startswith(("method.", "provenance.")) and isinstance(value, str) and Path(value).expanduser().is_file()
     return {"sha256": file_sha256(Path(value).expanduser())} if named else value
 

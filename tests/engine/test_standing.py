@@ -144,3 +144,13 @@ def test_more_cases_of_the_same_settings_join(overrides: list[str]) -> None:
     run(composed(*overrides, "benchmark.cases=2"))
     assert first.id in {record.id for record in folder.records()} and len(folder.records()) == 2
     assert folder.case(first.id).record.read_bytes() == before
+
+
+def test_another_secret_at_the_same_place_is_another_mark(overrides: list[str], tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    words = [*overrides, f"provenance.watermark={secret}"]
+    hashes = []
+    for content in ("the first one", "another one", "another one"):
+        secret.write_text(content)
+        hashes.append(config_hash(composed(*words)))
+    assert hashes[0] != hashes[1] == hashes[2]

@@ -166,10 +166,10 @@ def test_what_was_clear_with_earlier_sources_may_count(tmp_path: Path) -> None:
     run_all(trials[:2], log, 1, "old", stub([str(here)]))
     spoilt = replace(read(log, "old")[trials[1].id], verdict=Verdict.wrong.value)
     append(log, spoilt, "old")
-    assert adopt_clear(log, "new") == 1 and list(read(log, "new")) == [trials[0].id]
+    assert adopt_clear(log, "new") == {trials[0].id} and list(read(log, "new")) == [trials[0].id]
     found = run_all(trials, log, 1, "new", stub([str(here)]))
     assert [each.verdict for each in found] == [Verdict.clear.value] * 3
-    assert adopt_clear(log, "new") == 1 and adopt_clear(log, "newer") == 3
+    assert len(adopt_clear(log, "new")) == 1 and len(adopt_clear(log, "newer")) == 3
 
 
 def test_a_trial_that_cannot_be_run_is_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
