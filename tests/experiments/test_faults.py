@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,3 +241,9 @@ def test_the_short_form_finds_nothing(tmp_path: Path) -> None:
 
 def test_the_short_form_has_trials_of_every_kind() -> None:
     assert set(SHORT) == {*TABLES, "kills"}
+
+
+def test_what_the_parent_removes_at_its_end_survives_its_forks(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert fork.run_command(("score", "--list"), tmp_path).code == 0
+        assert Path(folder).is_dir()
