@@ -85,11 +85,18 @@ VARIANTS: dict[str, list[str]] = {
 """Further forms of the methods, run if ``--methods`` names them. The released code's have a window loss, on which two
 of its switches act: compare them in ``released_table.md``, whose base has one too."""
 ROWS = METHODS | VARIANTS
-STARTS, SEEDS, REFERENCES, PROMPTS = (1.0, 0.75), (0, 1), 12, 2
+STARTS = (1.0, 0.75)
+SEEDS = (0, 1)
+REFERENCES = 12
+PROMPTS = 2
 SEED_STEP = 1000
 """Between the start noises of two seeds: more than there are cases, which take consecutive ones."""
-PICTURED, SHOWN, SIDE = 8, 5, 72
-"""The first case whose object travels (a bounce): how many frames its lines hold, and their side in pixels."""
+PICTURED = 8
+"""The first case whose object travels (a bounce)."""
+SHOWN = 5
+"""Frames of it that its lines hold."""
+SIDE = 72
+"""Side of those frames, pixels."""
 TOLD = ("trajectory_cosine", "motion_fidelity", "text_similarity")
 """Scores in the progress."""
 
@@ -141,7 +148,8 @@ class Current:
 
 def sift(lines: Sequence[Line], current: Current) -> tuple[dict[Key, Line], Counter[str]]:
     """The usable lines, of repeated ones the last, and how many others there are by what they differ in."""
-    kept, refused = {}, Counter[str]()
+    kept = {}
+    refused = Counter[str]()
     for line in lines:
         objection = current.objection(line)
         if objection is None:
@@ -172,7 +180,9 @@ class Bench:
     """The loaded model and scores, and what runs on them."""
 
     def __init__(self, references: int, folder: Path, overrides: Sequence[str] = ()) -> None:
-        self.references, self.folder, self.overrides = references, folder, list(overrides)
+        self.references = references
+        self.folder = folder
+        self.overrides = list(overrides)
         self.session = open_session(self.config("none", 1.0))
         self.weights: str = self.session.backbone.fingerprint[:DIGITS]
         where = provenance()
@@ -274,7 +284,9 @@ def missing(cells: Sequence[Cell], done: Container[Key]) -> list[Cell]:
 
 def run_blocks(todo: Sequence[Sequence[Cell]], bench: Bench, log: Path, current: Current, console: Console) -> None:
     """Run what is still missing when its turn comes, telling what came out and how long the rest will take."""
-    total, done, ran = sum(map(len, todo)), 0, 0
+    total = sum(map(len, todo))
+    done = 0
+    ran = 0
     pictured = bench.cases(0)[PICTURED]
     bench.plain_seconds(pictured)  # warms up
     begin = time.perf_counter()
@@ -289,7 +301,8 @@ def run_blocks(todo: Sequence[Sequence[Cell]], bench: Bench, log: Path, current:
             if cell.method == "none" and "error" not in line:
                 plain.append(line["plain_seconds"])
             append_line(log, line)
-            done, ran = done + 1, ran + 1
+            done += 1
+            ran += 1
             left = (time.perf_counter() - begin) / ran * (total - done) / 60
             text = f"[{done}/{total}] {told(line)}; about {left:.0f} min left"
             console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -315,7 +328,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("overrides", nargs="*", help="applied to every method")
     arguments = parser.parse_intermixed_args(argv)
-    console, log = Console(), arguments.results / "comparison.jsonl"
+    console = Console()
+    log = arguments.results / "comparison.jsonl"
     bench = Bench(max(REFERENCES, arguments.references), arguments.folder, arguments.overrides)
     lines = read_lines(log)
     current = bench.current({*arguments.seeds, *(line["seed"] for line in lines)})

@@ -26,7 +26,8 @@ from fastvmt.results.columns import score_column, seconds_column
 from fastvmt.results.statistics import Comparison, Speedup, compare, over_methods, speedup, summarise
 from fastvmt.world.motion import CATEGORIES
 
-BASE, CONTROLS = "fastvmt", ("none", "sdedit")
+BASE = "fastvmt"
+CONTROLS = ("none", "sdedit")
 SCORES = ("trajectory_cosine", "motion_fidelity", "motion_fidelity_dynamic", "text_similarity", "temporal_consistency")
 BESIDE = (
     "coverage",
@@ -120,7 +121,8 @@ def summary(rows: Mapping[str, list[Line]], everything: Sequence[Line]) -> Conte
 
     ``everything`` holds the lines of all starts: a reference is tuned in one of them.
     """
-    base, scores = rows.get(BASE, []), shown_scores([line for lines in rows.values() for line in lines])
+    base = rows.get(BASE, [])
+    scores = shown_scores([line for lines in rows.values() for line in lines])
     content: Content = {}
     for name, lines in rows.items():
         scored, theirs = measured(lines), measured(base)
@@ -188,7 +190,8 @@ def cost_cells(row: Mapping[str, Any]) -> list[str]:
     seconds = [counted(row["seconds"][stage]) for stage in STAGES]
     passes = [whole(row["passes"][kind]) for kind in PASSES]
     tuning = [counted(row["tuning_seconds"]), whole(row["tuning_gradients"])]
-    ratios, peak = [ratio(row["loop_to_none"]), ratio(row[f"loop_to_{BASE}"])], counted(row["peak_gib"])
+    ratios = [ratio(row["loop_to_none"]), ratio(row[f"loop_to_{BASE}"])]
+    peak = counted(row["peak_gib"])
     ratios += [counted(row["cpu_seconds"]), ratio(row["cpu_to_none"])]
     tuning = tuning if row["tuning_seconds"]["n"] else ["-", "-"]
     return [*seconds, *ratios, *tuning, peak, *passes, str(row["failed"])]
@@ -250,7 +253,8 @@ def figure(starts: Mapping[float, Content], methods: Sequence[str], path: Path) 
             x, y = row["seconds"]["loop"]["mean"], row["scores"]["motion_fidelity"]["mean"]
             if math.isnan(x) or math.isnan(y):
                 continue
-            colour, tuned = colormaps["tab20"](methods.index(name)), row["tuning_seconds"]["mean"]
+            colour = colormaps["tab20"](methods.index(name))
+            tuned = row["tuning_seconds"]["mean"]
             (handles[name],) = axis.plot(x, y, "o", color=colour, label=name)
             if not math.isnan(tuned):
                 axis.plot([x, x + tuned], [y, y], ":o", color=colour, markevery=[1], markerfacecolor="white")

@@ -43,7 +43,8 @@ class FullDepth(WanBackbone):
         finally:
             for hook in hooks:
                 hook.remove()
-        heads, frames = attn.heads, self.layout.grid[0]
+        heads = attn.heads
+        frames = self.layout.grid[0]
         q, k = (kept[key][0].unflatten(-1, (heads, -1)).unflatten(0, (frames, -1)) for key in ("q", "k"))
         self.count_backward(q, block)
         return q, k

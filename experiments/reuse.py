@@ -23,7 +23,9 @@ from experiments.rows import DIGITS, RESULTS, composed, settings_hash
 from fastvmt.engine.session import Session, open_session
 from fastvmt.files import write_json
 
-DELTAS, RATES, CASES = (1, 2, 3, 5), (0.005, 0.01, 0.015, 0.025), 4
+DELTAS = (1, 2, 3, 5)
+RATES = (0.005, 0.01, 0.015, 0.025)
+CASES = 4
 PLAIN = "method=none"
 SCORES = ("trajectory_cosine", "motion_fidelity", "text_similarity")
 
@@ -58,7 +60,8 @@ def run(session: Session, cases: int, folder: Path, log: Path, console: Console)
     sessions = {name: session.under(config(overrides, cases, folder)) for name, overrides in rows().items()}
     for number in range(cases):
         for name, mine in sessions.items():
-            case, settings = mine.plan.cases[number], settings_hash(mine.plan.cfg)
+            case = mine.plan.cases[number]
+            settings = settings_hash(mine.plan.cfg)
             if (weights, settings, case.id) in {(r["weights"], r["settings"], r["id"]) for r in read_lines(log)}:
                 continue
             transfer = mine.transfer_case(case)

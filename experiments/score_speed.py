@@ -53,7 +53,8 @@ def time_scores(frames: int) -> dict[str, Any]:
     """Seconds and extra memory of robust motion fidelity, measured before anything large was held."""
     (a, seen_a), (b, seen_b) = (walks(seed, SIDE**2, frames) for seed in (0, 1))
     motion_fidelity(a[:100], b[:100], seen_a[:100], seen_b[:100], 960.0)  # libraries warm up
-    before, start = peak_gib(), time.perf_counter()
+    before = peak_gib()
+    start = time.perf_counter()
     motion_fidelity(a, b, seen_a, seen_b, 960.0)
     return {"score_seconds": time.perf_counter() - start, "score_extra_gib": peak_gib() - before}
 

@@ -158,7 +158,10 @@ class Search:
     """The loaded model, and what runs on it."""
 
     def __init__(self, log: Path, folder: Path, references: int, own: Sequence[str] = ()) -> None:
-        self.log, self.folder, self.references, self.listed = log, folder, references, not own
+        self.log = log
+        self.folder = folder
+        self.references = references
+        self.listed = not own
         self.session = open_session(self.config(own or BASE))
         self.weights: str = self.session.backbone.fingerprint[:DIGITS]
 
@@ -258,7 +261,8 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser, console = options(), Console()
+    parser = options()
+    console = Console()
     arguments = parser.parse_intermixed_args(argv)
     own = arguments.overrides
     listed = [candidate for method in arguments.methods for candidate in CANDIDATES[method]]

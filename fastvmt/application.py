@@ -63,7 +63,8 @@ class Application:
         fails does not stop the others: the command ends with 1 when all are through.
         """
         self.inside = True
-        here, sweep = HydraConfig.get(), in_sweep()
+        here = HydraConfig.get()
+        sweep = in_sweep()
         self.begins(here.sweep.dir if sweep else cfg.output_dir)
         if sweep:
             cfg.output_dir = here.runtime.output_dir

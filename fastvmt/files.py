@@ -121,7 +121,8 @@ def read_tensors(path: Path, key: str) -> dict[str, Tensor] | None:
         return None
     try:
         with safe_open(path, "pt") as stored:
-            sealed, names = (stored.metadata() or {}).get(CHECKSUM), stored.keys()
+            sealed = (stored.metadata() or {}).get(CHECKSUM)
+            names = stored.keys()
             tensors = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise DamagedFileError(f"{path} is damaged ({error})") from error

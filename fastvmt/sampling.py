@@ -31,7 +31,9 @@ class ClassifierFree:
     """
 
     def __init__(self, backbone: Backbone, negative: Tensor, sampler: Sampler) -> None:
-        self.backbone, self.negative, self.sampler = backbone, negative, sampler
+        self.backbone = backbone
+        self.negative = negative
+        self.sampler = sampler
         self.difference: Tensor | None = None
         """v_pos - v_neg of the last negative pass, where a later step may want it."""
 

@@ -78,7 +78,8 @@ class Multistep(Solver):
         scheduler = self.scheduler
         scheduler.set_begin_index(step)
         scheduler.model_outputs = [history.get(f"output_{k}") for k in range(len(scheduler.model_outputs))]
-        scheduler.last_sample, self.made = history.get("last"), history.get("made")
+        scheduler.last_sample = history.get("last")
+        self.made = history.get("made")
         scheduler.lower_order_nums, scheduler.this_order = history["orders"].tolist()
 
 

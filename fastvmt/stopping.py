@@ -60,7 +60,8 @@ class Stopping:
 
     def hear(self, number: int, _: FrameType | None) -> None:
         """Handle a signal."""
-        again, self.code = self.code is not None, 128 + number
+        again = self.code is not None
+        self.code = 128 + number
         if again or not self.working:
             self.end_now()
         sys.unraisablehook = silent_about_stops

@@ -46,7 +46,8 @@ class Stopwatch:
         clock: Callable[[], float] | None = None,
         event: Callable[[], Event] | None = None,
     ) -> None:
-        self.device, self.meters = device, meters
+        self.device = device
+        self.meters = meters
         self.clock = clock or time.perf_counter
         on_cuda = device.type == "cuda"
         self.event = event or (partial(torch.cuda.Event, enable_timing=True) if on_cuda else None)

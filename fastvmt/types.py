@@ -23,7 +23,8 @@ class Video:
     name: str = ""
 
     def __post_init__(self) -> None:
-        shape, dtype = tuple(self.frames_THWC.shape), str(self.frames_THWC.dtype)
+        shape = tuple(self.frames_THWC.shape)
+        dtype = str(self.frames_THWC.dtype)
         if len(shape) != 4 or shape[-1] != 3 or dtype != "torch.uint8":
             raise ValueError(f"a video is uint8 of shape (T, H, W, 3), got {dtype} of shape {shape}")
 

@@ -59,7 +59,8 @@ def cosines(side: int) -> Tensor:
     """Give the band's cosines (K, side), orthonormal rows of the DCT-II. Raises ``ValueError`` for a short side."""
     if side < BAND[1]:
         raise ValueError(f"a watermark needs frames of at least {BAND[1]} x {BAND[1]} pixels, a side has {side}")
-    wave_K, place_S = torch.arange(*BAND).float(), torch.arange(side) + 0.5
+    wave_K = torch.arange(*BAND).float()
+    place_S = torch.arange(side) + 0.5
     return math.sqrt(2 / side) * torch.cos(math.pi / side * wave_K[:, None] * place_S)
 
 

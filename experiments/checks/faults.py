@@ -95,9 +95,12 @@ def kills(count: int, minutes: float, log: Path, jobs: int, key: str, shared: Pa
 
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     """Run the chosen tables and write the report; returns the counts."""
-    a, log = arguments, arguments.output / "trials.jsonl"
+    a = arguments
+    log = arguments.output / "trials.jsonl"
     preload()
-    key, findings, skipped = version(), [], []
+    key = version()
+    findings = []
+    skipped = []
     earlier = adopt_clear(log, key) if a.keep_clear else set()
     with scratch() as folder:
         for kind in a.only or TABLES:

@@ -31,7 +31,11 @@ from fastvmt.trackers.dis import DisTracker, one_thread
 from fastvmt.types import Video
 
 Array = NDArray[np.floating]
-GRID, MARGIN, TEXTURE, BLOCK, STATIC = 20, 1 / 64, 1e-5, 7, 3e-4
+GRID = 20
+MARGIN = 1 / 64
+TEXTURE = 1e-5
+BLOCK = 7
+STATIC = 3e-4
 COMPARED = ("restyled", "reversed", "mirrored", "frozen", "half speed")
 
 
@@ -111,7 +115,9 @@ def shares(steps: Steps) -> dict[str, float]:
 
 def rows_of(video: Video, tracker: Tracker) -> dict[str, dict[str, float]]:
     """By change: the package's score, this file's, and this file's if pairs must share more steps."""
-    own, count, rows = steps_of(video.frames_THWC.numpy()), len(video.frames_THWC) - 1, {}
+    own = steps_of(video.frames_THWC.numpy())
+    count = len(video.frames_THWC) - 1
+    rows = {}
     for change in COMPARED:
         copy = changed(video, change)
         steps = steps_of(copy.frames_THWC.numpy())
@@ -152,7 +158,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=480)
     arguments = parser.parse_args()
     size = {name: getattr(arguments, name) for name in ("frames", "height", "width")}
-    tracker, clips = DisTracker(), {}
+    tracker = DisTracker()
+    clips = {}
     with one_thread():
         for name, video in clips_of(arguments.clips, **size):
             clips[name] = {**shares(steps_of(video.frames_THWC.numpy())), "rows": rows_of(video, tracker)}

@@ -177,7 +177,8 @@ def _enter(here: Path, folder: Path) -> None:
 
 def _call(arguments: list[str]) -> int:
     """Run a program as the interpreter would, to its exit code."""
-    program, sys.argv = arguments[0], [arguments[0], *arguments[1:]]
+    program = arguments[0]
+    sys.argv = [arguments[0], *arguments[1:]]
     atexit._clear()  # what the parent cleans up at its own end, such as temporary folders, is not this program's
     try:
         if program == "run":

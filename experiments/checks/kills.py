@@ -116,7 +116,8 @@ def stop_problem(number: int, stopped: Outcome, took: float, here: Path) -> tupl
 def run_kill(kill: Kill) -> Finding:
     """Start, stop at a random moment, go on, and compare."""
     dice = random.Random(kill.number)
-    shape, sent = dice.choice(list(SHAPES)), dice.choice(SIGNALS)
+    shape = dice.choice(list(SHAPES))
+    sent = dice.choice(SIGNALS)
     whole = kill.undisturbed[shape]
     moment = dice.uniform(0, (whole.fresh_seconds if kill.fresh else None) or whole.seconds)
     with scratch() as here:

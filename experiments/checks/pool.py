@@ -104,7 +104,8 @@ def adopt_clear(log: Path, key: str) -> set[str]:
 
     For a long table after small mends: what was not clear is then run again, with the present sources.
     """
-    last, now = {row["id"]: row for row in lines(log) if row["version"] != key}, read(log, key)
+    last = {row["id"]: row for row in lines(log) if row["version"] != key}
+    now = read(log, key)
     clear = [row for name, row in last.items() if row["verdict"] == Verdict.clear.value and name not in now]
     for row in clear:
         append(log, finding_of(row), key, tried_with=row.get("tried_with", row["version"]))

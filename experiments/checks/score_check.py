@@ -135,7 +135,8 @@ def verdicts(rows: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[tuple[str
     found = {}
     for clip, changes in rows.items():
         for change, scores in changes.items():
-            rest, value = changes["same"]["static_fraction"], scores["robust"]
+            rest = changes["same"]["static_fraction"]
+            value = scores["robust"]
             band = None if rest is None or value is None else band_of(clip, change, rest)
             if band is not None:
                 found[clip, change] = f"{band[0]:g}..{band[1]:g}", band[0] - ROUNDING <= value <= band[1] + ROUNDING
@@ -164,7 +165,8 @@ def cell(name: str, value: float | None) -> str:
 def markdown(record: dict[str, Any]) -> str:
     """What ``score_check.json`` says: the bands and one row per clip and change."""
     rows = record["rows"]
-    columns, found = list(next(iter(next(iter(rows.values())).values()))), verdicts(rows)
+    columns = list(next(iter(next(iter(rows.values())).values())))
+    found = verdicts(rows)
     note = (
         f"Tracker {record['tracker']}; at most {FASTEST} frames per second. `n/a` of a released form (compat): one "
         "step without motion makes it undefined. Coverage is the smaller side's, speed in diagonals per frame."

@@ -37,10 +37,14 @@ from fastvmt.world.scene import Scene, render, sample_scene, sprite
 from fastvmt.world.trajectory import trajectory_cosine
 from fastvmt.world.vocabulary import canonical_caption
 
-FRAMES, SIZE, SEED = 9, 96, 5
+FRAMES = 9
+SIZE = 96
+SEED = 5
 COLUMNS = "least confidence", "median confidence", "greatest confidence", "least cosine", "median cosine"
 SIGMAS = (2, 3, 5, 8, 12)
-REDRAWN, STEPS, CFG_SCALE = (0.3, 0.5, 0.7, 0.85), 10, 2.5
+REDRAWN = (0.3, 0.5, 0.7, 0.85)
+STEPS = 10
+CFG_SCALE = 2.5
 
 
 def rough(frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -105,7 +109,8 @@ def main() -> None:
     backbone = WanBackbone(
         "tiny-wan", name="tiny-wan", frames=FRAMES, height=SIZE, width=SIZE, fps=8, max_tokens=16, dtype="float32"
     )
-    table, lines = Table("category", "video", *COLUMNS), []
+    table = Table("category", "video", *COLUMNS)
+    lines = []
     for (category, name), rows in measure(arguments.clips, backbone).items():
         confidence, cosine = np.array(rows).T
         values = confidence.min(), np.median(confidence), confidence.max(), np.nanmin(cosine), np.nanmedian(cosine)

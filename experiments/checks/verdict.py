@@ -25,7 +25,8 @@ TRACEBACK = "Traceback (most recent call last)"
 
 def told(stderr: str) -> list[str]:
     """The lines on stderr that are neither log nor warnings nor argparse's usage."""
-    lines, previous = [], ""
+    lines = []
+    previous = ""
     for line in filter(str.strip, stderr.splitlines()):
         source = WARNING.match(previous) and line.startswith("  ")
         if not (LOG.match(line) or WARNING.match(line) or source):

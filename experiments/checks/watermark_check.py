@@ -28,8 +28,12 @@ from fastvmt.watermark import THRESHOLD, detect, marked
 from fastvmt.world.scene import CATEGORIES, render, sample_scene
 
 RESULTS = Path(__file__).parents[1] / "results"
-KEYS, FRAMES, SHARE = 40, 33, 0.75
-"""Keys per clip without a mark, most frames of a real clip, and by how much clips are resized."""
+KEYS = 40
+"""Per clip without a mark."""
+FRAMES = 33
+"""At most, of a real clip."""
+SHARE = 0.75
+"""By which clips are resized."""
 
 
 def world_clips(count: int) -> Iterator[Video]:

@@ -49,10 +49,16 @@ def growth(rows: Sequence[dict[str, float]]) -> float:
 
 def measure(session: Session) -> tuple[float, float, str]:
     """Largest norm over the expected one, largest growth, and the ends, over the cases of a session."""
-    plan, norm, grown, ends = session.plan, 0.0, 0.0, []
+    plan = session.plan
+    norm = 0.0
+    grown = 0.0
+    ends = []
     for case in (plan.cases[i] for i in range(len(plan.cases))):
-        method, rows, norms = plan.method, [], []
-        clean, own = rms(session.backbone.encode(case.reference)), type(plan.method).step
+        method = plan.method
+        rows = []
+        norms = []
+        clean = rms(session.backbone.encode(case.reference))
+        own = type(plan.method).step
 
         def step(job: object, i: int, x: Tensor, sigma: float, following: float) -> Tensor:
             x = own(method, job, i, x, sigma, following)  # noqa: B023

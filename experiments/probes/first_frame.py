@@ -25,7 +25,8 @@ from fastvmt.results.statistics import compare, summarise
 from fastvmt.score.sample import Sample
 from fastvmt.types import TransferCase, Video
 
-METHODS, COLUMNS = ("none", "fastvmt"), 8
+METHODS = ("none", "fastvmt")
+COLUMNS = 8
 SCORE = "text_similarity"
 
 

@@ -52,7 +52,8 @@ def displacement(case: TransferCase, factor: int, frames: int, span: int, token:
 @torch.no_grad()
 def readings(backbone: Backbone, method: FastVMT, case: TransferCase) -> list[float]:
     """Agreement of the field that the method reads with the truth, at every noise level."""
-    z, null = backbone.encode(case.reference), backbone.embed("")
+    z = backbone.encode(case.reference)
+    null = backbone.embed("")
     noise = seeded_noise(tuple(z.shape), method.guidance.reference_seed, z.device)
     fields = [
         read_motion(backbone, add_noise(z, noise, sigma), sigma, null, method.guidance, method.window)[0]
@@ -86,7 +87,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     cfg = composed(["method=fastvmt"])
-    backbone, method = construct(cfg.backbone, "backbone"), construct(cfg.method, "method")
+    backbone = construct(cfg.backbone, "backbone")
+    method = construct(cfg.method, "method")
     benchmark = WorldBenchmark(
         backbone.layout.clip, cfg.backbone.fps, 0, cases=arguments.cases, categories=CATEGORIES, seed=SPLIT
     )

@@ -113,7 +113,8 @@ def background_flow(field: MotionField, case: TransferCase, factor: int) -> Tens
     """(P, 2) flow of the field's pairs, averaged over the tokens where a background point is seen in both frames."""
     assert case.truth is not None
     _, height, width = field.grid
-    token, background = case.reference.size[1] / height, case.truth.owner_N < 0
+    token = case.reference.size[1] / height
+    background = case.truth.owner_N < 0
     means = []
     for flow, (i, j) in zip(field.flow_PS2, field.pairs, strict=True):
         seen = case.truth.visible_NT[:, i * factor] & case.truth.visible_NT[:, j * factor] & background
@@ -138,7 +139,8 @@ def cosine(found: Tensor, true: Tensor) -> float:
 @torch.no_grad()
 def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds: int) -> dict[str, Tensor]:
     """Cosines with the truth (levels, clips), averaged over ``seeds`` start noises per clip."""
-    factor, null = backbone.layout.temporal_factor, backbone.embed("")
+    factor = backbone.layout.temporal_factor
+    null = backbone.embed("")
     guidance = Guidance(block=block, rope=False, head_reduce=HeadReduce.mean_logit)
     clean = [backbone.encode(case.reference) for case in cases]
     texture = Texture.of([z[0, :, 1:] for z in clean])

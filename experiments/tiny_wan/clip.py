@@ -108,7 +108,8 @@ def held_out_report(folder: Path, cfg: DictConfig) -> dict[str, float]:
     pools = {stage: rendered_pool(cfg.eval_clips, cfg, HELD_OUT, stage) for stage in STAGES}
     pool = pools["clean"]
     texts = [*(f"a {name}" for name in OBJECTS), *(f"on {name}" for name in BACKGROUNDS)]
-    cosine, k = similarity(model, tokenizer, pool.frames_N3HW, texts), len(OBJECTS)
+    cosine = similarity(model, tokenizer, pool.frames_N3HW, texts)
+    k = len(OBJECTS)
     one = pool.content_NK[:, :k].sum(1) == 1
     captions = [canonical_caption([name], place) for name in OBJECTS for place in BACKGROUNDS]
     named = torch.stack([content([name, place]) for name in OBJECTS for place in BACKGROUNDS])

@@ -57,7 +57,8 @@ class TextToVideo(nn.Module):
         nn.init.zeros_(self.transformer.proj_out.weight)
         nn.init.zeros_(self.transformer.proj_out.bias)
         self.parts = PartsHead(cfg.model.num_attention_heads * cfg.model.attention_head_dim)
-        self.parts_block, self.match_block = cfg.parts_block, cfg.match_block
+        self.parts_block = cfg.parts_block
+        self.match_block = cfg.match_block
 
     def start_from(self, folder: Path) -> None:
         """Take the weights of a packed model."""
@@ -151,7 +152,8 @@ def loss_of(
     ``help`` in [0, 1] scales what only speeds learning up: the weight of object tokens (fading with
     the noise, where it would bias what is generated) and the losses of parts and matches.
     """
-    generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     index = torch.randint(len(pool.latents), (batch,), generator=generator)
     captions = []
     for i in index.tolist():

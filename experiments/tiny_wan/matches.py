@@ -25,7 +25,8 @@ OBJECT_WEIGHT = 3.0
 def points_of(scene: Scene, grid: int) -> np.ndarray:
     """What each token shows, (F, grid, grid, 3) float16: owner (0 the background, k + 1 object k) and
     place (x, y) in the owner's own frame, in tokens; latent frame f shows video frames up to 2f."""
-    screen, zoom = pixel_grid(grid), float(scene.camera.zoom.mean())
+    screen = pixel_grid(grid)
+    zoom = float(scene.camera.zoom.mean())
     frames = []
     for t in range(0, len(scene.camera.zoom), 2):
         world = scene.camera.to_world(screen, t)

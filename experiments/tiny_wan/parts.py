@@ -49,7 +49,8 @@ def parts_of(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray]:
     kinds, places = [], []
     for t in range(0, len(scene.camera.zoom), 2):
         world = scene.camera.to_world(screen, t)
-        kind, where = np.zeros((grid, grid), np.uint8), world - first
+        kind = np.zeros((grid, grid), np.uint8)
+        where = world - first
         for name, pose in zip(scene.objects, scene.poses, strict=True):
             at = pose.to_sprite(world, t)
             covered = sample_texture(sprite(name), at, cv2.BORDER_CONSTANT)[..., 3] > 0.5

@@ -92,10 +92,16 @@ class Training:
         warmup: float = 0.01,
         cooldown: float = 0.4,
     ) -> None:
-        self.model, self.optimizers, self.folder = model, optimizers, folder
-        self.budget, self.ema_decay, self.save_every = steps, ema, save_every
-        self.warmup, self.cooldown = warmup, cooldown
-        self.step_count, self.seconds = 0, 0.0
+        self.model = model
+        self.optimizers = optimizers
+        self.folder = folder
+        self.budget = steps
+        self.ema_decay = ema
+        self.save_every = save_every
+        self.warmup = warmup
+        self.cooldown = cooldown
+        self.step_count = 0
+        self.seconds = 0.0
         self.averaged = deepcopy(model).eval().requires_grad_(False)
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
@@ -166,7 +172,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizers.load_state_dict(state["optimizers"])
-        self.step_count, self.seconds = state["step"], state["seconds"]
+        self.step_count = state["step"]
+        self.seconds = state["seconds"]
         if self.log.exists():  # steps after the checkpoint are done, and logged, again
             rows = self.log.read_text().splitlines(keepends=True)
             self.log.write_text("".join(row for row in rows if json.loads(row)["step"] < self.step_count))

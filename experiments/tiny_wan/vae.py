@@ -96,7 +96,8 @@ def crop(pool: Tensor, batch: int, side: int, generator: torch.Generator) -> Ten
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     torch.manual_seed(cfg.seed)
-    device, folder = torch.device(cfg.device), Path(cfg.folder)
+    device = torch.device(cfg.device)
+    folder = Path(cfg.folder)
     vae = AutoencoderKLWan(**OmegaConf.to_container(cfg.model)).to(device)
     if cfg.init is not None:
         vae.load_state_dict(load_file(Path(cfg.init) / "diffusion_pytorch_model.safetensors"))

@@ -114,7 +114,8 @@ def convert(source: Path, target: Path, architecture: str = ARCHITECTURE) -> Pat
         known = open_clip.get_model_config(architecture)
         if known is None:
             raise ValueError(f"--architecture={architecture} is unknown to open_clip, see open_clip.list_models()")
-        config, state = known, WeightFile(source, "SOURCE", "CLIP").state()
+        config = known
+        state = WeightFile(source, "SOURCE", "CLIP").state()
     sizes = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
     model = open_clip.CLIP(**sizes, quick_gelu=config.get("quick_gelu", False))
     try:

@@ -58,7 +58,8 @@ class Block(ABC):
 
     def __init__(self, module: nn.Module, path: str) -> None:
         """``path`` is the module's place in the transformer."""
-        self.module, self.path = module, path
+        self.module = module
+        self.path = path
 
     @abstractmethod
     def called(self, *args: Any, **kwargs: Any) -> Call:

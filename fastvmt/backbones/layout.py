@@ -60,7 +60,8 @@ class Layout:
                 f"the nearest legal value is backbone.frames={nearest}"
             )
         for key, patch in (("height", self.patch[1]), ("width", self.patch[2])):
-            value, multiple = getattr(self, key), self.spatial_factor * patch
+            value = getattr(self, key)
+            multiple = self.spatial_factor * patch
             if value <= 0 or value % multiple:
                 nearest = max(1, round(value / multiple)) * multiple
                 raise ValueError(

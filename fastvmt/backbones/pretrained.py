@@ -172,7 +172,8 @@ class Pretrained(Backbone):
             handle.remove()
         if not bool(torch.stack(raw).all()):
             raise Diverged(Divergence("the decoded frames are not finite", "the autoencoder's weights"))
-        size, factor = tuple(pixels.shape[-2:]), self.layout.spatial_factor
+        size = tuple(pixels.shape[-2:])
+        factor = self.layout.spatial_factor
         expected = tuple(side * factor for side in latents_BCFHW.shape[-2:])
         if size != expected:  # tiles that do not fit together
             raise ValueError(

@@ -23,7 +23,8 @@ class QueryKey(nn.Module):
 
     def __init__(self, block: Block, rope: bool) -> None:
         super().__init__()
-        self.block, self.rope = block, rope
+        self.block = block
+        self.rope = rope
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The arguments and the result's form of the block's module."""

@@ -40,8 +40,12 @@ class TextEncoder:
 
         Raises ``ValueError`` for weights or a tokenizer that cannot be loaded; no weights load.
         """
-        self.folder, self.parts, self.cache = folder, parts, cache
-        self.max_tokens, self.dtype, self.device = max_tokens, dtype, device
+        self.folder = folder
+        self.parts = parts
+        self.cache = cache
+        self.max_tokens = max_tokens
+        self.dtype = dtype
+        self.device = device
         self.tokenizer = load_tokenizer(folder / "tokenizer")
         check_stored(parts["text_encoder"], folder / "text_encoder")
         self.known: dict[str, Tensor] = {}

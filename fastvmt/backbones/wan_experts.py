@@ -56,5 +56,6 @@ class WanExpertsBackbone(WanBackbone):
         chosen, blocks = self.experts[index]
         if chosen is not self.transformer:
             self.transformer.to("cpu")
-            self.transformer, self.blocks = chosen.to(self.device), blocks
+            self.transformer = chosen.to(self.device)
+            self.blocks = blocks
         return index

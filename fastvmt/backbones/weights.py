@@ -88,7 +88,8 @@ def check_stored(kind: Any, folder: Path) -> None:
 
     Of parameters that the architecture ties, one is enough.
     """
-    model, stored = empty(kind, folder), stored_shapes(folder)
+    model = empty(kind, folder)
+    stored = stored_shapes(folder)
     expected: Shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     tied: dict[int, set[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -161,7 +161,9 @@ class ManifestBenchmark(Benchmark):
                 f"benchmark.target_fps={target_fps} must be in (0, {FASTEST}], or null for each clip's own rate"
             )
         self.path = Path(path).expanduser()
-        self.shape, self.target_fps, self.sample_seed = clip, target_fps, sample_seed
+        self.shape = clip
+        self.target_fps = target_fps
+        self.sample_seed = sample_seed
         self.cut_policy = cut_policy
         self.detector = cut_detector(cut_policy)
         self.header, references = read_manifest(self.path)

@@ -49,8 +49,13 @@ class WorldBenchmark(Benchmark):
                 f"the moving-emoji world renders square clips, not {clip.height} x {clip.width}: set "
                 "backbone.height and backbone.width equal, or give your own clip with video=<file> prompt=<text>"
             )
-        self.clip, self.fps, self.sample_seed = clip, fps, sample_seed
-        self.cases, self.categories, self.seed, self.prompts = cases, categories, seed, prompts
+        self.clip = clip
+        self.fps = fps
+        self.sample_seed = sample_seed
+        self.cases = cases
+        self.categories = categories
+        self.seed = seed
+        self.prompts = prompts
 
     def __len__(self) -> int:
         return self.cases

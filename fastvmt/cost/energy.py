@@ -45,7 +45,9 @@ class EnergyMeter:
 
     def __init__(self, source: Nvml | Rapl | None, reason: str, clock: Callable[[], float] = time.perf_counter) -> None:
         """``reason`` says why ``source`` is None or mute; empty when it is neither."""
-        self.source, self.reason, self.clock = source, reason, clock
+        self.source = source
+        self.reason = reason
+        self.clock = clock
         self.millijoules: dict[str, float] = defaultdict(float)
         self.unknown: set[str] = set()
         self.method: str | None = None

@@ -16,7 +16,8 @@ class Nvml:
     """
 
     def __init__(self, library: Any, handle: Any) -> None:
-        self.library, self.handle = library, handle
+        self.library = library
+        self.handle = handle
         mode = self._read(lambda: library.nvmlDeviceGetMigMode(handle))
         self.mig = mode is not None and mode[0] == 1
 
@@ -41,7 +42,8 @@ class Nvml:
 
     def state(self) -> dict[str, Any]:
         """What a record of a timing should say about the GPU: W, MHz, degrees Celsius."""
-        library, handle = self.library, self.handle
+        library = self.library
+        handle = self.handle
         limit = self._read(lambda: library.nvmlDeviceGetEnforcedPowerLimit(handle))
         power = self.power_mw()
         processes = self._read(lambda: library.nvmlDeviceGetComputeRunningProcesses(handle))

@@ -12,7 +12,8 @@ class Poller:
     def __init__(self, sample: Callable[[], None], interval: float) -> None:
         if not interval > 0:
             raise ValueError(f"interval={interval} s must be above 0")
-        self.sample, self.interval = sample, interval
+        self.sample = sample
+        self.interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -98,7 +98,9 @@ def doubts(clip: Clip, video: Video, fps: float | None) -> list[str]:
 
 def frame_index(clip: Clip, shape: ClipShape, fps: float | None, start: int, policy: FramePolicy | str) -> list[int]:
     """Which frames of a clip are taken; see :func:`prepare`."""
-    policy, frames, count = FramePolicy(policy), shape.frames, len(clip.times)
+    policy = FramePolicy(policy)
+    frames = shape.frames
+    count = len(clip.times)
     if not 0 <= start < count:
         raise ValueError(f"start={start} must be in [0, {count - 1}]: {clip.name or 'the video'} has {count} frames")
     if fps is not None and not 0 < fps < math.inf:

@@ -245,7 +245,9 @@ def decode(path: Path, index: Index, shown: Shown, wanted: Sequence[int]) -> Ite
 
 def marked(frames: Iterator[VideoFrame], index: Index) -> Iterator[tuple[int, bool, VideoFrame]]:
     """Frames with their stamps, and whether all is sound since the last keyframe; ``ValueError`` for muddled stamps."""
-    sound, count, last = True, 0, None
+    sound = True
+    count = 0
+    last = None
     for frame in frames:
         sound = not frame.is_corrupt and (sound or frame.key_frame)
         if index.ordered:

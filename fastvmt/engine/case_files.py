@@ -30,7 +30,8 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     It is the transfer's, and has the seconds that the other files took.
     """
     start = time.perf_counter()
-    result, plan = transfer.result, session.plan
+    result = transfer.result
+    plan = session.plan
     folder.path.mkdir(parents=True, exist_ok=True)
     tags = {"config_hash": session.key, "backbone": session.backbone.name}
     write_videos(folder, result, tags, plan.marks, lossless=plan.cfg.lossless)

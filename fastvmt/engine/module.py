@@ -99,7 +99,8 @@ def overrides() -> list[str]:
 
 def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
-    plan, meters = session.plan, session.meters
+    plan = session.plan
+    meters = session.meters
     return {
         "version": VERSION,
         "scores": mean_scores(records),

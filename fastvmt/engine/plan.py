@@ -119,7 +119,8 @@ def check_values(cfg: DictConfig) -> None:
         check_range("checkpoint_steps", cfg.checkpoint_steps, 1, LARGEST_COUNT)
     if cfg.threads is not None:
         check_range("threads", cfg.threads, 1, os.cpu_count() or 1)
-    fps, tokens = cfg.backbone.get("fps", 1), cfg.backbone.get("max_tokens", 1)
+    fps = cfg.backbone.get("fps", 1)
+    tokens = cfg.backbone.get("max_tokens", 1)
     for side, most in (("frames", LARGEST_COUNT), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
         check_range(f"backbone.{side}", cfg.backbone.get(side, 1), 1, most)
     check_range("backbone.fps", fps, 0, LARGEST_STEP, above=True)

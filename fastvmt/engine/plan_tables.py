@@ -13,7 +13,8 @@ from fastvmt.terminal import literal_text
 
 def plan_table(plan: Plan) -> Table:
     """What would run."""
-    layout, sampler = plan.layout, plan.sampler
+    layout = plan.layout
+    sampler = plan.sampler
     levels = f"shift {sampler.shift}" if sampler.sigmas is None else f"noise levels {list(sampler.sigmas)}"
     second = "" if sampler.cfg_scale_2 is None else f", {sampler.cfg_scale_2} below noise level {layout.boundary}"
     table = Table(title="dry run: valid", show_header=False)

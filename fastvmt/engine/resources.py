@@ -36,7 +36,9 @@ def check_devices(cfg: DictConfig) -> None:
 
 def check_trainer(cfg: DictConfig) -> None:
     """Raise :class:`UserError` for an accelerator, or a number of devices, that this machine has not got."""
-    kind, devices, gpus = cfg.trainer.accelerator.value, cfg.trainer.devices, torch.cuda.device_count()
+    kind = cfg.trainer.accelerator.value
+    devices = cfg.trainer.devices
+    gpus = torch.cuda.device_count()
     if kind == "gpu" and not gpus:
         raise UserError("trainer.accelerator=gpu: torch finds no GPU on this machine, set trainer.accelerator=auto")
     on_gpu = kind != "cpu" and gpus > 0

@@ -103,7 +103,8 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
 
 def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float]:
     """Load, run and write."""
-    cfg, folder = plan.cfg, RunFolder(Path(plan.cfg.output_dir))
+    cfg = plan.cfg
+    folder = RunFolder(Path(plan.cfg.output_dir))
     check_folder(cfg, "output_dir")
     check_trainer(cfg)
     if not beside_the_first():

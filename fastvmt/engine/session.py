@@ -163,7 +163,9 @@ class Session:
         checkpoint: Checkpoint | None = None,
     ) -> Transfer | DivergedCase:
         """Do as :meth:`transfer_case`, but give what is known of a case that diverged."""
-        plan, trace, account = self.plan, list[dict[str, float]](), self.meters.account()
+        plan = self.plan
+        trace = list[dict[str, float]]()
+        account = self.meters.account()
 
         def follow(row: dict[str, float]) -> None:
             trace.append(row)
@@ -196,7 +198,8 @@ class Session:
         self, case: TransferCase, error: Diverged, trace: list[dict[str, float]], account: CostAccount
     ) -> DivergedCase:
         """Give what is known of a case that diverged: its scores are missing, its cost is that so far."""
-        passes, last = replace(self.backbone.passes), trace[-1] if trace else {}
+        passes = replace(self.backbone.passes)
+        last = trace[-1] if trace else {}
         columns = [name for entry in self.scores.entries.values() for name in entry.columns]
         scores = Judged(dict.fromkeys(columns, math.nan), dict.fromkeys(columns, "it diverged"), ())
         found = error.found
@@ -222,7 +225,8 @@ class Session:
         cost: Cost,
         generated: Video | None = None,
     ) -> CaseRecord:
-        plan, video = self.plan, generated or case.reference
+        plan = self.plan
+        video = generated or case.reference
         made = {} if generated is None else {"generated": frames_sha256(generated)}
         return CaseRecord(
             version=VERSION,

@@ -40,7 +40,8 @@ class Standing:
     @classmethod
     def of(cls, plan: Plan) -> Standing:
         """Read the folder of a plan. Raises :class:`UserError` for what stands where a file belongs and is none."""
-        where, folder = plan.cfg.output_dir, RunFolder(Path(plan.cfg.output_dir))
+        where = plan.cfg.output_dir
+        folder = RunFolder(Path(plan.cfg.output_dir))
         if blocked := folder.in_the_way():
             raise UserError(f"output_dir={where}: {blocked[0]} is in the way, it is no plain file; remove it")
         cases = [] if plan.cfg.overwrite else folder.cases()
@@ -53,8 +54,10 @@ class Standing:
             self._refuse(len(self.foreign), self.foreign[:1])
         if not self.records:
             return
-        cfg, kind = self.plan.cfg, class_of(self.plan.cfg.backbone, "backbone")
-        config, weights = config_hash(cfg), self._weights(kind)
+        cfg = self.plan.cfg
+        kind = class_of(self.plan.cfg.backbone, "backbone")
+        config = config_hash(cfg)
+        weights = self._weights(kind)
         names = [name for name in (*cfg.metrics.names, *cfg.metrics.also) if name in entries()]
         versions = {name: entries()[name].version for name in names}
 

@@ -83,7 +83,8 @@ class Optimisation:
 
 def _not_finite(row: Mapping[str, float], start: Tensor, group: str) -> Divergence:
     """What to say of the first row of a trace whose loss or gradient is not finite."""
-    loss, iteration = row["loss"], int(row["iteration"])
+    loss = row["loss"]
+    iteration = int(row["iteration"])
     what = "the gradient of the motion loss" if math.isfinite(loss) else "the motion loss (of the features it reads)"
     cause = f"{FEATURES}; after the first iteration or step lower {group}.lr"
     return Divergence(f"{what} is not finite", cause, iteration=iteration, loss=loss, norm=rms(start))

@@ -19,7 +19,8 @@ class GradientReuse:
     """
 
     def __init__(self, delta: int, predict: Predict = Predict.hold) -> None:
-        self.delta, self.predict = delta, predict
+        self.delta = delta
+        self.predict = predict
         self.slope: Tensor | None = None
         """Change of the gradient per iteration, between the last two computed ones."""
         self.last: Gradient | None = None

@@ -103,7 +103,8 @@ class DeT(Tuned):
         return own
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        layout, width = job.backbone.layout, job.backbone.adapted_blocks[0].width
+        layout = job.backbone.layout
+        width = job.backbone.adapted_blocks[0].width
         convolutions = TemporalConvolutions.initial(
             layout.depth, layout.grid[0], width, self.channels, self.initial, self.tuning.seed, job.backbone.device
         )

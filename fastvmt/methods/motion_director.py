@@ -76,7 +76,8 @@ class MotionDirector(Tuned):
         }
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        blocks, seed = job.backbone.adapted_blocks, self.tuning.seed
+        blocks = job.backbone.adapted_blocks
+        seed = self.tuning.seed
         return {
             group: LoraSet.initial(
                 blocks, self.feed_forward, self.rank, 2 * seed + i, job.backbone.device, self.dropout
@@ -85,7 +86,9 @@ class MotionDirector(Tuned):
         }
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:
-        clip, blocks, factor = job.case.reference, job.backbone.adapted_blocks, job.backbone.layout.temporal_factor
+        clip = job.case.reference
+        blocks = job.backbone.adapted_blocks
+        factor = job.backbone.layout.temporal_factor
 
         @cache
         def image(frame: int) -> Tensor:

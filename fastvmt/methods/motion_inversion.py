@@ -71,7 +71,8 @@ class MotionInversion(Tuned):
         return {"blocks": self.blocks, "pool": self.pool, "debiased_loss": self.debiased_loss}
 
     def adapters(self, job: Job) -> dict[str, Adapter]:
-        grid, width = job.backbone.layout.grid, job.backbone.adapted_blocks[0].width
+        grid = job.backbone.layout.grid
+        width = job.backbone.adapted_blocks[0].width
         return {self.kept: MotionEmbeddings.zeros(self.blocks, grid, width, self.pool, job.backbone.device)}
 
     def losses(self, job: Job, adapters: Mapping[str, Adapter]) -> Losses:

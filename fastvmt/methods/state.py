@@ -11,7 +11,9 @@ from torch import Tensor
 from fastvmt.methods.job import Job, Trace
 from fastvmt.types import PassCounter
 
-LAST, DIFFERENCE, SOLVER = "last", "difference", "solver_"
+LAST = "last"
+DIFFERENCE = "difference"
+SOLVER = "solver_"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def restore(job: Job, state: State) -> None:
     """Put a job, whose method's session is entered, where :func:`state_of` took the state."""
     device = job.reference.device
     carried = {name: tensor.to(device) for name, tensor in state.carried.items()}
-    job.gradients.last, job.classifier_free.difference = carried.get(LAST), carried.get(DIFFERENCE)
+    job.gradients.last = carried.get(LAST)
+    job.classifier_free.difference = carried.get(DIFFERENCE)
     history = {name.removeprefix(SOLVER): each for name, each in carried.items() if name.startswith(SOLVER)}
     job.solver.go_on(state.step, history)
     job.learned.update(state.learned)

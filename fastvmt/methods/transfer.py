@@ -105,8 +105,7 @@ def transfer_case(
         frames = (backbone.decode(latents) * 255).round().to(torch.uint8).cpu()
     video = Video(frames, case.reference.fps, case.id)
     passes = replace(backbone.passes)  # later readings of the result count on the backbone's
-    seconds, went_on = watch.totals(), state is not None
-    return TransferResult(case, video, seconds, job.trace, passes, latents.cpu(), job.learned, went_on)
+    return TransferResult(case, video, watch.totals(), job.trace, passes, latents.cpu(), job.learned, state is not None)
 
 
 def denoised(

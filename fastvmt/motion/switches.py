@@ -59,5 +59,6 @@ class Switches:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
-            legal, value = get_args(hint), getattr(self, name)
+            legal = get_args(hint)
+            value = getattr(self, name)
             check(value in legal, f"method.switches.{name}", value, " or ".join(str(x) for x in legal))

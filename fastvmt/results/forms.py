@@ -38,7 +38,8 @@ def literal(words: str) -> str:
 def code(words: str) -> str:
     """Give words as code in a cell of a Markdown table: literal, whatever they hold."""
     longest = max((len(run) for run in re.findall("`+", words)), default=0)
-    fence, space = "`" * (longest + 1), " " * (longest > 0)
+    fence = "`" * (longest + 1)
+    space = " " * (longest > 0)
     return f"{fence}{space}{one_line(words).replace('|', TABLE_BAR)}{space}{fence}"
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from fastvmt.score.dense_flow import padded
 from fastvmt.score.weights import SOURCES, locate
 
-MODULE, CLASS = "networks.AMT-S", "Model"
+MODULE = "networks.AMT-S"
+CLASS = "Model"
 CONFIG = {"corr_radius": 3, "corr_lvls": 4, "num_flows": 3}
 
 

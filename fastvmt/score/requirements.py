@@ -45,7 +45,8 @@ def check_settings(
     check_choice("metrics.clip.preprocess", clip.get("preprocess", "pil"), PREPROCESSING)
     architecture = ARCHITECTURE if clip.get("architecture") is None else clip["architecture"]
     check(architecture in open_clip.list_models(), "metrics.clip.architecture", architecture, "one of open_clip's")
-    gelu, scale = clip.get("quick_gelu"), clip.get("scale", 1.0)
+    gelu = clip.get("quick_gelu")
+    scale = clip.get("scale", 1.0)
     check(gelu is None or isinstance(gelu, bool), "metrics.clip.quick_gelu", gelu, "true, false or null")
     number = isinstance(scale, int | float) and not isinstance(scale, bool)
     check(number, "metrics.clip.scale", scale, "a number")

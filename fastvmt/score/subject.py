@@ -28,7 +28,9 @@ class DinoEncoder:
 
     def __init__(self, model: Any, sha256: str, vbench_compat: bool = False, device: str = "cpu") -> None:
         """``model``: a timm vision transformer with a class token; see :func:`load_dino`."""
-        self.model, self.vbench_compat, self.device = model.eval().to(device), vbench_compat, device
+        self.model = model.eval().to(device)
+        self.vbench_compat = vbench_compat
+        self.device = device
         self.provenance = {
             "id": MODEL,
             "weights_sha256": sha256,

@@ -43,7 +43,8 @@ class CoTracker3Tracker:
         file = find(weights, NEED)
         predictor = build_cotracker3(window)
         file.fill(predictor.get_submodule("model"), f"CoTracker3 with tracker.window={window}")
-        self.points, self.window = points, window
+        self.points = points
+        self.window = window
         self.device = device_of(device)
         self.predictor = predictor.to(self.device)
         self.sha256 = file.sha256[:16]

@@ -34,7 +34,10 @@ class LkTracker:
         check_range("tracker.window", window, 3, LARGEST_WINDOW)
         check_range("tracker.levels", levels, 1, MOST_LEVELS)
         check_range("tracker.tolerance", tolerance, 0, LARGEST_STEP, above=True)
-        self.side, self.window, self.levels, self.tolerance = side, window, levels, tolerance
+        self.side = side
+        self.window = window
+        self.levels = levels
+        self.tolerance = tolerance
 
     @property
     def id(self) -> str:

@@ -71,7 +71,9 @@ class RaftTracker:
         network = build_raft(model)
         file = find(weights, FILES[model])
         file.fill(network, f"tracker.model={model}")
-        self.model, self.updates, self.side = model, updates, side
+        self.model = model
+        self.updates = updates
+        self.side = side
         self.device = device_of(device)
         self.network = network.to(self.device)
         self.sha256 = file.sha256[:16]

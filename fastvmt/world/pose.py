@@ -25,7 +25,9 @@ SIDE = 48
 """Shorter side of the frames that are fitted, pixels."""
 REACH = np.array([0.03, 0.03, 0.06, 0.3, 0.25, 0.2, 0.3])
 """Standard deviation of the search: x, y (frame sides), log size, angle, log stretch, bend, nod (radians)."""
-SAMPLES, ELITES, ROUNDS = 80, 10, 7
+SAMPLES = 80
+ELITES = 10
+ROUNDS = 7
 CALM = 0.003
 """Price of a squared change of ``REACH``, as a share of the sprite's energy: settles what symmetry leaves open."""
 PLAIN = 0.006
@@ -49,7 +51,8 @@ def pose_path(frames_THWC: Tensor, sprite_rgba: Float, path: ObjectPath) -> Pose
         paint = ((sprite[..., :3] - sprite[..., 3:] * centre) @ whiten).astype(np.float32)
         start = (path.centres_T2[0] + 0.5 - np.array([width, height]) / 2) / min(height, width)
         now = np.array([*start, np.log(path.sizes_T[0] / min(height, width)), 0, 0, 0, 0])
-        rng, rows = np.random.default_rng(0), []
+        rng = np.random.default_rng(0)
+        rows = []
         reach = REACH / 3  # a clip begins close to the upright sprite
         for image in images:
             now = fit(image, np.dstack([paint, sprite[..., 3]]), now, reach, rng)
@@ -66,7 +69,8 @@ def as_pose(rows_T7: Array) -> Pose:
 
 def fit(image_HWC: Float, sprite_HWC: Float, start: Array, reach: Array, rng: np.random.Generator) -> Array:
     """The pose parameters (7,) near ``start`` under which the sprite explains the frame best."""
-    mean, spread = start, reach
+    mean = start
+    spread = reach
     for _ in range(ROUNDS):
         trials = mean + spread * rng.standard_normal((SAMPLES, len(start)))
         trials[0] = mean

@@ -110,7 +110,8 @@ def sample_texture(image: NDArray[np.float32], where: NDArray[np.float64], borde
 
 def render(scene: Scene, size: int = 96) -> WorldClip:
     """Draw every frame at ``size`` x ``size`` pixels, with exact tracks and masks."""
-    frames, count = len(scene.camera.zoom), len(scene.objects)
+    frames = len(scene.camera.zoom)
+    count = len(scene.objects)
     canvas = background(scene.background, np.random.default_rng(scene.texture_seed), int(CANVAS * size))
     sprites = []
     for name, pose in zip(scene.objects, scene.poses, strict=True):

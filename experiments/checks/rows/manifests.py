@@ -119,7 +119,8 @@ def of_lines() -> list[Trial]:
         for number, value in enumerate(values):
 
             def prepare(here: Path, key: str = key, value: Any = value) -> None:
-                file, line = write_manifest(here), clip(here)
+                file = write_manifest(here)
+                line = clip(here)
                 line[key] = value
                 file.write_text(json.dumps({k: v for k, v in line.items() if v is not ...}) + "\n")
 

@@ -47,7 +47,8 @@ def bits(seed: int, skip: int = 0) -> Damage:
     """Five changed bits, after ``skip`` bytes."""
 
     def act(file: Path) -> None:
-        dice, content = random.Random(seed), bytearray(file.read_bytes())
+        dice = random.Random(seed)
+        content = bytearray(file.read_bytes())
         for _ in range(5):
             content[dice.randrange(min(skip, len(content) - 1), len(content))] ^= 1 << dice.randrange(8)
         file.write_bytes(content)
@@ -157,7 +158,8 @@ def damaged(template: Template, name: str, file: str, damage: Damage, fresh: boo
 
 def of_caches(template: Template, label: str) -> list[Trial]:
     """Every file of the cache."""
-    trials, seen = [], set()
+    trials = []
+    seen = set()
     for file in sorted((template.folder / "cache").rglob("*.safetensors")):
         place = str(file.relative_to(template.folder))
         kind = "_".join((label, file.parent.name, str(len(seen))))

@@ -63,7 +63,8 @@ def flipped(seed: int, count: int) -> Callable[[bytes], bytes]:
     """Change bits at random places."""
 
     def change(content: bytes) -> bytes:
-        dice, found = random.Random(seed), bytearray(content)
+        dice = random.Random(seed)
+        found = bytearray(content)
         for _ in range(count):
             found[dice.randrange(len(found))] ^= 1 << dice.randrange(8)
         return bytes(found)
