@@ -1,4 +1,4 @@
-"""Gradient reuse: FastVMT's answer to gradient redundancy."""
+"""Gradient reuse: FastVMT's answer to gradient redundancy (arXiv 2602.05551)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class GradientReuse:
 
     def __call__(self, iteration: int, compute: Callable[[], Gradient]) -> tuple[Gradient, Tensor, bool]:
         """The last computed gradient, the one for ``iteration``, and whether that was not computed."""
+        # g_j = grad L(x_j) where j mod Delta = 0, else the last one
         since = iteration % self.delta
         if self.last is None or since == 0:
             before, self.last = self.last, compute()

@@ -76,7 +76,8 @@ class FlowMotion(Guided):
 
     def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_latents(job, i, sigma)
-        mean = (x - self.start(job)) / (sigma - job.sigmas[0]) if i > 0 else None  # velocity so far
+        # vbar = (x_i - x_0) / (sigma_i - sigma_0), the mean velocity so far
+        mean = (x - self.start(job)) / (sigma - job.sigmas[0]) if i > 0 else None
 
         def loss(x: Tensor) -> Tensor:
             with torch.no_grad():

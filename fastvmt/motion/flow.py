@@ -42,6 +42,7 @@ def frame_logits(q_SE: Tensor, k_JSE: Tensor, scale: float) -> Tensor:
 
 def expected_displacement(q_SE: Tensor, k_JSE: Tensor, positions_S2: Tensor, scale: float) -> Tensor:
     """(J, S, 2) expected position under the attention to each of J frames, minus the token's own."""
+    # Delta_ij(s) = sum_t A_t pos(t) - pos(s) with A = softmax_t(scale Q_i[s] K_j[t])
     return frame_logits(q_SE, k_JSE, scale).softmax(-1) @ positions_S2 - positions_S2
 
 

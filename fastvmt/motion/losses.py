@@ -1,4 +1,4 @@
-"""FastVMT's two losses: attention motion flow and corresponding windows."""
+"""FastVMT's two losses (arXiv 2602.05551): attention motion flow and corresponding windows."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from fastvmt.motion.flow import at_least_float32
 
 
 def motion_part(hidden_FSE: Tensor) -> Tensor:
-    """Features without their mean over the frames, which is content (MOFT)."""
+    """Features without their mean over the frames, which is content."""
     hidden_FSE = at_least_float32(hidden_FSE)
+    # M_i = f_i - mean_i f_i
     return hidden_FSE - hidden_FSE.mean(0)
 
 
@@ -21,6 +22,7 @@ def motion_channels(motion_FSE: Tensor, share: float) -> Tensor:
     The channels with the largest entries of the first right singular vector of the (F S, E) matrix.
     """
     rows = motion_FSE.flatten(0, 1).double()
+    # M = U S V^T: V holds the eigenvectors of M^T M, the first one last
     _, vectors = torch.linalg.eigh(rows.T @ rows)
     count = max(1, round(share * rows.shape[1]))
     strongest: Tensor = vectors[:, -1].abs().topk(count).indices

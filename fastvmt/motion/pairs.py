@@ -1,4 +1,4 @@
-"""Which frame pairs carry the flow, and how much each one weighs."""
+"""Which frame pairs carry the flow, and how much each one weighs: FastVMT (arXiv 2602.05551), DiTFlow (2412.07776)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from fastvmt.motion.pairs import all_pairs, sources_and_targets
 
 
 def marginal_mean(hidden_FSE: Tensor) -> Tensor:
-    """(F, E) the mean feature of each frame (SMM)."""
+    """(F, E) the mean feature of each frame."""
+    # m_i = mean_s f_i(s)
     return at_least_float32(hidden_FSE).mean(1)
 
 
@@ -19,6 +20,7 @@ def smm_loss(generated_FE: Tensor, reference_FE: Tensor) -> Tensor:
 
     A frame's difference to itself is left out: it would only add a constant.
     """
+    # L = mean_i,j 1 - cos(m_j - m_i, mref_j - mref_i)
     pairs = tuple((i, j) for i, j in all_pairs(len(generated_FE)) if i != j)
     anchor, other = sources_and_targets(pairs, generated_FE.device)
     generated, reference = (m[other] - m[anchor] for m in (generated_FE, reference_FE.detach()))

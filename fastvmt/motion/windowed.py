@@ -1,4 +1,4 @@
-"""Windowed attention motion flow (FastVMT): attention to the window of keys around each tile's coarse match.
+"""Windowed attention motion flow (FastVMT, arXiv 2602.05551): attention to the keys around each tile's coarse match.
 
 Apart from the coarse match, one query per tile and frame pair, no product leaves the windows, and of the
 attention nothing is kept: the gradient, which is exact, computes it again.
@@ -172,7 +172,8 @@ def windowed_flow(
 
 
 def window_means(k_FSE: Tensor, pairs: Pairs, corner_PT2: Tensor, grid: tuple[int, int, int], side: int) -> Tensor:
-    """(P, T, E) mean key of frame j over each window, given the windows' first cells (FastVMT: Kbar)."""
+    """(P, T, E) mean key of frame j over each window, given the windows' first cells."""
+    # Kbar_(i -> j)(p) = mean_m K_j[W_p(m)]
     k_FEHW = at_least_float32(k_FSE).unflatten(1, grid[1:]).permute(0, 3, 1, 2)
     means_FEHW = torch.nn.functional.avg_pool2d(k_FEHW, window_sides(grid[1:], side), stride=1)  # at every corner
     at_PT = corner_PT2[..., 0] * means_FEHW.shape[-1] + corner_PT2[..., 1]

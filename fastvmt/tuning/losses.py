@@ -1,4 +1,7 @@
-"""What the tuned parameters minimise: velocity errors, their debiased form, and the scatter along tracks."""
+"""What the tuned parameters minimise: velocity errors, their debiased form, and the scatter along tracks.
+
+MotionDirector: arXiv 2310.08465; DeT: arXiv 2503.17350.
+"""
 
 from __future__ import annotations
 
