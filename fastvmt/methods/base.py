@@ -28,7 +28,7 @@ class Method:
     """Plain text-to-video; subclasses override what they change.
 
     A method is settings, fixed at construction: one object serves any number of cases. What belongs to a case is in
-    its :class:`Job`. A transfer calls ``start``, then, within ``session``, ``step`` once per denoising step.
+    its :class:`Job`. A transfer calls ``start``, then, within ``prepared``, ``step`` once per denoising step.
     """
 
     name = "none"
@@ -51,13 +51,17 @@ class Method:
             return add_noise(job.reference, job.noise, job.sigmas[0])
         return job.noise
 
-    def session(self, job: Job) -> AbstractContextManager[None]:
+    def prepared(self, job: Job) -> AbstractContextManager[None]:
         """What must be in place while a case is denoised: tuned adapters, say. Undone even after an error."""
         return nullcontext()
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """The latents at ``sigma_next`` from those at ``sigma``: the solver's under classifier-free guidance."""
-        return job.solver.step(i, x, job.velocity(i, x, sigma), sigma, sigma_next)
+        return job.solver.step(i, x, job.velocity(i, x, self.level(sigma)), sigma, sigma_next)
+
+    def level(self, sigma: float) -> float:
+        """The noise level that the model is told, where the latents have ``sigma``."""
+        return sigma
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """The passes of one transfer in closed form, without those that read the reference."""

@@ -192,7 +192,7 @@ class DiTFlow(BlockGuided):
             return stored.get_tensor(table_name(i)) if table_name(i) in stored.keys() else None  # noqa: SIM118
 
     @contextmanager
-    def session(self, job: Job) -> Iterator[None]:
+    def prepared(self, job: Job) -> Iterator[None]:
         """Warn when the file's tables were learned at other noise levels."""
         if self.embeddings is not None:
             with safe_open(self.embeddings, "pt") as stored:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.divergence import FEATURES, Diverged, Divergence, rms
-from fastvmt.guidance.gradient import Gradient, gradient_at
 from fastvmt.guidance.optimisation import guided_steps
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
+from fastvmt.methods.shared_pass import shared_pass
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
 from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
 from fastvmt.types import PassCounter
@@ -98,24 +97,21 @@ class MotionClone(Method):
         )
         return stored["value"], stored["index"]
 
-    def tapped(self, job: Job, x: Tensor, sigma: float) -> tuple[Tensor, Gradient, float]:
-        """From one pass with the prompt: its velocity, the loss' gradient, and the share of self-hits."""
-        value, index = self.reference_attention(job)
-        with torch.enable_grad():
-            x = x.detach().clone().requires_grad_(True)
-            velocity, q, k = job.backbone.tapped_velocity(x, sigma, job.text, self.block, self.rope)
-            with job.watch.stage("guide"):
-                gradient = gradient_at(x, sparse_loss(temporal_probability(q, k), value, index))
-        return velocity, gradient, self_hits(index)
-
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """The solver's step, x + (sigma' - sigma) v for Euler's, less weight ramp sigma sigma' g."""
         guided = guided_steps(job.steps, self.fraction)
         if i >= guided:
             return super().step(job, i, x, sigma, sigma_next)
-        told = job.solver.told(i, sigma)
-        positive, gradient, hits = self.tapped(job, x, told)
-        velocity = job.classifier_free(i, x, told, positive)
+        value, index = self.reference_attention(job)
+        velocity, gradient = shared_pass(
+            job,
+            i,
+            x,
+            sigma,
+            lambda q, k: sparse_loss(temporal_probability(q, k), value, index),
+            block=self.block,
+            rope=self.rope,
+        )
         job.gradients.add(0, gradient, gradient.value, reused=False)
         (row,) = job.gradients.read()
         if not math.isfinite(row["grad_norm"] + row["loss"]):
@@ -124,5 +120,5 @@ class MotionClone(Method):
             raise Diverged(Divergence(what, cause, iteration=0, loss=row["loss"], norm=rms(x)))
         move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient.value
         ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
-        job.record({"step": i, "sigma": sigma} | row | {"self_hits": hits, "move_ratio": ratio})
+        job.record({"step": i, "sigma": sigma} | row | {"self_hits": self_hits(index), "move_ratio": ratio})
         return job.solver.step(i, x, velocity, sigma, sigma_next) - move

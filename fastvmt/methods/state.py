@@ -70,7 +70,7 @@ def state_of(job: Job, step: int, latents: Tensor) -> State:
 
 
 def restore(job: Job, state: State) -> None:
-    """Put a job, whose method's session is entered, where :func:`state_of` took the state."""
+    """Put a job, whose method is prepared, where :func:`state_of` took the state."""
     device = job.reference.device
     carried = {name: tensor.to(device) for name, tensor in state.carried.items()}
     job.gradients.last = carried.get(LAST)

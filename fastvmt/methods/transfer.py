@@ -128,7 +128,7 @@ def denoised(
     start = method.start(job) if state is None else state.latents.to(job.reference.device)
     check_finite("the start latents", start, "the reference's latents or their inversion")
     step = watched(partial(method.step, job), rms(job.reference))
-    with method.session(job):
+    with method.prepared(job):
         if state is not None:
             restore(job, state)
         first = 0 if state is None else state.step

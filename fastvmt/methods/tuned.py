@@ -94,7 +94,7 @@ class Tuned(Method, ABC):
         return super().start(job)
 
     @contextmanager
-    def session(self, job: Job) -> Iterator[None]:
+    def prepared(self, job: Job) -> Iterator[None]:
         if not job.case.reference_prompt:
             warnings.warn(
                 f"{self.name} tunes on a reference without a caption: say what it shows with reference_prompt=<text> "

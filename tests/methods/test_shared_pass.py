@@ -13,6 +13,7 @@ from fastvmt.guidance.gradient import Gradient
 from fastvmt.guidance.optimisation import optimise
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.released import ReleasedFastVMT
+from fastvmt.methods.shared_pass import shared_pass
 from fastvmt.motion.switches import Switches
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
@@ -36,10 +37,11 @@ def test_its_gradient_is_that_of_a_separate_reading(
     job = distinct_job(backbone, case)
     x, sigma = seeded_noise(job.reference.shape, 2, backbone.device), job.sigmas[1]
     numbers = {"block": block, "rope": rope, **BOTH}
-    separate, tapping = fastvmt(**numbers), fastvmt(source="pass", **numbers)
-    expected = separate.gradient(separate.objective(job, 1, x, sigma))(x)
-    velocity, gradient = tapping.tapped(job, x, sigma, sigma)
-    torch.testing.assert_close(velocity, backbone.velocity(x, sigma, job.text))
+    method = fastvmt(**numbers)
+    expected = method.gradient(method.objective(job, 1, x, sigma))(x)
+    compare = method.comparison(job, sigma)
+    velocity, gradient = shared_pass(job, 1, x, sigma, compare, block=block, rope=rope, of_terms=True)
+    torch.testing.assert_close(velocity, job.velocity(1, x, sigma))
     torch.testing.assert_close(gradient.loss, expected.loss)
     torch.testing.assert_close(gradient.value, expected.value)
     torch.testing.assert_close(gradient.norms, expected.norms)
@@ -54,7 +56,7 @@ def test_a_step_is_replayed_and_takes_the_velocity_of_before(
     job = distinct_job(backbone, case, sampler=replace(SAMPLER, cfg_scale=scale))
     x, (sigma, following) = seeded_noise(job.reference.shape, 2, backbone.device), job.sigmas[:2]
     method = fastvmt(delta=2, source="pass")
-    _, gradient = method.tapped(job, x, sigma, sigma)
+    _, gradient = shared_pass(job, 0, x, sigma, method.comparison(job, sigma), block=1, rope=False)
     numbers = replace(fastvmt().optimisation, delta=GUIDANCE.iterations)
     calls: list[Tensor] = []
 

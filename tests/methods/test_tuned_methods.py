@@ -173,7 +173,7 @@ def test_tuning_lowers_the_error_on_the_reference(backbone: WanBackbone, case: T
         return total
 
     before = error()
-    with torch.no_grad(), method.session(job):
+    with torch.no_grad(), method.prepared(job):
         assert error() < 0.9 * before
     assert error() == before
 
