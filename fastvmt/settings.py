@@ -20,6 +20,8 @@ LARGEST_COUNT = 10_000
 """Steps and iterations."""
 LARGEST_SIDE = 16_384
 """Of a frame, pixels."""
+LARGEST_RATE = 1000
+"""Frames per second."""
 LARGEST_SEED = 2**32 - 1
 LARGEST_WEIGHT = 1e6
 """Of a loss, and of a gradient."""

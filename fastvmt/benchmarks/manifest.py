@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fastvmt.benchmarks.base import Benchmark, Lost
 from fastvmt.benchmarks.reference import (
-    FASTEST,
     KINDS,
     SPLITS,
     ManifestError,
@@ -24,17 +23,17 @@ from fastvmt.benchmarks.reference import (
     require,
 )
 from fastvmt.benchmarks.sampling import open_mask, sampled, sampled_rate, stated_range
+from fastvmt.data.clip import same_rate
 from fastvmt.data.cuts import cut_detector, one_shot
 from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.resample import doubts, frame_index
+from fastvmt.settings import LARGEST_RATE
 from fastvmt.types import ClipShape, TransferCase, Video
 
 log = logging.getLogger(__name__)
 
 HEADER_KEYS = ("name", "version", "license", "defaults")
 ON_LOST = ("error", "skip")
-FPS_TOLERANCE = 0.005
-"""Relative: containers round 23.976."""
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
@@ -156,9 +155,9 @@ class ManifestBenchmark(Benchmark):
             raise ValueError("benchmark=manifest needs benchmark.path=<file>.jsonl")
         if on_lost not in ON_LOST:
             raise ValueError(f"benchmark.on_lost={on_lost} must be one of {', '.join(ON_LOST)}")
-        if target_fps is not None and not 0 < target_fps <= FASTEST:
+        if target_fps is not None and not 0 < target_fps <= LARGEST_RATE:
             raise ValueError(
-                f"benchmark.target_fps={target_fps} must be in (0, {FASTEST}], or null for each clip's own rate"
+                f"benchmark.target_fps={target_fps} must be in (0, {LARGEST_RATE}], or null for each clip's own rate"
             )
         self.path = Path(path).expanduser()
         self.shape = clip
@@ -225,7 +224,7 @@ class ManifestBenchmark(Benchmark):
         clip = open_clip(self.path.parent / reference.video, reference.fps)
         if clip.size[1:] != reference.size:
             raise ValueError(f"frames are {clip.size[1:]}, the manifest says size={list(reference.size)}")
-        if abs(clip.fps - reference.fps) > FPS_TOLERANCE * reference.fps:
+        if not same_rate(clip.fps, reference.fps):
             raise ValueError(f"plays at {clip.fps:g} fps, the manifest says fps={reference.fps:g}")
         rate = sampled_rate(reference, clip, self.target_fps)
         ranged = stated_range(reference, clip, shape, rate)

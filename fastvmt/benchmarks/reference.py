@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastvmt.data.resample import FramePolicy
+from fastvmt.settings import LARGEST_RATE, LARGEST_SIDE
 
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 NAME = "1 to 80 letters, digits, . _ -"
@@ -16,8 +17,8 @@ KINDS = ("caption", "subject", "scene", "free")
 """A prompt describes the reference, another subject, a new scene altogether, or anything."""
 ORIGINS = ("davis", "real", "generated")
 SPLITS = ("dev", "test", "hidden")
-FASTEST, LONGEST, WIDEST = 1000, 10_000_000, 16_384
-"""Bounds of frame rates (Hz), frame numbers, and sides (pixels)."""
+LONGEST = 10_000_000
+"""The highest frame number."""
 PROMPTS = 'a list of {"id": "cat", "text": "a cat on grass"}, or of plain strings'
 
 
@@ -146,7 +147,7 @@ def name(value: object) -> bool:
 
 def rate(value: object) -> bool:
     """Whether a value is a frame rate."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= FASTEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_RATE
 
 
 RULES = {
@@ -155,8 +156,11 @@ RULES = {
     "mask": ("a path relative to the manifest, or null", lambda value: value is None or inside(value)),
     "tracks": ("a path relative to the manifest, or null", lambda value: value is None or inside(value)),
     "sha256": ("64 hexadecimal digits", lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) is not None),
-    "fps": (f"a number above 0, at most {FASTEST}", rate),
-    "size": ("[height, width] in pixels", lambda v: isinstance(v, list) and len(v) == 2 and all_whole(v, 1, WIDEST)),
+    "fps": (f"a number above 0, at most {LARGEST_RATE}", rate),
+    "size": (
+        "[height, width] in pixels",
+        lambda v: isinstance(v, list) and len(v) == 2 and all_whole(v, 1, LARGEST_SIDE),
+    ),
     "category": (NAME, name),
     "frames.start": ("a whole number from 0", lambda value: whole(value, 0, LONGEST)),
     "frames.stride": ("a whole number from 1", lambda value: whole(value, 1, LONGEST)),

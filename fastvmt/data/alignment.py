@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+from fastvmt.data.clip import same_rate
 from fastvmt.data.resample import cover
 from fastvmt.types import Video
-
-SAME_RATE = 0.005
-"""Relative difference below which two frame rates are one: containers round 23.976."""
 
 
 class Alignment(str, Enum):
@@ -61,7 +59,7 @@ def align(
     for what, video in (("generated", generated), ("reference", reference)):
         if video.size[0] < 2:
             raise ValueError(f"the {what} clip {video.name!r} has {video.size[0]} frame: scores need at least 2")
-    if match_rate and abs(generated.fps - reference.fps) > SAME_RATE * reference.fps:
+    if match_rate and not same_rate(generated.fps, reference.fps):
         notes.append(f"rates {generated.fps:g} (generated) and {reference.fps:g} fps: the faster was thinned out")
         rate = min(generated.fps, reference.fps)
         generated, reference = (v if v.fps == rate else slowed(v, rate) for v in (generated, reference))

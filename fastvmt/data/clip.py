@@ -18,6 +18,11 @@ Picture = NDArray[np.uint8]
 """RGB of shape (H, W, 3), in [0, 255]."""
 
 
+def same_rate(rate: float, other: float) -> bool:
+    """Whether two frame rates are one within half a percent of ``other``: containers round 23.976."""
+    return abs(rate - other) <= 0.005 * other
+
+
 @dataclass(frozen=True)
 class Clip:
     """What a player shows of a video file or of a folder of pictures."""

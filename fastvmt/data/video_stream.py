@@ -22,11 +22,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fastvmt.data.animation import is_webp, open_webp
-from fastvmt.data.clip import Clip, Picture
+from fastvmt.data.clip import Clip, Picture, same_rate
 from fastvmt.data.video_previews import previews
 
-SAME_RATE = 0.005
-"""Relative difference between a stated and a measured frame rate below which the stated one is believed."""
 SEEKABLE = ("mov", "matroska")
 """Containers with an index of keyframes: seeking lands exactly there."""
 UNTIMED = ("avi",)
@@ -215,7 +213,7 @@ def frame_rate(times: Sequence[float], stated: Sequence[Fraction | None]) -> flo
     if not times[-1] > times[0]:
         return None
     mean = (len(times) - 1) / (times[-1] - times[0])
-    return next((rate for rate in known if abs(rate / mean - 1) <= SAME_RATE), mean)
+    return next((rate for rate in known if same_rate(rate, mean)), mean)
 
 
 def decode(path: Path, index: Index, shown: Shown, wanted: Sequence[int]) -> Iterator[Picture]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from fastvmt.score.dense_flow import padded
 from fastvmt.score.weights import SOURCES, locate
 
 MODULE = "networks.AMT-S"
@@ -33,6 +33,13 @@ def importable(folder: Path) -> Iterator[None]:
         for name in set(sys.modules) - before:
             if name.split(".")[0] in own:
                 del sys.modules[name]
+
+
+def padded(images_TCHW: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
+    """Images with replicated borders, sides a multiple of ``multiple``, and the original's (left, top) corner."""
+    high, wide = (-length % multiple for length in images_TCHW.shape[-2:])
+    corner = wide // 2, high // 2
+    return pad(images_TCHW, (corner[0], wide - corner[0], corner[1], high - corner[1]), mode="replicate"), corner
 
 
 class AmtInterpolator:

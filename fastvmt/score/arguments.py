@@ -11,11 +11,10 @@ from typing import Any
 
 from fastvmt.data.alignment import Alignment
 from fastvmt.score.registry import table
+from fastvmt.settings import LARGEST_RATE
 
 SIDES = (16, 8192)
 """Of a clip that scores can be made of, pixels: smallest and largest."""
-FASTEST = 1000
-"""Frames per second."""
 EXAMPLES = """
 examples:
   python -m fastvmt.score generated.mp4 reference.mp4 --prompt "a dog on grass" --clip ViT-B-32.pt
@@ -103,6 +102,6 @@ def rate(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= FASTEST:
-        raise argparse.ArgumentTypeError(f"{text!r} must be frames per second, above 0 and at most {FASTEST}")
+    if not 0 < value <= LARGEST_RATE:
+        raise argparse.ArgumentTypeError(f"{text!r} must be frames per second, above 0 and at most {LARGEST_RATE}")
     return value

@@ -29,6 +29,7 @@ from fastvmt.results.provenance import provenance
 from fastvmt.results.tables import SHOWN, show, summary_table
 from fastvmt.score.arguments import parser
 from fastvmt.score.files import Policy, failed, score_triple
+from fastvmt.score.networks import clip_path
 from fastvmt.score.scores import Scores
 from fastvmt.terminal import literal_text
 
@@ -98,22 +99,28 @@ def find_triples(a: argparse.Namespace, cases: ManifestBenchmark | None) -> tupl
 
 
 def records_of(
-    scores: Scores, triples: Sequence[Triple], a: argparse.Namespace, cases: ManifestBenchmark | None, console: Console
+    scores: Scores,
+    triples: Sequence[Triple],
+    policy: Policy,
+    cases: ManifestBenchmark | None,
+    on_error: str,
+    console: Console,
 ) -> Iterator[dict[str, Any]]:
     """One record per triple; :class:`UserError` for one that cannot be scored, unless it is to be skipped."""
-    policy = policy_of(a)
     for triple in track(triples, "clips", console=console, transient=True):
         try:
             yield score_triple(scores, triple, policy, cases)
         except (ValueError, OSError) as error:
-            if a.on_error == "stop":
+            if on_error == "stop":
                 raise UserError(f"{triple.id}: {error}") from error
             yield failed(triple, error)
 
 
-def policy_of(a: argparse.Namespace) -> Policy:
-    """How the arguments want clips to be made comparable."""
-    return Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, any_world=a.clip is not None)
+def policy_of(a: argparse.Namespace, cfg: DictConfig) -> Policy:
+    """How the arguments want clips to be made comparable, and which of them a shipped CLIP model may judge."""
+    model = cfg.metrics.clip.model
+    judge = None if a.clip or clip_path(model) == model else model
+    return Policy(a.align, not a.ignore_rate, a.folder_fps, a.size, judge, cfg.backbone.name)
 
 
 def score_all(a: argparse.Namespace, console: Console) -> None:
@@ -124,7 +131,8 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
         cases = construct(cfg.benchmark, "benchmark", clip=None, fps=1.0, sample_seed=cfg.seed)
     triples, alone = find_triples(a, cases)
     scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
-    records = list(records_of(scores, triples, a, cases, console))
+    policy = policy_of(a, cfg)
+    records = list(records_of(scores, triples, policy, cases, a.on_error, console))
     console.print(clip_table(records, scores.headline))
     lengths = sorted({record["frames"] for record in records if "frames" in record})
     title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"
@@ -137,7 +145,7 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
         "scores": mean_scores(scored_clips(records)),
         "clips": records,
         "unmatched": alone,
-        "policy": vars(policy_of(a)),
+        "policy": vars(policy),
         "config": {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("metrics", "tracker")},
         "metrics": scores.provenance() | {"scored_from": "file"},
     }

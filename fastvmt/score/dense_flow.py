@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from fastvmt.score.weights import locate
 from fastvmt.trackers.dis import flows, one_thread
+from fastvmt.trackers.raft import LEAST, build_raft, raft_flow
 
 Float = NDArray[np.float32]
 
 SIDE = 320
 """Shorter side of the frames that DIS works on, pixels."""
-RAFT_SIDE = 128
-"""RAFT's correlation pyramid needs sides of at least this."""
 RAFT_UPDATES = 20
 
 
@@ -59,11 +56,9 @@ class RaftFlow:
 
     def __init__(self, path: str | Path | None, device: str = "cpu") -> None:
         """``path``: ``raft_large_C_T_V1-22a6c225.pth``, the port of the original "things" weights."""
-        from torchvision.models.optical_flow import raft_large
-
         found = locate("raft", path)
         self.device = device
-        self.model = raft_large(weights=None)
+        self.model = build_raft("large")
         self.provenance = {
             "id": f"torchvision raft_large ({found.path.name})",
             "weights_sha256": found.sha256,
@@ -72,24 +67,11 @@ class RaftFlow:
         found.fill(self.model, "torchvision's large RAFT")
         self.model.to(device)
 
-    @torch.no_grad()
     def forward_flow(self, frames_THWC: Tensor) -> list[Float] | None:
         """See :class:`FlowModel`; None if a side is below 128 pixels."""
         height, width = frames_THWC.shape[1:3]
-        if min(height, width) < RAFT_SIDE:
+        if min(height, width) < LEAST:
             return None
         images = frames_THWC.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        images, (left, top) = padded(images, 8)
-        fields = []
-        for before, after in zip(images[:-1], images[1:], strict=True):
-            flow: Any = self.model(before[None], after[None], num_flow_updates=RAFT_UPDATES)[-1][0]
-            cut = flow[:, top : top + height, left : left + width]
-            fields.append(cut.permute(1, 2, 0).cpu().numpy())
-        return fields
-
-
-def padded(images_TCHW: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
-    """Images with replicated borders, sides a multiple of ``multiple``, and the original's (left, top) corner."""
-    high, wide = (-length % multiple for length in images_TCHW.shape[-2:])
-    corner = wide // 2, high // 2
-    return pad(images_TCHW, (corner[0], wide - corner[0], corner[1], high - corner[1]), mode="replicate"), corner
+        pairs = zip(images[:-1], images[1:], strict=True)
+        return [raft_flow(self.model, before, after, RAFT_UPDATES, centred=True) for before, after in pairs]

@@ -28,8 +28,10 @@ PREPROCESSING = ("pil", "vbench")
 class ImageEncoder(Protocol):
     """Maps frames to unit vectors."""
 
-    provenance: dict[str, str]
-    """What it is: id, weights_sha256, preprocess, precision."""
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What it is: id, weights_sha256, preprocess, precision."""
+        ...
 
     def encode_images(self, frames_TCHW: Tensor) -> Tensor:
         """uint8 RGB frames to float32 unit rows (T, D)."""
@@ -70,10 +72,14 @@ class ClipEncoder:
         self.device = device
         self.preprocess = preprocess
         self.transform = open_clip.image_transform(self.clip.size, is_train=False, **self.clip.prepare)
-        self.provenance = {
-            "id": f"{Path(str(path)).name} ({self.clip.form})",
+        self.id = f"{Path(str(path)).name} ({self.clip.form})"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        return {
+            "id": self.id,
             "weights_sha256": self.clip.sha256,
-            "preprocess": preprocess,
+            "preprocess": self.preprocess,
             "precision": "float32",
         }
 

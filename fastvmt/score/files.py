@@ -17,10 +17,6 @@ from fastvmt.score.sample import Sample
 from fastvmt.score.scores import Scores
 from fastvmt.types import TransferCase, Video
 
-EMOJI_CLIP, EMOJI_MODEL = "tiny-clip", "tiny-wan"
-"""The shipped judge knows the moving-emoji world only, and so what the shipped model makes."""
-NO_CLIP = f"no CLIP scores, not made by {EMOJI_MODEL}: pass --clip <CLIP ViT-B/32>, or {EMOJI_CLIP} for its emoji world"
-
 
 class FittedCases(Protocol):
     """A benchmark that knows its cases at any size."""
@@ -40,8 +36,9 @@ class Policy:
     """Frame rate of folders of pictures, which state none."""
     size: tuple[int, int] | None = None
     """Height and width that clips were generated in, if another system enlarged them since."""
-    any_world: bool = False
-    """The user chose the CLIP model: it judges all clips."""
+    judge: str | None = None
+    """A CLIP model that knows nothing but what ``backbone`` makes; None: the user chose one, which judges all clips."""
+    backbone: str = ""
 
 
 def tags(path: Path) -> dict[str, str]:
@@ -84,11 +81,12 @@ def sample_of(triple: Triple, policy: Policy, cases: FittedCases | None) -> tupl
 def score_triple(scores: Scores, triple: Triple, policy: Policy, cases: FittedCases | None = None) -> dict[str, Any]:
     """Read, align and score: the record of a triple, whose ``notes`` say what was changed and what is n/a."""
     sample, said = sample_of(triple, policy, cases)
-    known = policy.any_world or tags(triple.generated).get("backbone") == EMOJI_MODEL
-    judged = {name for name, metric in scores.metrics.items() if EMOJI_CLIP in str(metric.source.get("id"))}
-    strange = set() if known else judged
+    strange = set[str]()
+    if policy.judge and tags(triple.generated).get("backbone") != policy.backbone:
+        strange = {name for name, metric in scores.metrics.items() if policy.judge in str(metric.source.get("id"))}
     if strange:
-        said.append(NO_CLIP)
+        instead = f"pass --clip <CLIP ViT-B/32>, or {policy.judge} for what {policy.backbone} could have made"
+        said.append(f"no CLIP scores, not made by {policy.backbone}: {instead}")
     found = scores.judge(sample, without=strange)
     said += found.surprises
     frames, *size = sample.video.size

@@ -83,9 +83,8 @@ class Networks:
         """What VBench's scores read: with ``vbench_compat`` frames prepared as there, whatever text scores do."""
         if not self.vbench_compat or self.preprocess == "vbench":
             return clip
-        other: Any = copy(clip.encoder)  # shares the network
+        other = copy(clip.encoder)  # shares the network
         other.preprocess = "vbench"
-        other.provenance = clip.provenance | {"preprocess": "vbench"}
         return RememberingEncoder(other)
 
     @cached_property

@@ -1,7 +1,7 @@
 """What every score is, in one entry above the function that makes it.
 
-A score is one file of this package with ``@score`` in it (those of the emoji world: ``fastvmt.world.scores``), or part
-of the module ``scores`` of a package that the user trusts (``construct.PLUGINS``);
+A score is one file of this package with ``@score`` in it, or part of the module ``scores`` of another package of
+fastvmt (the world's) or of one that the user trusts (``construct.PLUGINS``);
 configurations, records, tables and docs/scores.md follow from the entry.
 """
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 PACKAGE = "fastvmt.score"
 """Whose modules are looked through for entries, but for those of the command line."""
 COMMAND = ("__main__", "command")
-ELSEWHERE = ("fastvmt.world.scores",)
-"""Modules of other packages that hold entries, by name: this package knows no world."""
 INPUTS = ("reference", "prompt", "truth", "mask")
 DIRECTIONS = ("higher", "lower", "none")
 
@@ -87,12 +85,18 @@ def score(name: str, *, columns: tuple[str, ...] = (), **facts: Any) -> Callable
     return register
 
 
+def modules_of(package: str) -> dict[str, bool]:
+    """The modules right below a package by name, and whether they are packages."""
+    return {module.name: module.ispkg for module in pkgutil.iter_modules(import_module(package).__path__)}
+
+
 @cache
 def entries() -> dict[str, Entry]:
     """Every score by name: those of the headline first, then by the alphabet."""
-    modules = [module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__)]
-    own = [f"{package}.scores" for package in plugins() if find_spec(package) and find_spec(f"{package}.scores")]
-    for place in (*(f"{PACKAGE}.{name}" for name in modules if name not in COMMAND), *ELSEWHERE, *own):
+    own = [f"{PACKAGE}.{module}" for module in modules_of(PACKAGE) if module not in COMMAND]
+    packages = [f"fastvmt.{name}" for name, is_package in modules_of("fastvmt").items() if is_package] + plugins()
+    elsewhere = [f"{each}.scores" for each in packages if find_spec(each) and find_spec(f"{each}.scores")]
+    for place in own + elsewhere:
         import_module(place)
     return {each.name: each for each in sorted(REGISTRY.values(), key=lambda each: (not each.head, each.name))}
 

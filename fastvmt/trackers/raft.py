@@ -19,8 +19,10 @@ FILES = {
     "small": f"raft_small_C_T_V2-01064c6d.pth, 4 MB class {ORIGIN}",
 }
 """The file that each architecture is best used with."""
-LEAST, MULTIPLE = 128, 8
-"""Frame sides that RAFT needs: smaller ones turn its correlation pyramid to NaN."""
+LEAST = 128
+"""Frame side that RAFT needs: smaller ones turn its correlation pyramid to NaN."""
+MULTIPLE = 8
+"""What sides are multiples of."""
 
 
 def build_raft(model: str) -> nn.Module:
@@ -40,12 +42,20 @@ def padding(height: int, width: int) -> tuple[int, int]:
 
 
 @torch.inference_mode()
-def raft_flow(network: nn.Module, first_3HW: Tensor, second_3HW: Tensor, updates: int) -> Tensor:
-    """Flow (2, H, W) as (dx, dy) pixels between two RGB frames in [-1, 1], after ``updates`` refinements."""
+def raft_flow(
+    network: nn.Module, first_3HW: Tensor, second_3HW: Tensor, updates: int, *, centred: bool = False
+) -> Float:
+    """Flow (H, W, 2) as (dx, dy) pixels between two RGB frames in [-1, 1], after ``updates`` refinements.
+
+    Frames are padded on all sides (``centred``), or below and on the right.
+    """
     height, width = first_3HW.shape[1:]
     rows, columns = padding(height, width)
-    a, b = (pad(frame[None], (0, columns, 0, rows), mode="replicate") for frame in (first_3HW, second_3HW))
-    flow: Tensor = network(a, b, num_flow_updates=updates)[-1][0, :, :height, :width]
+    top, left = (rows // 2, columns // 2) if centred else (0, 0)
+    border = (left, columns - left, top, rows - top)
+    a, b = (pad(frame[None], border, mode="replicate") for frame in (first_3HW, second_3HW))
+    flow_2HW = network(a, b, num_flow_updates=updates)[-1][0, :, top : top + height, left : left + width]
+    flow: Float = flow_2HW.permute(1, 2, 0).contiguous().cpu().numpy()
     return flow
 
 
@@ -99,6 +109,4 @@ class RaftTracker:
         return interpolate(frames, size, mode="bilinear", antialias=True)
 
     def _flow(self, first_3HW: Tensor, second_3HW: Tensor) -> Float:
-        flow = raft_flow(self.network, first_3HW.to(self.device), second_3HW.to(self.device), self.updates)
-        values: Float = flow.permute(1, 2, 0).contiguous().cpu().numpy()
-        return values
+        return raft_flow(self.network, first_3HW.to(self.device), second_3HW.to(self.device), self.updates)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastvmt.score.amt import AmtInterpolator
+from fastvmt.score.amt import AmtInterpolator, padded
 from fastvmt.score.smoothness import MotionSmoothness
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.types import Video
@@ -58,3 +58,11 @@ def test_amt_names_what_is_missing(tmp_path: Path) -> None:
     torch.save({"gain": torch.zeros(1)}, tmp_path / "amt-s.pth")
     with pytest.raises(MissingWeightsError, match=r"networks/AMT-S\.py"):
         AmtInterpolator(tmp_path, tmp_path / "amt-s.pth")
+
+
+def test_padding_replicates_the_border() -> None:
+    image = torch.arange(12.0).view(1, 1, 3, 4)
+    wide, (left, top) = padded(image, 8)
+    assert wide.shape == (1, 1, 8, 8)
+    assert torch.equal(wide[..., top : top + 3, left : left + 4], image)
+    assert wide[0, 0, 0, 0] == image[0, 0, 0, 0] and wide[0, 0, -1, -1] == image[0, 0, -1, -1]

@@ -1,4 +1,4 @@
-"""Dense flow between frames: DIS in pixels of the frame, RAFT called as published, and its padding."""
+"""Dense flow between frames: DIS in pixels of the frame, RAFT called as published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
-from fastvmt.score.dense_flow import RaftFlow, dis_flow, padded
+from fastvmt.score.dense_flow import RaftFlow, dis_flow
 from fastvmt.score.dynamic import video_dynamics
 from fastvmt.score.weights import MissingWeightsError
 from helpers.clips import pan
@@ -60,11 +60,3 @@ def test_raft_refuses_other_files(raft_file: Path, tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"does not fit torchvision's large RAFT.*metrics\.weights\.raft=<path>"):
         RaftFlow(tmp_path / "a.pth")
-
-
-def test_padding_replicates_the_border() -> None:
-    image = torch.arange(12.0).view(1, 1, 3, 4)
-    wide, (left, top) = padded(image, 8)
-    assert wide.shape == (1, 1, 8, 8)
-    assert torch.equal(wide[..., top : top + 3, left : left + 4], image)
-    assert wide[0, 0, 0, 0] == image[0, 0, 0, 0] and wide[0, 0, -1, -1] == image[0, 0, -1, -1]

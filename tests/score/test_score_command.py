@@ -242,6 +242,7 @@ def test_the_emoji_judge_is_for_clips_of_the_emoji_model(tmp_path, capsys):
         ("foreign.mp4", [], False),
         ("folder", [], False),
         ("foreign.mp4", ["--clip", "tiny-clip"], True),
+        ("foreign.mp4", ["--set", "backbone.name=wan-1.3b"], True),
     ]:
         file = tmp_path / "scores.json"
         arguments = [str(tmp_path / name), str(tmp_path / "own.mp4"), "--prompt", "a dog", "--output", str(file)]

@@ -77,7 +77,7 @@ def test_raft_sees_replicated_borders_and_returns_the_last_update(raft_file: Pat
     first, second = torch.rand(2, 3, 100, 129) * 2 - 1
     flow = raft_flow(Recorder(), first, second, 5)
     ((a, b, updates),) = seen
-    assert flow.shape == (2, 100, 129) and (flow == 4).all() and updates == 5
+    assert flow.shape == (100, 129, 2) and (flow == 4).all() and updates == 5
     assert a.shape == b.shape == (1, 3, 128, 136)
     assert torch.equal(a[0, :, :100, :129], first) and torch.equal(b[0, :, :100, :129], second)
     assert torch.equal(a[0, :, 127, :129], first[:, 99]) and torch.equal(a[0, :, :100, 135], first[:, :, 128])
