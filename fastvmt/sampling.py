@@ -2,8 +2,7 @@
 
 x = start
 for sigma, sigma_next in the schedule:
-    v = backbone.velocity(x, sigma, text)              the model's call, in a method's step
-    v = classifier_free(i, x, sigma, v)
+    v = classifier_free.velocity(i, x, sigma, text)    the model's calls, in a method's step
     x = euler_step(x, v, sigma, sigma_next)
 """
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
+from fastvmt.backbones.shortcuts import Series
 from fastvmt.divergence import check_velocity
 from fastvmt.settings import Sampler
 
@@ -30,26 +30,52 @@ class ClassifierFree:
     last one: v = v_pos + (scale - 1) (v_pos - v_neg). Each of a model's experts has a scale of its own.
     """
 
-    def __init__(self, backbone: Backbone, negative: Tensor, sampler: Sampler) -> None:
+    def __init__(self, backbone: Backbone, negative: Tensor, sampler: Sampler, unguided: range = range(0)) -> None:
+        """``unguided`` are the last steps, in which the backbone may take its shortcuts."""
         self.backbone = backbone
         self.negative = negative
         self.sampler = sampler
+        self.unguided = unguided
         self.difference: Tensor | None = None
         """v_pos - v_neg of the last negative pass, where a later step may want it."""
 
+    def velocity(self, i: int, x: Tensor, sigma: float, text: Tensor) -> Tensor:
+        """The velocity of latents (1, ...) at step ``i`` under a prompt's embedding (1, tokens, C)."""
+        if not self.sampler.batched_cfg or not self.needs_negative(i):
+            return self(i, x, sigma, self.passed("positive", i, x, sigma, text))
+        texts = torch.cat([text, self.negative])
+        positive, negative = self.passed("both", i, x.expand(2, *x.shape[1:]), sigma, texts).chunk(2)
+        return self.combined(sigma, positive, negative)
+
+    def passed(self, name: str, i: int, x: Tensor, sigma: float, text: Tensor) -> Tensor:
+        """The model's velocity in a pass of step ``i``."""
+        if i not in self.unguided:
+            return self.backbone.velocity(x, sigma, text)
+        return self.backbone.next_velocity(Series(name, i, self.unguided.stop), x, sigma, text)
+
+    def needs_negative(self, i: int) -> bool:
+        """Whether step ``i`` has a negative pass."""
+        return self.sampler.cfg_scale != 1 and (self.difference is None or self.sampler.negative_at(i))
+
     def __call__(self, i: int, x: Tensor, sigma: float, positive: Tensor) -> Tensor:
         """The velocity of latents at step ``i`` from the one with the prompt."""
-        scale = self.sampler.cfg_scale
-        if scale == 1:
+        if self.sampler.cfg_scale == 1:
             return positive
+        if self.difference is not None and not self.needs_negative(i):
+            return positive + (self.scale(sigma) - 1) * self.difference
+        return self.combined(sigma, positive, self.passed("negative", i, x, sigma, self.negative))
+
+    def scale(self, sigma: float) -> float:
+        """The guidance scale of the expert in charge."""
         if self.sampler.cfg_scale_2 is not None and self.backbone.choose_expert(sigma) == 1:
-            scale = self.sampler.cfg_scale_2
-        if self.difference is not None and not self.sampler.negative_at(i):
-            return positive + (scale - 1) * self.difference
-        negative = self.backbone.velocity(x, sigma, self.negative)
+            return self.sampler.cfg_scale_2
+        return self.sampler.cfg_scale
+
+    def combined(self, sigma: float, positive: Tensor, negative: Tensor) -> Tensor:
+        """v_neg + scale (v_pos - v_neg)."""
         if self.sampler.negative_every > 1:
             self.difference = positive - negative
-        return torch.lerp(negative, positive, scale)
+        return torch.lerp(negative, positive, self.scale(sigma))
 
 
 def euler_step(x: Tensor, velocity: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -209,6 +209,8 @@ class Sampler:
     """Noise of the start (rho): 1 is pure noise, below 1 starts from the noised reference."""
     negative_every: int = 1
     """The negative pass runs in every so many-th step; in between its difference to the positive one is kept."""
+    batched_cfg: bool = False
+    """Both passes of a step in one batch of two, where neither gives a gradient; the same to rounding."""
 
     def __post_init__(self) -> None:
         check_choice("sampler.name", self.name, SOLVERS)

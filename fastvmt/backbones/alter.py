@@ -20,7 +20,8 @@ def given_keys_and_values(block: Block, k: Tensor, v: Tensor) -> Iterator[None]:
         for layer, given in ((block.attention.to_k, k), (block.attention.to_v, v)):
 
             def replace(_module: object, _args: object, output: Tensor, given: Tensor = given) -> Tensor:
-                return torch.cat([output[:, : output.shape[1] - given.shape[1]], given], 1)
+                text = output.shape[1] - given.shape[1]
+                return torch.cat([output[:, :text], given.expand(len(output), -1, -1)], 1)
 
             hooks.callback(layer.register_forward_hook(replace).remove)
         yield

@@ -18,17 +18,20 @@ ATTENTIONS = (
 
 
 def set_attention(transformer: Any, backend: str, name: str) -> None:
-    """Let all attentions of the transformer use a backend; ``native`` is torch's own choice.
+    """Let all attentions of the transformer, and of no other one, use a backend; ``native`` is torch's own choice.
 
     Raises ``ValueError`` for a backend that this machine has not got, or an architecture that takes none.
     """
-    if backend == "native":
-        return
     processors = [module.processor for module in transformer.modules() if hasattr(module, "processor")]
     if not all(hasattr(processor, "_attention_backend") for processor in processors):
+        if backend == "native":
+            return
         raise ValueError(f"backbone.attention={backend} is not for {name}: set backbone.attention=native")
+    from diffusers import attention_backend  # takes seconds
+
     try:
-        transformer.set_attention_backend(backend)
+        with attention_backend("native"):  # set_attention_backend changes the process' default too; this undoes that
+            transformer.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as error:
         why = str(error).splitlines()[0]
         raise ValueError(f"backbone.attention={backend}: {why}; set backbone.attention=native") from error

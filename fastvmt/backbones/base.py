@@ -14,6 +14,7 @@ from fastvmt.backbones.alter import given_keys_and_values, given_rotation
 from fastvmt.backbones.block import Block, Rotary, half_tables
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.probe import KeyValue, QueryKey, Residual, TappedBlock
+from fastvmt.backbones.shortcuts import Series, Shortcuts
 from fastvmt.divergence import FEATURES, check_finite
 from fastvmt.schedule import sigma_schedule
 from fastvmt.types import PassCounter, Video
@@ -50,6 +51,8 @@ class Backbone(ABC):
     transformer: Any
     blocks: Sequence[Block]
     """The transformer's blocks in order. Of a model with two experts, both are the one's in charge."""
+    shortcuts: Shortcuts
+    """What passes of unguided steps save."""
     passes: PassCounter
     """Counts every transformer block that runs; the caller resets it."""
 
@@ -123,12 +126,29 @@ class Backbone(ABC):
         return sigma_schedule(steps, shift, strength)
 
     def velocity(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
-        """v at noise level ``sigma`` in [0, 1], through all blocks."""
-        self.passes.block_forwards += self.layout.depth
+        """v at noise level ``sigma`` in [0, 1], through all blocks; latents and texts may be a batch."""
+        self.shortcuts.end()  # a pass of another kind ends a series, so that no hook is there
+        blocks = self.layout.depth * len(latents_BCFHW)
+        self.passes.block_forwards += blocks
         if latents_BCFHW.shape[2] == 1:  # an image: a clip has more latent frames
-            self.passes.image_forwards += self.layout.depth
+            self.passes.image_forwards += blocks
         self.choose_expert(sigma)
         return self.forward(latents_BCFHW, sigma, text)
+
+    def next_velocity(self, series: Series, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
+        """As :meth:`velocity`, without a gradient, by the backbone's shortcuts. Only blocks that run are counted."""
+        shortcuts = self.shortcuts
+        self.choose_expert(sigma)
+        if shortcuts.compiled:
+            with self._running(shortcuts.compiled_of(self.transformer, self.blocks)), torch.no_grad():
+                return self.velocity(latents_BCFHW, sigma, text)
+        if not shortcuts.caching:
+            return self.velocity(latents_BCFHW, sigma, text)
+        before = shortcuts.ran
+        with shortcuts.cached(self.transformer, self.blocks, series), torch.no_grad():
+            velocity = self.forward(latents_BCFHW, sigma, text)
+        self.passes.block_forwards += (shortcuts.ran - before) * len(latents_BCFHW)
+        return velocity
 
     def query_key(
         self, latents_BCFHW: Tensor, sigma: float, text: Tensor, block: int, rope: bool
@@ -220,6 +240,7 @@ class Backbone(ABC):
     @contextmanager
     def _running(self, modules: Sequence[nn.Module]) -> Iterator[None]:
         """Within the context a forward runs these modules as its blocks; afterwards its own, whatever happens."""
+        self.shortcuts.end()
         own = getattr(self.transformer, self.stack)
         setattr(self.transformer, self.stack, nn.ModuleList(modules))
         try:

@@ -173,7 +173,7 @@ class CogVideoXBackbone(Pretrained):
         predicted: Tensor = self.transformer(
             x.transpose(1, 2).to(self.dtype),
             text,
-            torch.full((1,), self.timestep(sigma), device=self.device),
+            torch.full((len(x),), self.timestep(sigma), device=self.device),
             image_rotary_emb=self._rotary_of(x.shape[2]),
             return_dict=False,
         )[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.backbones.checkpointing import keep
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
+from fastvmt.backbones.shortcuts import Cache, Shortcuts
 from fastvmt.backbones.text_encoder import TextEncoder
 from fastvmt.backbones.weights import load
 from fastvmt.cache import TensorCache
@@ -54,17 +55,24 @@ class Pretrained(Backbone):
         device: str = "auto",
         memory: str = "fast",
         attention: str = "native",
+        cache: str = "none",
+        cache_threshold: float | None = None,
+        cache_interval: int | None = None,
+        cache_ratios: Sequence[float] | None = None,
+        compile: str = "none",
         embeddings: TensorCache | None = None,
         prompts: Iterable[str] = (),
     ) -> None:
         """Load the model in ``path`` (a folder, or the name of a shipped model) for clips of the given size.
 
         ``dtype`` (see :func:`dtype_on`) is of transformer and text encoder; the autoencoder stays float32. ``memory``
-        is a :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends. ``prompts`` are embedded before
-        the transformer loads, ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is
-        missing or unsupported.
+        is a :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends; ``cache`` with its numbers and
+        ``compile`` are the shortcuts of unguided steps. ``prompts`` are embedded before the transformer loads,
+        ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is missing or unsupported.
         """
         self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
+        own = None if cache_ratios is None else tuple(cache_ratios)
+        self.shortcuts = Shortcuts(Cache(cache, cache_threshold, cache_interval, own), compile == "regional")
         self.folder = model_folder(path, self.kind, self.published)
         self._vocabulary = read_vocabulary(self.folder)
         self.name = name

@@ -154,7 +154,7 @@ class WanBackbone(Pretrained):
         return normalised * std + mean
 
     def forward(self, latents_BCFHW: Tensor, sigma: float, text: Tensor) -> Tensor:
-        timestep = torch.full((1,), 1000.0 * sigma, device=self.device)
+        timestep = torch.full((len(latents_BCFHW),), 1000.0 * sigma, device=self.device)
         velocity: Tensor = self.transformer(latents_BCFHW.to(self.dtype), timestep, text, return_dict=False)[0]
         return velocity.float()
 

@@ -20,6 +20,7 @@ from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.engine.marks import Marks, read_marks
 from fastvmt.engine.resources import check_names
+from fastvmt.engine.shortcuts import check_shortcuts
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.methods.requirements import check_solver
@@ -165,6 +166,7 @@ def make_plan(cfg: DictConfig) -> Plan:
         method = construct(cfg.method, "method")
         method.requirements(layout)
         check_solver(numbers["sampler"].name, method.repeats, layout)
+        check_shortcuts(cfg, method, numbers["sampler"])
         check_picture(numbers["guidance"], layout)
         scale = numbers["sampler"].cfg_scale_2
         one = f"null: {layout.name} has one transformer, whose guidance scale is sampler.cfg_scale"

@@ -38,6 +38,8 @@ class Method:
     """Whether nothing of the reference would be left at ``sampler.strength=1``."""
     repeats: str | None = None
     """The setting by which a step is taken more than once, if it is; a solver with a history cannot."""
+    changes_blocks = False
+    """Whether the model's blocks are not its own while a case is denoised: adapters."""
     least_frames = 1
     """Latent frames below which the method has nothing to work on."""
 
@@ -62,6 +64,10 @@ class Method:
     def level(self, sigma: float) -> float:
         """The noise level that the model is told, where the latents have ``sigma``."""
         return sigma
+
+    def guided_steps(self, steps: int) -> int:
+        """In how many of the first of ``steps`` denoising steps the reference has a say."""
+        return 0
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """The passes of one transfer in closed form, without those that read the reference."""

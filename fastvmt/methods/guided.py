@@ -40,6 +40,9 @@ class Guided(Method, ABC):
         """In how many of the first of ``steps`` denoising steps something is optimised: the guided ones."""
         return self.optimisation.guided(steps)
 
+    def guided_steps(self, steps: int) -> int:
+        return self.optimisation.guided(steps)
+
     def inner_iterations(self, steps: int) -> int:
         return self.optimised_steps(steps) * self.optimisation.iterations
 

@@ -57,6 +57,8 @@ class Job:
     """What the trace says of gradients, over all denoising steps."""
     learned: dict[str, Tensor] = field(default_factory=dict)
     """What the method wants to use again with another prompt, by name; stored beside the video."""
+    unguided: range = range(0)
+    """The last steps, in which no guidance is: there the backbone may take its shortcuts."""
     on_iteration: Callable[[dict[str, float]], None] | None = None
     """Called with every new trace row (progress bars)."""
 
@@ -76,12 +78,11 @@ class Job:
     @cached_property
     def classifier_free(self) -> ClassifierFree:
         """What makes of the velocity with the prompt the one under the sampler's guidance scale."""
-        return ClassifierFree(self.backbone, self.negative, self.sampler)
+        return ClassifierFree(self.backbone, self.negative, self.sampler, self.unguided)
 
     def velocity(self, i: int, x: Tensor, sigma: float) -> Tensor:
         """The velocity of latents in step ``i`` under the case's prompts and the sampler's guidance scale."""
-        told = self.solver.told(i, sigma)
-        return self.classifier_free(i, x, told, self.backbone.velocity(x, told, self.text))
+        return self.classifier_free.velocity(i, x, self.solver.told(i, sigma), self.text)
 
     def noised_reference(self, sigma: float, seed: int) -> Tensor:
         """The reference at a noise level, with noise of its own seed."""

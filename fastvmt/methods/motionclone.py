@@ -69,8 +69,11 @@ class MotionClone(Method):
         if self.rope:
             layout.check_rotary("method.rope=true")
 
-    def inner_iterations(self, steps: int) -> int:
+    def guided_steps(self, steps: int) -> int:
         return guided_steps(steps, self.fraction)
+
+    def inner_iterations(self, steps: int) -> int:
+        return self.guided_steps(steps)
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         gradients = guided_steps(sampler.steps, self.fraction)

@@ -96,6 +96,7 @@ def transfer_case(
         solver=solver,
         watch=watch,
         cache=cache,
+        unguided=range(method.guided_steps(len(sigmas) - 1), len(sigmas) - 1),
         on_iteration=on_iteration,
     )
     state = None if checkpoint is None else checkpoint.read()
@@ -128,7 +129,7 @@ def denoised(
     start = method.start(job) if state is None else state.latents.to(job.reference.device)
     check_finite("the start latents", start, "the reference's latents or their inversion")
     step = watched(partial(method.step, job), rms(job.reference))
-    with method.prepared(job):
+    with method.prepared(job), job.backbone.shortcuts.case():
         if state is not None:
             restore(job, state)
         first = 0 if state is None else state.step

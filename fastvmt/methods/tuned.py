@@ -46,6 +46,7 @@ class Tuned(Method, ABC):
 
     kept: str
     """Group of the adapter that sampling needs."""
+    changes_blocks = True
     least_frames = 2
 
     def __init__(self, tuning: Tuning, inversion: Inversion | None = None) -> None:
