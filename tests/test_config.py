@@ -50,6 +50,7 @@ LATER = (
     "diagnostics",
     "predict",
     "negative_every",
+    "batched_cfg",
     "cfg_scale_2",
     "name",
     "sigmas",
