@@ -81,14 +81,7 @@ class Pretrained(Backbone):
         self.device = device_of(device)
         self.dtype = dtype_on(self.device, dtype)
         self.passes = PassCounter()
-        self.text_encoder = TextEncoder(
-            self.folder,
-            self.parts,
-            max_tokens=max_tokens,
-            dtype=self.dtype,
-            device=self.device,
-            cache=embeddings or TensorCache(None),
-        )
+        self.text_encoder = self._text_encoder(embeddings or TensorCache(None))
         self.text_encoder.prepare(self.negative_prompts.get(prompt, prompt) for prompt in prompts)
         self.experts = self._experts()
         self.transformer, self.blocks = self.experts[0]
@@ -96,6 +89,11 @@ class Pretrained(Backbone):
         for transformer, _ in self.experts:
             set_attention(transformer, attention, name)
         self.remember(Memory(memory))
+
+    def _text_encoder(self, cache: TensorCache) -> TextEncoder:
+        return TextEncoder(
+            self.folder, self.parts, max_tokens=self.max_tokens, dtype=self.dtype, device=self.device, cache=cache
+        )
 
     def remember(self, memory: Memory) -> None:
         """Keep for gradients, and decode, as a preset says."""
