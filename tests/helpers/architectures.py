@@ -12,7 +12,7 @@ from helpers.random_models import save_random_cogvideox, save_random_wan, save_r
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to make a model of at least three blocks, and how to run it with clips of 9 frames of 48 x 48 pixels."""
+    """How to make a model of at least three blocks, and how to run it with clips of 9 frames."""
 
     save: Callable[[Path], Path]
     """Writes the model's folder and returns it."""

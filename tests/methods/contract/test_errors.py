@@ -1,0 +1,81 @@
+"""An error in the middle of a transfer leaves nothing in the model, whatever the method and the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.engine.plan import Plan
+from fastvmt.files import write_tensors
+from helpers.contract import CASES, OPTIONS, Model, left_in, transfer
+
+
+class Stop(Exception):
+    """Raised by the tests in the middle of a transfer."""
+
+
+SHARES = (0.05, 0.3, 0.6, 0.9)
+"""Moments of a transfer, as shares of the calls of a layer that every reading runs."""
+
+
+def assert_an_error_leaves_nothing(
+    backbone: Backbone, model: Model, plan: Plan, shares: tuple[float, ...] = SHARES
+) -> None:
+    """A hook counts the calls of that layer; further transfers fail at one of them each."""
+    calls, limit = 0, 10**9
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > limit:
+            raise Stop
+
+    watched = backbone.transformer.get_submodule(model[0].first).register_forward_hook(count)
+    try:
+        before = left_in(backbone)
+        transfer(backbone, plan)
+        whole = calls
+        for share in shares:
+            calls, limit = 0, int(share * whole)
+            with pytest.raises(Stop):
+                transfer(backbone, plan)
+            assert left_in(backbone) == before, share
+    finally:
+        watched.remove()
+
+
+@pytest.mark.parametrize(("option", "change"), CASES)
+def test_an_error_in_the_transformer_leaves_nothing(
+    backbone: Backbone, model: Model, plan_of: Callable[..., Plan], option: str, change: str
+) -> None:
+    assert_an_error_leaves_nothing(backbone, model, plan_of(option, change))
+
+
+@pytest.mark.parametrize("inject", [False, True])
+def test_an_error_under_stored_embeddings_leaves_nothing(
+    backbone: Backbone, model: Model, plan_of: Callable[..., Plan], inject: bool, tmp_path: Path
+) -> None:
+    """In the first guided step and in the second: a step's two passes are a quarter of all."""
+    file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
+    write_tensors(file, transfer(backbone, plan_of("ditflow", change)).learned, "ditflow")
+    plan = plan_of("ditflow", change, f"method.embeddings={file}")
+    assert transfer(backbone, plan).passes.gradients == 0
+    assert_an_error_leaves_nothing(backbone, model, plan, (0.15, 0.3))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_error_between_iterations_and_steps_leaves_nothing(
+    backbone: Backbone, plan_of: Callable[..., Plan], option: str
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    plan, before = plan_of(option), left_in(backbone)
+    for hooks in ({"on_iteration": stop}, {"on_step": stop}):
+        if "on_step" in hooks or plan.method.inner_iterations(4):
+            with pytest.raises(Stop):
+                transfer(backbone, plan, **hooks)
+        assert left_in(backbone) == before
