@@ -18,12 +18,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
+import fastvmt
 from experiments.probes.motion_oracle import SIGMAS, agreement
 from experiments.rows import RESULTS
 from fastvmt.backbones.base import Backbone
-from fastvmt.benchmarks import WorldBenchmark
-from fastvmt.compose import composed
-from fastvmt.construct import construct
 from fastvmt.files import write_json
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.reading import read_motion
@@ -32,9 +30,8 @@ from fastvmt.results.provenance import provenance
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.types import TransferCase
 
-CATEGORIES = ["single_object", "multi_object", "articulated"]
-SPLIT = 100
-"""Seed of the clips: those that settings are searched on."""
+CLIPS = ["benchmark=world", "benchmark.categories=[single_object,multi_object,articulated]", "benchmark.seed=100"]
+"""Those that settings are searched on."""
 
 
 def displacement(case: TransferCase, factor: int, frames: int, span: int, token: float) -> float:
@@ -86,20 +83,18 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=90, help="clips, a third of them per category; default 90")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    cfg = composed(["method=fastvmt"])
-    backbone = construct(cfg.backbone, "backbone")
-    method = construct(cfg.method, "method")
-    benchmark = WorldBenchmark(
-        backbone.layout.clip, cfg.backbone.fps, 0, cases=arguments.cases, categories=CATEGORIES, seed=SPLIT
-    )
-    kinds = measure(backbone, method, [benchmark[i] for i in range(len(benchmark))])
+    cases = f"benchmark.cases={arguments.cases}"
+    with fastvmt.open(["method=fastvmt", "metrics=none", *CLIPS, cases]) as session:
+        benchmark = session.plan.cases
+        kinds = measure(session.backbone, session.plan.method, [benchmark[i] for i in range(len(benchmark))])
+        weights = session.backbone.fingerprint
     title = "cosine of the field that is read and the true motion of objects, by noise level"
     table = Table(Column("motion", no_wrap=True, min_width=18), "clips", "tokens", *map(str, SIGMAS), title=title)
     for kind, row in kinds.items():
         table.add_row(kind, str(row["clips"]), f"{row['displacement']:.2f}", *(f"{v:.2f}" for v in row["cosine"]))
     Console().print(table)
     arguments.results.mkdir(parents=True, exist_ok=True)
-    facts = {"sigmas": SIGMAS, "weights": backbone.fingerprint, "kinds": kinds}
+    facts = {"sigmas": SIGMAS, "weights": weights, "kinds": kinds}
     write_json(arguments.results / "motion_kinds.json", facts | provenance())
 
 
