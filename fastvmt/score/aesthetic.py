@@ -7,11 +7,23 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fastvmt.score.clip_weights import CLIP_L14
 from fastvmt.score.encoder import ImageEncoder
 from fastvmt.score.features import FeatureMetric
 from fastvmt.score.networks import Networks
 from fastvmt.score.registry import score
+from fastvmt.score.weights import WeightSource
 from fastvmt.weight_file import WeightFile
+
+HEAD = WeightSource(
+    name="aesthetic",
+    what="aesthetic head",
+    file="sa_0_4_vit_l_14_linear.pth",
+    origin="the repository LAION-AI/aesthetic-predictor",
+    licence="MIT",
+    size="4 KB",
+    override="metrics.weights.aesthetic",
+)
 
 
 def aesthetic_quality(features_TD: Tensor, weight_D: Tensor, bias: float) -> Tensor:
@@ -79,9 +91,9 @@ class AestheticQuality(FeatureMetric):
     source="VBench (Huang et al., 2024)",
     range="about 0.4..0.7, not clamped",
     limits="motion or prompt are asked for: it says nothing of them",
-    weights=("clip_l14", "aesthetic"),
+    weights=(CLIP_L14, HEAD),
 )
 def laion(networks: Networks) -> AestheticQuality:
     clip = networks.as_vbench(networks.clip_l14)
-    file = networks.file("aesthetic")
+    file = networks.file(HEAD)
     return AestheticQuality(clip, read_head(file), file.sha256)

@@ -13,8 +13,26 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fastvmt.score.weights import SOURCES, locate
+from fastvmt.score.weights import WeightSource
 
+AMT = WeightSource(
+    name="amt",
+    what="AMT-S",
+    file="amt-s.pth",
+    origin="the MCG-NKU/AMT release",
+    licence="CC-BY-NC 4.0, not for commercial use",
+    size="12 MB",
+    override="metrics.weights.amt",
+)
+CHECKOUT = WeightSource(
+    name="amt_checkout",
+    what="AMT",
+    file="the repository folder (with networks/AMT-S.py)",
+    origin="the repository MCG-NKU/AMT",
+    licence="CC-BY-NC 4.0, not for commercial use",
+    size="a source checkout",
+    override="metrics.weights.amt_checkout",
+)
 MODULE = "networks.AMT-S"
 CLASS = "Model"
 CONFIG = {"corr_radius": 3, "corr_lvls": 4, "num_flows": 3}
@@ -50,9 +68,10 @@ class AmtInterpolator:
 
         Raises ``MissingWeightsError`` if either is absent.
         """
-        folder, file = locate("amt_checkout", checkout).path, locate("amt", weights)
+        folder = CHECKOUT.locate(checkout).path
+        file = AMT.locate(weights)
         if not (folder / "networks" / "AMT-S.py").is_file():
-            raise SOURCES["amt_checkout"].missing(folder / "networks" / "AMT-S.py")
+            raise CHECKOUT.missing(folder / "networks" / "AMT-S.py")
         with importable(folder):
             self.model: Any = getattr(importlib.import_module(MODULE), CLASS)(**CONFIG)
         file.fill(self.model, "AMT-S")

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastvmt.score.clip_weights import CLIP
 from fastvmt.score.encoder import ImageEncoder
 from fastvmt.score.features import FeatureMetric, cosines
 from fastvmt.score.networks import Networks
 from fastvmt.score.registry import score
+from fastvmt.score.subject import DINO
 
 FROZEN = "the video is frozen, which scores 1: look at `speed`"
 DET = "DeT (Shi et al., 2025)"
@@ -114,7 +116,7 @@ class DinoConsistency(FeatureMetric):
     source="Esser et al., 2023",
     range="-1..1",
     limits=FROZEN,
-    weights=("clip",),
+    weights=(CLIP,),
     head="temporal",
 )
 def temporal(networks: Networks) -> TemporalConsistency:
@@ -127,7 +129,7 @@ def temporal(networks: Networks) -> TemporalConsistency:
     source="VBench (Huang et al., 2024)",
     range="0..1",
     limits=f"{FROZEN}; no background is cut out",
-    weights=("clip",),
+    weights=(CLIP,),
     pooled=True,
 )
 def background(networks: Networks) -> BackgroundConsistency:
@@ -140,7 +142,7 @@ def background(networks: Networks) -> BackgroundConsistency:
     source="VBench (Huang et al., 2024)",
     range="0..1",
     limits=FROZEN,
-    weights=("dino",),
+    weights=(DINO,),
     pooled=True,
 )
 def subject(networks: Networks) -> SubjectConsistency:
@@ -153,7 +155,7 @@ def subject(networks: Networks) -> SubjectConsistency:
     source=DET,
     range="-1..1",
     limits=FROZEN,
-    weights=("dino",),
+    weights=(DINO,),
 )
 def dino(networks: Networks) -> DinoConsistency:
     return DinoConsistency(networks.dino)
@@ -165,7 +167,7 @@ def dino(networks: Networks) -> DinoConsistency:
     source=f"code released with {DET}",
     range="-1..1",
     limits=FROZEN,
-    weights=("dino",),
+    weights=(DINO,),
 )
 def dino_with_self(networks: Networks) -> DinoConsistency:
     return DinoConsistency(networks.dino, include_self=True)

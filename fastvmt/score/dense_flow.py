@@ -10,12 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastvmt.score.weights import locate
+from fastvmt.score.weights import WeightSource
 from fastvmt.trackers.dis import flows, one_thread
 from fastvmt.trackers.raft import LEAST, build_raft, raft_flow
 
 Float = NDArray[np.float32]
 
+RAFT = WeightSource(
+    name="raft",
+    what="RAFT",
+    file="raft_large_C_T_V1-22a6c225.pth",
+    origin="torchvision's model files (RAFT large, C_T_V1)",
+    licence="BSD-3-Clause",
+    size="20 MB",
+    override="metrics.weights.raft",
+)
 SIDE = 320
 """Shorter side of the frames that DIS works on, pixels."""
 RAFT_UPDATES = 20
@@ -56,7 +65,7 @@ class RaftFlow:
 
     def __init__(self, path: str | Path | None, device: str = "cpu") -> None:
         """``path``: ``raft_large_C_T_V1-22a6c225.pth``, the port of the original "things" weights."""
-        found = locate("raft", path)
+        found = RAFT.locate(path)
         self.device = device
         self.model = build_raft("large")
         self.provenance = {

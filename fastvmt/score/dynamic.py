@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvmt.score.dense_flow import DisFlow, FlowModel
+from fastvmt.score.dense_flow import RAFT, DisFlow, FlowModel
 from fastvmt.score.metric import ScoreMetric, need_frames
 from fastvmt.score.networks import Networks
 from fastvmt.score.registry import score
@@ -120,7 +120,7 @@ def columns_of(suffix: str = "") -> tuple[str, ...]:
     range="0 or 1; speed >= 0",
     limits="the stated frame rate is wrong; n/a below 4 sampled frames or 128 pixels",
     direction="none",
-    weights=("raft",),
+    weights=(RAFT,),
     columns=columns_of(),
 )
 def raft(networks: Networks) -> DynamicDegree:

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fastvmt.cache import content_key
-from fastvmt.score.clip_weights import ARCHITECTURE, load_clip
+from fastvmt.score.clip_weights import ARCHITECTURE, CLIP, load_clip
 from fastvmt.score.preprocess import check_frames, vbench_clip
-from fastvmt.score.weights import locate
+from fastvmt.score.weights import WeightSource
 
 BATCH = 64
 """Frames encoded at a time."""
@@ -60,15 +60,15 @@ class ClipEncoder:
         preprocess: str = "pil",
         architecture: str = ARCHITECTURE,
         quick_gelu: bool | None = None,
-        source: str = "clip",
+        source: WeightSource = CLIP,
     ) -> None:
         """``preprocess``: ``pil`` is antialiased, as CLIP was published; ``vbench`` is VBench's (see there).
 
-        ``source`` names the entry of ``weights.SOURCES`` that errors quote.
+        ``source`` is what errors quote.
         """
         if preprocess not in PREPROCESSING:
             raise ValueError(f"metrics.clip.preprocess={preprocess!r} must be one of {', '.join(PREPROCESSING)}")
-        self.clip = load_clip(locate(source, path), device, architecture, quick_gelu)
+        self.clip = load_clip(source.locate(path), device, architecture, quick_gelu)
         self.device = device
         self.preprocess = preprocess
         self.transform = open_clip.image_transform(self.clip.size, is_train=False, **self.clip.prepare)

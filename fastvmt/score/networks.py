@@ -11,17 +11,15 @@ from typing import Any
 
 from fastvmt.device import device_of
 from fastvmt.score.amt import AmtInterpolator
-from fastvmt.score.clip_weights import ARCHITECTURE
+from fastvmt.score.clip_weights import ARCHITECTURE, CLIP_L14
 from fastvmt.score.dense_flow import RaftFlow
 from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
 from fastvmt.score.subject import load_dino
-from fastvmt.score.weights import SOURCES, locate
+from fastvmt.score.weights import WeightSource
 from fastvmt.trackers.base import Tracker
 from fastvmt.weight_file import WeightFile
 
 CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
-WEIGHT_KEYS = tuple(name for name in SOURCES if name != "clip")
-"""``metrics.weights``; CLIP ViT-B/32 has a group of its own."""
 
 
 def clip_path(model: str | None) -> str | Path | None:
@@ -49,9 +47,9 @@ class Networks:
         self.device = str(device_of(device))
         self.preprocess = str(clip.get("preprocess", "pil"))
 
-    def file(self, name: str) -> WeightFile:
-        """The weights ``name`` of ``SOURCES``; raises ``MissingWeightsError`` if their path leads nowhere."""
-        return locate(name, self.weights.get(name))
+    def file(self, source: WeightSource) -> WeightFile:
+        """The weights of a source; raises ``MissingWeightsError`` if their path leads nowhere."""
+        return source.locate(self.weights.get(source.name))
 
     @property
     def scale(self) -> float:
@@ -76,7 +74,7 @@ class Networks:
         """CLIP ViT-L/14, for aesthetic quality and the extra text column."""
         path = self.weights.get("clip_l14")
         return RememberingEncoder(
-            ClipEncoder(path, self.device, self.preprocess, "ViT-L-14-quickgelu", source="clip_l14")
+            ClipEncoder(path, self.device, self.preprocess, "ViT-L-14-quickgelu", source=CLIP_L14)
         )
 
     def as_vbench(self, clip: RememberingEncoder) -> RememberingEncoder:

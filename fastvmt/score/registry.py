@@ -20,6 +20,7 @@ from fastvmt.construct import plugins
 if TYPE_CHECKING:
     from fastvmt.score.metric import ScoreMetric
     from fastvmt.score.networks import Networks
+    from fastvmt.score.weights import WeightSource
 
 PACKAGE = "fastvmt.score"
 """Whose modules are looked through for entries, but for those of the command line."""
@@ -49,8 +50,8 @@ class Entry:
     """Which values of its first column are better, one of ``DIRECTIONS``."""
     needs: tuple[str, ...] = ()
     """What it reads beside the video, of ``INPUTS``; n/a without the first."""
-    weights: tuple[str, ...] = ()
-    """Files that it needs, of ``weights.SOURCES``."""
+    weights: tuple[WeightSource, ...] = ()
+    """Files that it needs."""
     columns: tuple[str, ...]
     """What it writes, the score itself first."""
     pooled: bool = False
@@ -101,6 +102,11 @@ def entries() -> dict[str, Entry]:
     return {each.name: each for each in sorted(REGISTRY.values(), key=lambda each: (not each.head, each.name))}
 
 
+def weight_sources() -> dict[str, WeightSource]:
+    """Every weight file that a score needs, by name."""
+    return {source.name: source for entry in entries().values() for source in entry.weights}
+
+
 def table() -> str:
     """All scores as a table in Markdown, as docs/scores.md has it."""
     lines = ["| score | is | range | needs | do not trust it when | from |", "|---|---|---|---|---|---|"]
@@ -109,7 +115,7 @@ def table() -> str:
         name = f"`{each.name}`" + (f"; writes {columns}" if columns else "")
         better = "" if each.direction == "none" else f", {each.direction} is better"
         pooled = "; VBench's means weigh videos by their frames" if each.pooled else ""
-        needs = ", ".join((*each.needs, *each.weights)) or "-"
+        needs = ", ".join((*each.needs, *(source.name for source in each.weights))) or "-"
         cells = (name, each.definition + pooled, each.range + better, needs, each.limits, each.source)
         lines.append(f"| {' | '.join(cells)} | ")
     return "\n".join(line.rstrip() for line in lines) + "\n"

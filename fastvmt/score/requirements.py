@@ -12,11 +12,12 @@ from typing import Any
 
 import open_clip
 
-from fastvmt.score.clip_weights import ARCHITECTURE, FOLDER
+from fastvmt.score.amt import CHECKOUT
+from fastvmt.score.clip_weights import ARCHITECTURE, CLIP, FOLDER
 from fastvmt.score.encoder import PREPROCESSING
-from fastvmt.score.networks import CLIP_KEYS, WEIGHT_KEYS, clip_path
-from fastvmt.score.registry import entries
-from fastvmt.score.weights import SOURCES, MissingWeightsError, locate
+from fastvmt.score.networks import CLIP_KEYS, clip_path
+from fastvmt.score.registry import entries, weight_sources
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.settings import LARGEST_STEP, check, check_choice, check_range
 
 ON_MISSING = ("error", "skip")
@@ -36,7 +37,8 @@ def check_settings(
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"metrics.{key} has {unknown[0]!r}: {hint}The scores are {', '.join(entries())}")
     check_choice("metrics.on_missing", on_missing, ON_MISSING)
-    for group, given, known in (("clip", clip, CLIP_KEYS), ("weights", weights, WEIGHT_KEYS)):
+    weight_keys = sorted(weight_sources().keys() - {CLIP.name})
+    for group, given, known in (("clip", clip, CLIP_KEYS), ("weights", weights, weight_keys)):
         if unknown := [key for key in given if key not in known]:
             raise ValueError(f"metrics.{group}.{unknown[0]} is not a key; it has {', '.join(known)}")
     paths = {f"metrics.weights.{name}": path for name, path in weights.items()}
@@ -61,15 +63,15 @@ def check_files(
     With ``on_missing=skip`` scores without weights are n/a, and files that are there must still be weights.
     """
     for source in dict.fromkeys(each for name in names for each in entries()[name].weights):
-        path = clip_path(clip.get("model")) if source == "clip" else weights.get(source)
+        path = clip_path(clip.get("model")) if source is CLIP else weights.get(source.name)
         try:
-            file = locate(source, path)
-            if source == "clip" and file.path.is_dir():
+            file = source.locate(path)
+            if source is CLIP and file.path.is_dir():
                 if missing := [name for name in FOLDER if not (file.path / name).is_file()]:
                     raise MissingWeightsError(file.message(f"lacks {', '.join(missing)}"))
-            elif source == "amt_checkout":
+            elif source is CHECKOUT:
                 if not (file.path / "networks" / "AMT-S.py").is_file():
-                    raise SOURCES[source].missing(Path(file.path, "networks", "AMT-S.py"))
+                    raise source.missing(Path(file.path, "networks", "AMT-S.py"))
             else:
                 file.check_header()
         except MissingWeightsError:

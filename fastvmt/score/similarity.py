@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from fastvmt.score.clip_weights import CLIP, CLIP_L14
 from fastvmt.score.encoder import FrameEncoder
 from fastvmt.score.features import embed_frames
 from fastvmt.score.metric import ScoreMetric
@@ -89,7 +90,7 @@ class TextSimilarity(ScoreMetric):
     range=RANGE,
     limits="encoders differ: never across them; prompts are read up to the context (prompt_truncated)",
     needs=("prompt",),
-    weights=("clip",),
+    weights=(CLIP,),
     columns=columns_of(),
     head="text",
 )
@@ -104,7 +105,7 @@ def b32(networks: Networks) -> TextSimilarity:
     range=RANGE,
     limits="as text_similarity",
     needs=("prompt",),
-    weights=("clip_l14",),
+    weights=(CLIP_L14,),
     columns=columns_of("_l14"),
 )
 def l14(networks: Networks) -> TextSimilarity:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastvmt.score.amt import AMT, CHECKOUT
 from fastvmt.score.dense_flow import dis_flow
 from fastvmt.score.metric import VideoMetric, need_frames
 from fastvmt.score.networks import Networks
@@ -120,7 +121,7 @@ class MotionSmoothness(VideoMetric):
     source="VBench (Huang et al., 2024)",
     range="0..1",
     limits="the video is frozen, which scores 1",
-    weights=("amt", "amt_checkout"),
+    weights=(AMT, CHECKOUT),
 )
 def amt(networks: Networks) -> MotionSmoothness:
     return MotionSmoothness(networks.amt)

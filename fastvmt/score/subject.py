@@ -10,8 +10,17 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from fastvmt.score.preprocess import IMAGENET, check_frames, normalized, shorter_side
-from fastvmt.score.weights import locate
+from fastvmt.score.weights import WeightSource
 
+DINO = WeightSource(
+    name="dino",
+    what="DINO ViT-B/16",
+    file="dino_vitbase16_pretrain.pth or model.safetensors",
+    origin="the facebookresearch/dino release or the Hugging Face repository timm/vit_base_patch16_224.dino",
+    licence="Apache-2.0",
+    size="340 MB",
+    override="metrics.weights.dino",
+)
 MODEL = "vit_base_patch16_224.dino"
 SIDE = 224
 PATCH = 16
@@ -89,9 +98,9 @@ def load_dino(path: str | Path | None, vbench_compat: bool = False, device: str 
     """
     import timm
 
-    found = locate("dino", path)
+    found = DINO.locate(path)
     if found.path.is_dir():
-        found = locate("dino", found.path / "model.safetensors")
+        found = DINO.locate(found.path / "model.safetensors")
     model = timm.create_model(MODEL, pretrained=False, num_classes=0, dynamic_img_size=True, global_pool="token")
     found.fill(model, "DINO ViT-B/16")
     return DinoEncoder(model, found.sha256, vbench_compat, device)

@@ -1,4 +1,4 @@
-"""Weights that scores need: what they are, where they come from, and which override takes their path."""
+"""A weight file that scores need: declared beside what reads it, with the override that takes its path."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ class MissingWeightsError(FileNotFoundError):
     """Weights that a score needs are not on this machine."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightSource:
     """What a weight file is, where it comes from and which override takes its path."""
 
+    name: str
+    """In ``metrics.weights``, but for CLIP ViT-B/32, which has a group of its own."""
     what: str
     file: str
     origin: str
@@ -31,72 +33,10 @@ class WeightSource:
             f"{self.licence}) and set {self.override}=<path>, or leave its scores out with metrics.on_missing=skip."
         )
 
-
-SOURCES = {
-    "clip": WeightSource(
-        "CLIP ViT-B/32",
-        "ViT-B-32.pt or an open_clip folder",
-        "OpenAI's CLIP release or the Hugging Face repository timm/vit_base_patch32_clip_224.openai",
-        "MIT",
-        "350 MB to 600 MB",
-        "metrics.clip.model",
-    ),
-    "clip_l14": WeightSource(
-        "CLIP ViT-L/14",
-        "ViT-L-14.pt or an open_clip folder",
-        "OpenAI's CLIP release or the Hugging Face repository timm/vit_large_patch14_clip_224.openai",
-        "MIT",
-        "900 MB to 1.7 GB",
-        "metrics.weights.clip_l14",
-    ),
-    "dino": WeightSource(
-        "DINO ViT-B/16",
-        "dino_vitbase16_pretrain.pth or model.safetensors",
-        "the facebookresearch/dino release or the Hugging Face repository timm/vit_base_patch16_224.dino",
-        "Apache-2.0",
-        "340 MB",
-        "metrics.weights.dino",
-    ),
-    "aesthetic": WeightSource(
-        "aesthetic head",
-        "sa_0_4_vit_l_14_linear.pth",
-        "the repository LAION-AI/aesthetic-predictor",
-        "MIT",
-        "4 KB",
-        "metrics.weights.aesthetic",
-    ),
-    "amt": WeightSource(
-        "AMT-S",
-        "amt-s.pth",
-        "the MCG-NKU/AMT release",
-        "CC-BY-NC 4.0, not for commercial use",
-        "12 MB",
-        "metrics.weights.amt",
-    ),
-    "amt_checkout": WeightSource(
-        "AMT",
-        "the repository folder (with networks/AMT-S.py)",
-        "the repository MCG-NKU/AMT",
-        "CC-BY-NC 4.0, not for commercial use",
-        "a source checkout",
-        "metrics.weights.amt_checkout",
-    ),
-    "raft": WeightSource(
-        "RAFT",
-        "raft_large_C_T_V1-22a6c225.pth",
-        "torchvision's model files (RAFT large, C_T_V1)",
-        "BSD-3-Clause",
-        "20 MB",
-        "metrics.weights.raft",
-    ),
-}
-
-
-def locate(name: str, path: str | Path | None) -> WeightFile:
-    """The weights ``name`` of ``SOURCES``; raises :class:`MissingWeightsError` if their path leads nowhere."""
-    source = SOURCES[name]
-    found = None if path is None else Path(path).expanduser()
-    if found is None or not found.exists():
-        raise source.missing(path)
-    need = f"{source.file} from {source.origin} ({source.size}, licence {source.licence})"
-    return WeightFile(found, source.override, need)
+    def locate(self, path: str | Path | None) -> WeightFile:
+        """The file at ``path``; raises :class:`MissingWeightsError` if that leads nowhere."""
+        found = None if path is None else Path(path).expanduser()
+        if found is None or not found.exists():
+            raise self.missing(path)
+        need = f"{self.file} from {self.origin} ({self.size}, licence {self.licence})"
+        return WeightFile(found, self.override, need)

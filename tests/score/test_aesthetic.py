@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fastvmt.score.aesthetic import AestheticQuality, aesthetic_quality, read_head
-from fastvmt.score.weights import locate
+from fastvmt.score.aesthetic import HEAD, AestheticQuality, aesthetic_quality, read_head
 from helpers.clips import pan
 
 
@@ -30,7 +29,7 @@ def test_aesthetic_quality(tmp_path: Path) -> None:
     g = torch.Generator().manual_seed(0)
     rows, weight, bias = torch.randn(5, 8, generator=g), torch.randn(1, 8, generator=g), torch.tensor([3.0])
     torch.save({"weight": weight, "bias": bias}, tmp_path / "head.pth")
-    head = read_head(locate("aesthetic", tmp_path / "head.pth"))
+    head = read_head(HEAD.locate(tmp_path / "head.pth"))
     linear = torch.nn.Linear(8, 1).requires_grad_(False)
     linear.load_state_dict({"weight": weight, "bias": bias})
     expected = float(linear(normalize(rows, dim=-1)).mean()) / 10
@@ -43,4 +42,4 @@ def test_aesthetic_quality(tmp_path: Path) -> None:
     for other in ({"layers.0.weight": weight}, {"weight": weight[0, :1], "bias": bias}):
         torch.save(other, tmp_path / "mlp.pth")
         with pytest.raises(ValueError, match=r"no linear head.*metrics\.weights\.aesthetic=<path>"):
-            read_head(locate("aesthetic", tmp_path / "mlp.pth"))
+            read_head(HEAD.locate(tmp_path / "mlp.pth"))

@@ -18,6 +18,7 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 import open_clip
 
 from experiments.tools.convert_clip import convert, main
+from fastvmt.score.clip_weights import CLIP_L14
 from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.weights import MissingWeightsError
 from helpers.clip_forms import (
@@ -160,7 +161,7 @@ def test_half_a_download_is_named_in_every_form(original, registered, tmp_path: 
     weights = max(tmp_path.iterdir(), key=lambda file: file.stat().st_size)
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     with pytest.raises(ValueError, match=rf"{weights.name}' is damaged.*metrics\.weights\.clip_l14=<path>"):
-        ClipEncoder(given, architecture="tiny-quickgelu", source="clip_l14")
+        ClipEncoder(given, architecture="tiny-quickgelu", source=CLIP_L14)
 
 
 def test_an_archive_of_something_else_is_named(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from fastvmt.config import config_folder
 from fastvmt.construct import PLUGINS
 from fastvmt.score.command import main
 from fastvmt.score.metric import ScoreMetric
-from fastvmt.score.networks import CLIP_KEYS, WEIGHT_KEYS, Networks
-from fastvmt.score.registry import DIRECTIONS, INPUTS, REGISTRY, entries, score, table
+from fastvmt.score.networks import CLIP_KEYS, Networks
+from fastvmt.score.registry import DIRECTIONS, INPUTS, REGISTRY, entries, score, table, weight_sources
 from fastvmt.score.scores import Scores
-from fastvmt.score.weights import SOURCES
+from fastvmt.score.weights import MissingWeightsError
 from helpers.stand_ins import METRICS, Drift
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_every_entry_is_complete() -> None:
         assert entry.name == name and entry.definition and entry.source and entry.limits and entry.version >= 1
         assert "\n" not in entry.definition and re.search(r"\d", entry.range)
         assert entry.direction in DIRECTIONS
-        assert set(entry.needs) <= set(INPUTS) and set(entry.weights) <= set(SOURCES)
+        assert set(entry.needs) <= set(INPUTS)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -72,6 +72,17 @@ def test_a_score_is_one_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
 OWN = """
 from fastvmt.score.metric import VideoMetric
 from fastvmt.score.registry import score
+from fastvmt.score.weights import WeightSource
+
+FILE = WeightSource(
+    name="half",
+    what="one half",
+    file="half.pt",
+    origin="here",
+    licence="MIT",
+    size="1 KB",
+    override="metrics.weights.half",
+)
 
 class Half(VideoMetric):
     columns = ("half",)
@@ -79,13 +90,16 @@ class Half(VideoMetric):
     def value(self, video):
         return 0.5
 
-@score("half", definition="one half", source="own definition", range="0.5", limits="always")
+@score("half", definition="one half", source="own definition", range="0.5", limits="always", weights=(FILE,))
 def half(networks):
+    networks.file(FILE)
     return Half()
 """
 
 
-def test_a_package_that_the_user_trusts_adds_a_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_that_the_user_trusts_adds_a_score_and_its_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "halves").mkdir()
     (tmp_path / "halves" / "__init__.py").touch()
     (tmp_path / "halves" / "scores.py").write_text(OWN)
@@ -94,7 +108,11 @@ def test_a_package_that_the_user_trusts_adds_a_score(monkeypatch: pytest.MonkeyP
     for trusted, known in (("", False), ("missing, halves", True)):
         monkeypatch.setenv(PLUGINS, trusted)
         entries.cache_clear()
-        assert ("half" in entries()) is known
+        assert ("half" in entries()) is ("half" in weight_sources()) is known
+    with pytest.raises(MissingWeightsError, match=r"half\.pt is not set.* and set metrics\.weights\.half=<path>"):
+        Scores(Drift(), ["half"], {}, {"half": None})
+    (tmp_path / "half.pt").touch()
+    assert list(Scores(Drift(), ["half"], {}, {"half": str(tmp_path / "half.pt")}).metrics) == ["half"]
     entries.cache_clear()
 
 
@@ -104,8 +122,8 @@ def test_presets_name_scores_and_weights_that_exist(name: str) -> None:
     assert set(config["names"]) <= set(entries()) and set(config.get("also", ())) <= set(entries())
     assert set(config.get("clip", {})) <= {*CLIP_KEYS, "defaults"}
     if name == "default":
-        assert set(config["weights"]) == set(WEIGHT_KEYS)
-        assert {source.override.rsplit(".", 1)[1] for source in SOURCES.values()} == {"model", *WEIGHT_KEYS}
+        overrides = {"metrics.clip.model", *(f"metrics.weights.{key}" for key in config["weights"])}
+        assert {source.override for source in weight_sources().values()} == overrides
 
 
 def test_tables_of_results_have_the_headline_and_pool_what_vbench_pools() -> None:

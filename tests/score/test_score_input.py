@@ -19,12 +19,12 @@ from fastvmt.score.functional import motion_fidelity
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.motion_fidelity import MODES, MotionFidelity
 from fastvmt.score.preprocess import check_frames
-from fastvmt.score.registry import entries
+from fastvmt.score.registry import entries, weight_sources
 from fastvmt.score.sample import LACKING, Sample, blank
 from fastvmt.score.scores import Scores
 from fastvmt.score.similarity import TextSimilarity
 from fastvmt.score.smoothness import MotionSmoothness
-from fastvmt.score.weights import SOURCES, MissingWeightsError, locate
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.types import Video
 from helpers.stand_ins import (
     HEAD,
@@ -218,12 +218,12 @@ def test_prompts_matter_to_text_scores_alone(name: str, monkeypatch: pytest.Monk
     assert scored(METRICS[name](), [video, video], [0, 1], LONG).report()[cut] == 1
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", weight_sources())
 def test_missing_files_are_named_with_origin_and_licence(name: str, tmp_path: Path) -> None:
-    source = SOURCES[name]
+    source = weight_sources()[name]
     for path in (None, tmp_path / "gone"):
         with pytest.raises(MissingWeightsError) as missing:
-            locate(name, path)
+            source.locate(path)
         for part in (source.file, source.origin, source.licence, source.size, f"{source.override}=<path>"):
             assert part in str(missing.value)
 
@@ -235,7 +235,7 @@ def test_every_score_says_which_file_it_lacks(name: str) -> None:
         return
     with pytest.raises(MissingWeightsError, match=f"{name}: ") as missing:
         Scores(Drift(), [name], {})
-    assert any(SOURCES[key].origin in str(missing.value) for key in entries()[name].weights)
+    assert any(source.origin in str(missing.value) for source in entries()[name].weights)
     with pytest.warns(UserWarning, match="left out"):
         partly = Scores(Drift(), [name], {}, on_missing="skip")
     found = partly.score(Sample(VIDEOS[0], OTHER, PROMPT))

@@ -13,18 +13,18 @@ import torch
 from safetensors.torch import save_file
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
-from fastvmt.score.aesthetic import read_head
+from fastvmt.score.aesthetic import HEAD, read_head
+from fastvmt.score.clip_weights import CLIP_L14
 from fastvmt.score.dense_flow import RaftFlow
 from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.subject import load_dino
-from fastvmt.score.weights import locate
 from fastvmt.trackers.raft import RaftTracker
 from fastvmt.weight_file import WeightFile
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "metrics.clip.model": ClipEncoder,
-    "metrics.weights.clip_l14": partial(ClipEncoder, architecture="ViT-L-14-quickgelu", source="clip_l14"),
-    "metrics.weights.aesthetic": lambda path: read_head(locate("aesthetic", path)),
+    "metrics.weights.clip_l14": partial(ClipEncoder, architecture="ViT-L-14-quickgelu", source=CLIP_L14),
+    "metrics.weights.aesthetic": lambda path: read_head(HEAD.locate(path)),
     "metrics.weights.raft": RaftFlow,
     "metrics.weights.dino": load_dino,
     "tracker.weights": lambda path: RaftTracker(str(path), "small", device="cpu"),
