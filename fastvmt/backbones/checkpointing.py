@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from fastvmt.backbones.block import Block
@@ -19,21 +20,24 @@ Run = Callable[..., Any]
 """A block and its arguments to what the block gives."""
 
 
-def is_costly(operator: Any, args: Sequence[Any], cheap: Collection[int]) -> bool:
-    """Whether an operator's result is worth its memory: fused attention, and linear layers whose weights do not lie
-    at one of the ``cheap`` addresses."""
+def is_costly(operator: Any, args: Sequence[Any], cheap: Sequence[nn.Module]) -> bool:
+    """Whether an operator's result is worth its memory: fused attention, and linear layers that are not ``cheap``.
+
+    They are known by where their weights lie at that moment: experts change their device, offloaded layers their place.
+    """
     name = operator.name()
     if "attention" in name or "attn" in name:
         return True
-    return operator in PRODUCTS and args[-1].data_ptr() not in cheap
+    weights = args[-1].data_ptr() if operator in PRODUCTS else None
+    return weights is not None and all(layer.get_parameter("weight").data_ptr() != weights for layer in cheap)
 
 
 def selective(blocks: Sequence[Block]) -> Run:
     """Keep attention's and the linear layers' results; norms, modulation, rotation, GELU and ``cheap_layers`` again."""
-    layers = [block.module.get_submodule(layer) for block in blocks for layer in block.cheap_layers]
+    layers = {block.module: [block.module.get_submodule(path) for path in block.cheap_layers] for block in blocks}
 
     def run(*block_and_arguments: Any) -> Any:
-        cheap = frozenset(layer.get_parameter("weight").data_ptr() for layer in layers)  # experts change their device
+        cheap = layers.get(block_and_arguments[0], [])  # what stands in for a block has none
 
         def choose(_context: Any, operator: Any, *args: Any, **_kwargs: Any) -> CheckpointPolicy:
             costly = is_costly(operator, args, cheap)

@@ -15,6 +15,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.backbones.checkpointing import keep
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
+from fastvmt.backbones.offload import offload as wait_on_the_cpu
 from fastvmt.backbones.shortcuts import Cache, Shortcuts
 from fastvmt.backbones.text_encoder import TextEncoder
 from fastvmt.backbones.weights import load
@@ -60,6 +61,7 @@ class Pretrained(Backbone):
         cache_interval: int | None = None,
         cache_ratios: Sequence[float] | None = None,
         compile: str = "none",
+        offload: bool = False,
         embeddings: TensorCache | None = None,
         prompts: Iterable[str] = (),
     ) -> None:
@@ -67,22 +69,22 @@ class Pretrained(Backbone):
 
         ``dtype`` (see :func:`dtype_on`) is of transformer and text encoder; the autoencoder stays float32. ``memory``
         is a :class:`fastvmt.settings.Memory`, ``attention`` one of diffusers' backends; ``cache`` with its numbers and
-        ``compile`` are the shortcuts of unguided steps. ``prompts`` are embedded before the transformer loads,
-        ``embeddings`` keeps them. Raises ``FileNotFoundError`` and ``ValueError`` for what is missing or unsupported.
+        ``compile`` are the shortcuts of unguided steps; with ``offload`` blocks wait on the CPU. ``prompts`` are
+        embedded before the transformer loads, ``embeddings`` keeps them. Raises ``FileNotFoundError`` and
+        ``ValueError`` for what is missing or unsupported.
         """
         self.layout = self.layout_of(path, name=name, frames=frames, height=height, width=width, max_tokens=max_tokens)
         own = None if cache_ratios is None else tuple(cache_ratios)
         self.shortcuts = Shortcuts(Cache(cache, cache_threshold, cache_interval, own), compile == "regional")
         self.folder = model_folder(path, self.kind, self.published)
         self._vocabulary = read_vocabulary(self.folder)
-        self.name = name
-        self.fps = fps
-        self.max_tokens = max_tokens
+        self.name, self.fps, self.max_tokens = name, fps, max_tokens
         self.device = device_of(device)
         self.dtype = dtype_on(self.device, dtype)
         self.passes = PassCounter()
         self.text_encoder = self._text_encoder(embeddings or TensorCache(None))
         self.text_encoder.prepare(self.negative_prompts.get(prompt, prompt) for prompt in prompts)
+        self.offload = offload
         self.experts = self._experts()
         self.transformer, self.blocks = self.experts[0]
         self.vae = self._part("vae", torch.float32, self.device)
@@ -109,9 +111,12 @@ class Pretrained(Backbone):
         return [self._expert("transformer", self.device)]
 
     def _expert(self, part: str, device: torch.device) -> Expert:
-        transformer = self._part(part, self.dtype, device)
+        transformer = self._part(part, self.dtype, torch.device("cpu") if self.offload else device)
         modules = enumerate(getattr(transformer, self.stack))
-        return transformer, [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
+        blocks: list[Block] = [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
+        if self.offload:
+            wait_on_the_cpu(blocks, self.device)
+        return transformer.to(device), blocks
 
     @classmethod
     def check_index(cls, index: Fields) -> None:

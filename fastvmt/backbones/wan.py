@@ -33,7 +33,7 @@ class WanBlock(Block):
     """Self-attention of the video alone; the text comes in by a cross-attention."""
 
     feed_forward_layers = ("ffn.net.0.proj", "ffn.net.2")
-    cheap_layers = ("attn1.to_out.0", "attn2.to_q", "attn2.to_out.0")
+    cheap_layers = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_out.0")
 
     def called(self, hidden_states: Tensor, encoder_hidden_states: Tensor, temb: Tensor, rotary_emb: Rotary) -> Call:
         return Call(hidden_states, encoder_hidden_states, temb, rotary_emb)

@@ -33,6 +33,8 @@ CASES = ("benchmark", "video", "seed", *CLIP)
 WEIGHTS = ("backbone.path", "tracker.weights", "metrics.clip.model", "metrics.weights")
 """Where weights are: what they hold is the records' ``weights`` and ``judges``. The code of a checkout stays."""
 CODE = "metrics.weights.amt_checkout"
+PLACE = "backbone.offload"
+"""Where weights wait, which changes no number."""
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -55,7 +57,7 @@ def decides(key: str) -> bool:
     """Whether a dotted key may change a result other than through the weights that it names."""
     parts = key.split(".")
     weights = any(key == name or key.startswith(f"{name}.") for name in WEIGHTS)
-    return parts[0] not in NOT_RESULT and parts[-1] != "device" and (not weights or key == CODE)
+    return parts[0] not in NOT_RESULT and parts[-1] != "device" and key != PLACE and (not weights or key == CODE)
 
 
 def content(key: str, value: Any) -> Any:

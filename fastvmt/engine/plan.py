@@ -105,6 +105,16 @@ def check_negative(cfg: DictConfig, name: str) -> None:
         raise ValueError(f"negative_prompt={WAN} stands for Wan's own, and {name} is another model: write one out")
 
 
+def check_offload(backbone: DictConfig) -> None:
+    """Raise ``ValueError`` for weights that wait on the CPU where gradients would keep them on the device."""
+    waits = backbone.get("offload", False)
+    check_choice("backbone.offload", waits, (True, False))
+    legal = "false with backbone.memory=fast, whose gradients keep the weights; set backbone.memory=balanced"
+    check(not waits or backbone.get("memory") != Memory.fast.value, "backbone.offload", waits, legal)
+    legal = "false with backbone.compile, whose blocks keep their weights; set backbone.compile=none"
+    check(not waits or backbone.get("compile", "none") == "none", "backbone.offload", waits, legal)
+
+
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check_range("seed", cfg.seed, 0, LARGEST_SEED)
@@ -129,6 +139,7 @@ def check_values(cfg: DictConfig) -> None:
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check_choice("backbone.dtype", dtype, DTYPES)
     check_choice("backbone.memory", cfg.backbone.get("memory", "fast"), [preset.value for preset in Memory])
+    check_offload(cfg.backbone)
     check_choice("backbone.attention", cfg.backbone.get("attention", "native"), ATTENTIONS)
     for key in ("backbone.device", "metrics.device", "tracker.device"):
         name = str(OmegaConf.select(cfg, key, default="auto"))

@@ -30,6 +30,12 @@ ROOT = Path(__file__).parents[2]
         (["sampler.strength=0"], "sampler.strength"),
         (["+logger.z=1"], "logger.z"),
         (["backbone.dtype=float8"], "backbone.dtype=float8 is out of range"),
+        (
+            ["backbone.offload=true"],
+            "backbone.offload=True is out of range: it must be false with backbone.memory",
+        ),
+        (["backbone.offload=true", "backbone.memory=low", "backbone.compile=regional"], "false with backbone.compile"),
+        (["backbone.offload=maybe"], "backbone.offload=maybe"),
         (["device=gpu"], "device=gpu is out of range: .* for all parts with device="),
         (["benchmark=world", "benchmark.seed=-1"], "benchmark.seed=-1"),
         ([f"video={ROOT / 'README.md'}", "prompt=x", "frame_policy=round_down"], "must be error or pad_last"),
