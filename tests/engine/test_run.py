@@ -15,6 +15,7 @@ import pytest
 import torch
 import wandb
 
+from experiments.checks.fork import run_command
 from fastvmt.backbones.layout import BlockShape
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cost.flops import block_forward
@@ -163,23 +164,11 @@ def test_own_clip_brings_its_caption(job, tmp_path):
 
 @pytest.mark.slow
 def test_dry_run_and_help_on_the_command_line(small, tmp_path):
-    dry = subprocess.run(
-        [sys.executable, "run.py", *small, "dry=true", f"output_dir={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert dry.returncode == 0, dry.stderr[-2000:]
+    dry = run_command(("run", *small, "dry=true", f"output_dir={tmp_path / 'dry'}"), tmp_path)
+    assert dry.code == 0, dry.stderr[-2000:]
     assert "valid" in dry.stdout
-    wrong = subprocess.run(
-        [sys.executable, "run.py", "window.l=4", f"output_dir={tmp_path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert wrong.returncode != 0
+    wrong = run_command(("run", "window.l=4", f"output_dir={tmp_path / 'wrong'}"), tmp_path)
+    assert wrong.code != 0
     assert "window.l=4" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     shown = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)

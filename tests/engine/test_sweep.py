@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.checks.fork import run_command
+from experiments.checks.trial import Outcome
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import make_plan
 from fastvmt.results.pivot import labels, read_rows
@@ -32,6 +34,11 @@ def sweep(random_wan: Path, folder: Path, *overrides: str) -> subprocess.Complet
     """A sweep started in ``folder``, with the output folder of the default unless overridden."""
     command = [sys.executable, str(ROOT / "run.py"), "-m", f"backbone.path={random_wan}", *SMALL, *overrides]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+
+
+def forked(random_wan: Path, folder: Path, *overrides: str) -> Outcome:
+    """The same in a fork of this process, which has imported what a run needs."""
+    return run_command(("run", "-m", f"backbone.path={random_wan}", *SMALL, *overrides), folder)
 
 
 @pytest.mark.slow
@@ -75,11 +82,11 @@ def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_that_grew_in_the_middle_replaces_no_finished_job(random_wan, tmp_path):
     fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}"]
-    assert sweep(random_wan, tmp_path, "guidance.lr=0.01,0.02", *fixed).returncode == 0
+    assert forked(random_wan, tmp_path, "guidance.lr=0.01,0.02", *fixed).code == 0
     files = sorted((tmp_path / "own").glob("*/cases/*/*"))
     before = [file.read_bytes() for file in files]
-    grown = sweep(random_wan, tmp_path, "guidance.lr=0.01,0.03,0.02", *fixed)
-    assert grown.returncode == 1 and "Traceback" not in grown.stderr
+    grown = forked(random_wan, tmp_path, "guidance.lr=0.01,0.03,0.02", *fixed)
+    assert grown.code == 1 and "Traceback" not in grown.stderr
     (line,) = (line for line in grown.stderr.splitlines() if line.startswith("fastvmt: job"))
     assert line.startswith("fastvmt: job 1: output_dir=") and "guidance.lr=0.03 (there 0.02)" in line
     assert [file.read_bytes() for file in files] == before
@@ -90,8 +97,8 @@ def test_a_sweep_that_grew_in_the_middle_replaces_no_finished_job(random_wan, tm
 
 @pytest.mark.slow
 def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
-    done = sweep(random_wan, tmp_path, "dry=true", "window.l=3,4,5", f"output_dir={tmp_path / 'own'}")
-    assert done.returncode == 1
+    done = forked(random_wan, tmp_path, "dry=true", "window.l=3,4,5", f"output_dir={tmp_path / 'own'}")
+    assert done.code == 1
     assert done.stderr.count("fastvmt: job") == 1
     assert "job 1: window.l=4" in done.stderr
     assert done.stdout.count("dry run: valid") == 2
