@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -15,8 +16,7 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.files import DamagedFileError, read_tensors
 from fastvmt.guidance.gradient import Loss
-from fastvmt.guidance.optimisation import Optimisation
-from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.guided import BlockGuided, OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.ditflow import expected_flow, moving_flow_loss, strongest_flow
 from fastvmt.motion.heads import reduce_heads
@@ -31,7 +31,8 @@ def table_name(i: int) -> str:
     return f"rotation_{i:03d}"
 
 
-class DiTFlow(BlockGuided):
+@dataclass(kw_only=True)
+class DiTFlow(BlockGuided, OwnNumbers):
     """Match the displacement of every token between all ordered pairs of frames.
 
     Reference: clean latents, null text, the best key's displacement (``displacement=expectation``: the
@@ -47,31 +48,21 @@ class DiTFlow(BlockGuided):
 
     name = "ditflow"
 
-    def __init__(
-        self,
-        *,
-        target: str,
-        embeddings: str | None,
-        inject: bool,
-        displacement: str,
-        block: int,
-        rope: bool,
-        temperature: float,
-        fraction: float,
-        iterations: int,
-        lr: float,
-        lr_end: float,
-    ) -> None:
-        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
-        check_choice("method.target", target, ("latent", "embedding"))
-        check_choice("method.displacement", displacement, ("argmax", "expectation"))
-        check_range("method.temperature", temperature, 0, LARGEST_STEP, above=True)
-        self.target = target
-        self.inject = inject
-        self.displacement = displacement
-        self.rope = rope
-        self.temperature = temperature
-        self.embeddings = None if embeddings is None else Path(embeddings).expanduser()
+    block: int
+    target: str
+    embeddings: str | None
+    inject: bool
+    displacement: str
+    rope: bool
+    temperature: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("method.target", self.target, ("latent", "embedding"))
+        check_choice("method.displacement", self.displacement, ("argmax", "expectation"))
+        check_range("method.temperature", self.temperature, 0, LARGEST_STEP, above=True)
+        self.file = None if self.embeddings is None else Path(self.embeddings).expanduser()
+        """What to apply instead of learning."""
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)
@@ -84,8 +75,8 @@ class DiTFlow(BlockGuided):
                 "method.target=embedding does not reach queries and keys of block 0 before their rotation: "
                 "set method.rope=true or method.block=1 or more"
             )
-        if self.embeddings is not None:
-            self.check_embeddings(self.embeddings, layout)
+        if self.file is not None:
+            self.check_embeddings(self.file, layout)
 
     def check_embeddings(self, file: Path, layout: Layout) -> None:
         """Raise ``ValueError`` unless the file holds rotary tables for clips of this size."""
@@ -114,7 +105,7 @@ class DiTFlow(BlockGuided):
             )
 
     def optimised_steps(self, steps: int) -> int:
-        return 0 if self.embeddings is not None else super().optimised_steps(steps)
+        return 0 if self.file is not None else super().optimised_steps(steps)
 
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor, *, argmax: bool = False) -> MotionField:
         """The displacements of latents at a noise level; differentiable unless ``argmax``."""
@@ -186,21 +177,21 @@ class DiTFlow(BlockGuided):
 
     def tables(self, job: Job, i: int) -> Tensor | None:
         """The rotary tables of step ``i``, learned or from the file; None where there are none."""
-        if self.embeddings is None:
+        if self.file is None:
             return job.learned.get(table_name(i))
-        with safe_open(self.embeddings, "pt") as stored:
+        with safe_open(self.file, "pt") as stored:
             return stored.get_tensor(table_name(i)) if table_name(i) in stored.keys() else None  # noqa: SIM118
 
     @contextmanager
     def prepared(self, job: Job) -> Iterator[None]:
         """Warn when the file's tables were learned at other noise levels."""
-        if self.embeddings is not None:
-            with safe_open(self.embeddings, "pt") as stored:
+        if self.file is not None:
+            with safe_open(self.file, "pt") as stored:
                 sigmas = stored.get_tensor("sigmas")
             here = torch.tensor(job.sigmas[: len(sigmas)])
             if sigmas.shape != here.shape or not torch.allclose(sigmas, here):
                 warnings.warn(
-                    f"method.embeddings={self.embeddings} was learned at noise levels {sigmas.tolist()}, "
+                    f"method.embeddings={self.file} was learned at noise levels {sigmas.tolist()}, "
                     f"not {here.tolist()}: set the sampler of that run",
                     stacklevel=2,
                 )

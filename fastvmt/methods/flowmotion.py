@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.base import sampling_passes
-from fastvmt.methods.guided import Guided
+from fastvmt.methods.guided import OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.flowmotion import clean_loss, regularised
 from fastvmt.settings import LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_choice, check_range
@@ -22,7 +22,8 @@ def predicted_clean(x: Tensor, sigma: float, velocity: Tensor) -> Tensor:
     return x - sigma * velocity
 
 
-class FlowMotion(Guided):
+@dataclass(kw_only=True)
+class FlowMotion(OwnNumbers):
     """Move the latents so that the clean latent they predict, and its frame differences, match.
 
     The reference's clean latent is predicted from its noised form with the null text
@@ -33,30 +34,19 @@ class FlowMotion(Guided):
 
     name = "flowmotion"
 
-    def __init__(
-        self,
-        *,
-        representation: str,
-        weight: float,
-        difference_weight: float,
-        across: float,
-        fraction: float,
-        iterations: int,
-        lr: float,
-        lr_end: float,
-        reference_seed: int,
-    ) -> None:
-        super().__init__(Optimisation(fraction, iterations, lr, lr_end))
-        check_choice("method.representation", representation, ("source_velocity", "clean_latent"))
-        check_range("method.weight", weight, 0, LARGEST_WEIGHT)
-        check_range("method.difference_weight", difference_weight, 0, LARGEST_WEIGHT)
-        check_range("method.across", across, 0, 1)
-        self.representation = representation
-        self.weight = weight
-        self.difference_weight = difference_weight
-        self.across = across
-        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
-        self.reference_seed = reference_seed
+    representation: str
+    weight: float
+    difference_weight: float
+    across: float
+    reference_seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("method.representation", self.representation, ("source_velocity", "clean_latent"))
+        check_range("method.weight", self.weight, 0, LARGEST_WEIGHT)
+        check_range("method.difference_weight", self.difference_weight, 0, LARGEST_WEIGHT)
+        check_range("method.across", self.across, 0, 1)
+        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         inner = list(range(self.optimised_steps(sampler.steps))) * self.optimisation.iterations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from fastvmt.guidance.gradient import Gradient, Loss, gradient_of
 from fastvmt.guidance.optimisation import Optimisation, optimise
 from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
-from fastvmt.settings import LARGEST_COUNT, Sampler, check_range
+from fastvmt.settings import Sampler
 from fastvmt.types import PassCounter
 
 
@@ -24,9 +25,7 @@ class Guided(Method, ABC):
     """Motion is between frames."""
     latent_dtype = torch.float32
     """Precision of the latents while they are optimised."""
-
-    def __init__(self, optimisation: Optimisation) -> None:
-        self.optimisation = optimisation
+    optimisation: Optimisation
 
     @abstractmethod
     def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Loss:
@@ -77,16 +76,26 @@ class Guided(Method, ABC):
         return super().step(job, i, self.guide(job, i, x, sigma), sigma, sigma_next)
 
 
+@dataclass(kw_only=True)
+class OwnNumbers(Guided):
+    """Guided by numbers of the group ``method``; subclasses are dataclasses whose fields are their keys there."""
+
+    fraction: float
+    iterations: int
+    lr: float
+    lr_end: float
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a number out of its range, naming the key."""
+        self.optimisation = Optimisation(self.fraction, self.iterations, self.lr, self.lr_end)
+
+
 class BlockGuided(Guided):
     """Guided through what one block of the transformer computes."""
 
     stops_after = 0
     """Blocks, from ``block`` on, that a reading has to run: 0 reads the block's input, 1 its output."""
-
-    def __init__(self, block: int, optimisation: Optimisation) -> None:
-        super().__init__(optimisation)
-        check_range(f"{optimisation.group}.block", block, 0, LARGEST_COUNT)
-        self.block = block
+    block: int
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from fastvmt.guidance.optimisation import Optimisation
-from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.guided import BlockGuided, OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.moft import moft_loss, motion_channels, motion_part
 from fastvmt.settings import LARGEST_SEED, check_range
 
 
-class MOFT(BlockGuided):
+@dataclass(kw_only=True)
+class MOFT(BlockGuided, OwnNumbers):
     """Match hidden features after a block, less their temporal mean, on the channels that move most.
 
     The channels come from the reference: the ``share`` with the largest entries of the first right
@@ -24,25 +25,16 @@ class MOFT(BlockGuided):
     name = "moft"
     stops_after = 1
 
-    def __init__(
-        self,
-        *,
-        share: float,
-        block: int,
-        reference_noise: float,
-        reference_seed: int,
-        fraction: float,
-        iterations: int,
-        lr: float,
-        lr_end: float,
-    ) -> None:
-        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
-        check_range("method.share", share, 0, 1, above=True)
-        check_range("method.reference_noise", reference_noise, 0, 1)
-        self.share = share
-        self.reference_noise = reference_noise
-        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
-        self.reference_seed = reference_seed
+    block: int
+    share: float
+    reference_noise: float
+    reference_seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("method.share", self.share, 0, 1, above=True)
+        check_range("method.reference_noise", self.reference_noise, 0, 1)
+        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:
         """``channels`` and the reference's ``motion`` (F, S, channels) on them, cached on disk."""

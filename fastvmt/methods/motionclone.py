@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.methods.shared_pass import shared_pass
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
-from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
+from fastvmt.settings import LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
 from fastvmt.types import PassCounter
 
 
@@ -23,6 +24,7 @@ def ramp(i: int, guided: int, share: float) -> float:
     return min(1.0, (i + 1) / steps, (guided - i) / steps)
 
 
+@dataclass(kw_only=True)
 class MotionClone(Method):
     """Add the gradient of a sparse temporal-attention loss to each of the first Euler steps.
 
@@ -36,32 +38,22 @@ class MotionClone(Method):
     name = "motionclone"
     least_frames = 2
 
-    def __init__(
-        self,
-        *,
-        block: int,
-        rope: bool,
-        weight: float,
-        ramp_share: float,
-        exclude_self: bool,
-        fraction: float,
-        reference_noise: float,
-        reference_seed: int,
-    ) -> None:
-        check_range("method.block", block, 0, LARGEST_COUNT)
-        check_range("method.weight", weight, 0, LARGEST_WEIGHT)
-        check_range("method.ramp_share", ramp_share, 0, 0.5)
-        check_range("method.fraction", fraction, 0, 1)
-        check_range("method.reference_noise", reference_noise, 0, 1)
-        self.block = block
-        self.rope = rope
-        self.weight = weight
-        self.ramp_share = ramp_share
-        self.exclude_self = exclude_self
-        self.fraction = fraction
-        self.reference_noise = reference_noise
-        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
-        self.reference_seed = reference_seed
+    block: int
+    rope: bool
+    weight: float
+    ramp_share: float
+    exclude_self: bool
+    fraction: float
+    reference_noise: float
+    reference_seed: int
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a number out of its range, naming the key."""
+        check_range("method.weight", self.weight, 0, LARGEST_WEIGHT)
+        check_range("method.ramp_share", self.ramp_share, 0, 0.5)
+        check_range("method.fraction", self.fraction, 0, 1)
+        check_range("method.reference_noise", self.reference_noise, 0, 1)
+        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)

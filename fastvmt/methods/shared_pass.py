@@ -61,7 +61,7 @@ class QueryKeyGuided(BlockGuided):
                 "skip.predict=linear draws a line through two gradients of a denoising step, but guidance.source=pass "
                 "has one: set skip.predict=hold or guidance.source=reading"
             )
-        optimisation = Optimisation(
+        self.optimisation = Optimisation(
             guidance.fraction,
             guidance.iterations,
             guidance.lr,
@@ -71,7 +71,7 @@ class QueryKeyGuided(BlockGuided):
             weight_decay=guidance.weight_decay,
             group="guidance",
         )
-        super().__init__(guidance.block, optimisation)
+        self.block = guidance.block
         self.guidance = guidance
 
     @abstractmethod

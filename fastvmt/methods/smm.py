@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 
 import torch
@@ -10,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.guidance.optimisation import Optimisation
 from fastvmt.methods.base import sampling_passes
-from fastvmt.methods.guided import BlockGuided
+from fastvmt.methods.guided import BlockGuided, OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.sampling import euler_step
@@ -40,7 +40,8 @@ def noised_again(latents: Tensor, noise: Tensor, sigma: float, higher: float) ->
     return kept * latents + sqrt(higher**2 - (kept * sigma) ** 2) * noise
 
 
-class SMM(BlockGuided):
+@dataclass(kw_only=True)
+class SMM(BlockGuided, OwnNumbers):
     """Match how the mean feature of the frames changes from every frame to every other.
 
     ``ref``: the reference is read ``matched``, noised to the current level, or ``clean``, both with the
@@ -58,28 +59,18 @@ class SMM(BlockGuided):
     name = "smm"
     stops_after = 1
 
-    def __init__(
-        self,
-        *,
-        ref: str,
-        init: str,
-        restart: bool,
-        block: int,
-        reference_seed: int,
-        fraction: float,
-        iterations: int,
-        lr: float,
-        lr_end: float,
-    ) -> None:
-        super().__init__(block, Optimisation(fraction, iterations, lr, lr_end))
-        check_choice("method.ref", ref, ("matched", "clean", "rf_inversion"))
-        check_choice("method.init", init, ("highfreq", "noise"))
-        self.ref = ref
-        self.init = init
-        self.restart = restart
-        self.repeats = "method.restart=true" if restart else None
-        check_range("method.reference_seed", reference_seed, 0, LARGEST_SEED)
-        self.reference_seed = reference_seed
+    block: int
+    ref: str
+    init: str
+    restart: bool
+    reference_seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("method.ref", self.ref, ("matched", "clean", "rf_inversion"))
+        check_choice("method.init", self.init, ("highfreq", "noise"))
+        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        self.repeats = "method.restart=true" if self.restart else None
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         passes = super().budget(layout, sampler)
