@@ -24,15 +24,22 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def dtype_on(device: torch.device, name: str) -> torch.dtype:
-    """The number format of a name; float32, with a line in the log, for bfloat16 on a CPU without instructions for it.
+def computed_in(device: torch.device, name: str) -> torch.dtype:
+    """The number format of a name; float32 for bfloat16 on a CPU without instructions for it.
 
     There it is about five times slower than float32.
     """
     if name == "bfloat16" and device.type == "cpu":
         able = torch.cpu.get_capabilities()
         if not any(able.get(each) for each in BFLOAT16):
-            log.info("backbone.dtype=bfloat16 is slow on this CPU, which has no instructions for it: float32 instead")
             return torch.float32
     dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def dtype_on(device: torch.device, name: str) -> torch.dtype:
+    """As :func:`computed_in`, with a line in the log where it is another format than the name's."""
+    dtype = computed_in(device, name)
+    if name == "bfloat16" and dtype is torch.float32:
+        log.info("backbone.dtype=bfloat16 is slow on this CPU, which has no instructions for it: float32 instead")
     return dtype

@@ -56,7 +56,7 @@ LEAVES: dict[str, set[str]] = {
     "trackers": {"types", "device", "settings", "torchvision_ops", "cache", "weight_file"},
     "sampling": {"types", "settings", "backbones", "schedule", "divergence"},
     "solver": {"settings", "backbones", "sampling", "schedule", "divergence"},
-    "cost": {"types", "stopwatch", "backbones"},
+    "cost": {"types", "settings", "stopwatch", "backbones"},
     "benchmarks": {"settings", "types", "data", "world"},
 }
 """Everything of fastvmt that a low unit may import beside itself."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fastvmt.backbones.alter import given_keys_and_values, given_rotation
 from fastvmt.backbones.block import Block, Rotary, half_tables
-from fastvmt.backbones.layout import Layout
+from fastvmt.backbones.layout import Layout, Weights
 from fastvmt.backbones.probe import KeyValue, QueryKey, Residual, TappedBlock
 from fastvmt.backbones.shortcuts import Series, Shortcuts
 from fastvmt.divergence import FEATURES, check_finite
@@ -70,6 +70,11 @@ class Backbone(ABC):
     @abstractmethod
     def fingerprint_of(cls, path: str) -> str:
         """Hash of the weights and settings of the model in ``path``, without loading it."""
+
+    @classmethod
+    def weights_of(cls, path: str, dtype: torch.dtype) -> Weights | None:
+        """Bytes of the weights of the model in ``path``, from its JSON files; None where that is not known."""
+        return None
 
     @property
     @abstractmethod

@@ -23,7 +23,7 @@ from transformers import T5EncoderModel
 
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import LAYERS, Fields, model_folder, read_json
-from fastvmt.backbones.layout import BlockShape, Layout
+from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
 DECODED_TOGETHER = 2
@@ -76,6 +76,13 @@ def check_supported(index: Fields, transformer: Fields, vae: Fields, scheduler: 
     scheduler.require("timestep_spacing", "trailing", reason="noise levels start at pure noise")
 
 
+def autoencoder_of(vae: Fields) -> AutoencoderShape:
+    """Float32 maps of the first layers' channels, as counted at real size; a tile has half the sides of frames."""
+    channels = vae.counts("block_out_channels")[0]
+    tile = (vae.count("sample_height", 480) // 2) * (vae.count("sample_width", 720) // 2)
+    return AutoencoderShape(4 * 75 * channels, 4 * 178 * channels, tile)
+
+
 class CogVideoXBackbone(Pretrained):
     """Wraps the v-prediction; ``sampler.shift`` is in addition to the model's own schedule, 1 leaves that as it is."""
 
@@ -126,7 +133,10 @@ class CogVideoXBackbone(Pretrained):
             rotary=rotary,
             latent_step=DECODED_TOGETHER,
             own_levels=True,
-            block=BlockShape(embedding, 4 * embedding, max_tokens, joint=True),
+            block=BlockShape(
+                embedding, 4 * embedding, max_tokens, joint=True, cheap=1, kept_fast=8, kept_balanced=6, kept_single=0
+            ),
+            autoencoder=autoencoder_of(vae),
         )
 
     @cached_property

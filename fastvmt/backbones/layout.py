@@ -20,6 +20,49 @@ class BlockShape:
     """Tokens of the text that a block sees."""
     joint: bool = False
     """Whether text tokens pass through the block beside the video's, instead of being seen by a cross-attention."""
+    cheap: int = 4
+    """Products of width by width that ``memory=balanced`` computes again."""
+    kept_fast: int = 6
+    """What a gradient keeps of a token in the transformer's number format, in maps of the width, beside one of ``ffn``
+    channels: with ``memory=fast``."""
+    kept_balanced: int = 6
+    """The same with ``memory=balanced``."""
+    kept_single: int = 6
+    """What it keeps with ``memory=fast`` in float32; 0 where a block computes in one number format. Wan's, as the
+    other defaults."""
+
+
+@dataclass(frozen=True)
+class AutoencoderShape:
+    """What sets the memory of an autoencoder, counted on its architecture."""
+
+    encode: float
+    """Bytes for each pixel of a frame that encoding holds at once, beside the frames themselves."""
+    decode: float
+    tile: int
+    """Pixels of a tile."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of a model's parts, each in the number format that it is loaded in."""
+
+    text_encoder: int
+    autoencoder: int
+    transformer: int
+    """One transformer, all of it."""
+    blocks: int
+    """Of it, the layers of its blocks."""
+    layers: int
+    """Those of one block."""
+    transformers: int = 1
+    """Two of a model with two experts."""
+
+    def on_device(self, offload: bool, on_cpu: bool) -> int:
+        """Bytes of transformers on the device; on the CPU all are there, a GPU has the one in charge."""
+        if on_cpu:
+            return self.transformers * self.transformer
+        return self.transformer - self.blocks + self.layers if offload else self.transformer
 
 
 @dataclass(frozen=True)
@@ -50,6 +93,8 @@ class Layout:
     """Noise level below which a second expert is in charge; None: there is one transformer."""
     block: BlockShape | None = None
     """None where the cost of a block is not known."""
+    autoencoder: AutoencoderShape | None = None
+    """None where it is not known."""
 
     def __post_init__(self) -> None:
         step = self.clip.step

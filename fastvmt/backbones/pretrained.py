@@ -15,8 +15,10 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.backbones.checkpointing import keep
 from fastvmt.backbones.folder import Fields, fingerprint, model_folder, read_vocabulary
+from fastvmt.backbones.layout import Weights
 from fastvmt.backbones.offload import offload as wait_on_the_cpu
 from fastvmt.backbones.shortcuts import Cache, Shortcuts
+from fastvmt.backbones.sizes import weigh
 from fastvmt.backbones.text_encoder import TextEncoder
 from fastvmt.backbones.weights import load
 from fastvmt.cache import TensorCache
@@ -137,6 +139,10 @@ class Pretrained(Backbone):
     @classmethod
     def fingerprint_of(cls, path: str) -> str:
         return fingerprint(model_folder(path, cls.kind, cls.published), cls.identity)
+
+    @classmethod
+    def weights_of(cls, path: str, dtype: torch.dtype) -> Weights | None:
+        return weigh(cls.parts, cls.stack, model_folder(path, cls.kind, cls.published), dtype)
 
     @property
     def fingerprint(self) -> str:

@@ -18,9 +18,11 @@ from transformers import UMT5EncoderModel
 
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import LAYERS, Fields, model_folder
-from fastvmt.backbones.layout import BlockShape, Layout
+from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
+TILE = 256
+"""Side of a tile in which diffusers' autoencoder decodes, pixels."""
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
@@ -64,6 +66,15 @@ def check_latents(vae: Fields, channels: int) -> None:
     spatial = 2 ** (len(vae.counts("dim_mult", (1, 2, 4, 4))) - 1) * patch
     vae.require("scale_factor_temporal", None, 2**halvings, reason="its layers halve time so often")
     vae.require("scale_factor_spatial", None, spatial, reason="its layers and patches make frames so much smaller")
+
+
+def autoencoder_of(vae: Fields) -> AutoencoderShape:
+    """Float32 maps of the first and last layers' channels, as counted at real size: 2.1's and 2.2's residual kind."""
+    encode, decode = (49, 84) if vae.get("is_residual", False) else (37, 51)
+    patch = 1 if vae.get("patch_size", None) is None else vae.count("patch_size")
+    first = vae.count("base_dim", 96)
+    last = first if vae.get("decoder_base_dim", None) is None else vae.count("decoder_base_dim")
+    return AutoencoderShape(4 * encode * first / patch**2, 4 * decode * last / patch**2, TILE**2)
 
 
 class WanBackbone(Pretrained):
@@ -128,6 +139,7 @@ class WanBackbone(Pretrained):
             heads=heads,
             boundary=boundary,
             block=BlockShape(heads * transformer.count("attention_head_dim"), transformer.count("ffn_dim"), max_tokens),
+            autoencoder=autoencoder_of(vae),
         )
         positions = transformer.count("rope_max_seq_len", 1024)
         if max(layout.grid) > positions:

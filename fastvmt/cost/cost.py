@@ -50,7 +50,7 @@ class Cost:
     """Of the GPU."""
     cpu_energy: Energy
     transformer_flops: dict[str, float] | None
-    """Forward, backward, total; None for an architecture without a closed form."""
+    """Forward, backward, recompute, total; None for an architecture without a closed form."""
 
     def of_the_rest(self) -> Cost:
         """The account of a case that an earlier process had begun: what no meter has seen whole is n/a."""

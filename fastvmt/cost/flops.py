@@ -1,8 +1,8 @@
 """Arithmetic of a video transformer's blocks, in closed form; a multiply-add is two FLOPs.
 
 Counted are the linear maps and the attentions. Left out are norms, rotary embeddings, the embedders,
-the text encoder, the autoencoder, what methods compute from queries and keys (about one per cent), and
-the second forward of gradient checkpointing. N are the video's tokens, L the text's; where text passes
+the text encoder, the autoencoder, and what methods compute from queries and keys (about one per cent).
+N are the video's tokens, L the text's; where text passes
 through the blocks (joint attention), N + L tokens stand for N and there is no cross-attention.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastvmt.backbones.layout import BlockShape, Layout
+from fastvmt.settings import Memory
 from fastvmt.types import PassCounter
 
 ATTENTION_BACKWARD = 2.5
@@ -49,9 +50,18 @@ def block_backward(block: BlockShape, tokens: int) -> float:
     return linear(block, tokens) + ATTENTION_BACKWARD * (attention(block, tokens) + cross_attention(block, tokens))
 
 
-def transformer_flops(layout: Layout, passes: PassCounter) -> dict[str, Any] | None:
-    """FLOPs of counted block passes over clips of the layout, or one frame of them: forward, backward, both.
+def block_recompute(block: BlockShape, tokens: int, memory: Memory) -> float:
+    """FLOPs of what the backward pass of one block computes again: a whole forward with ``low``."""
+    if memory is Memory.low:
+        return block_forward(block, tokens)
+    products = block.cheap if memory is Memory.balanced else 0
+    return 2.0 * products * all_tokens(block, tokens) * block.width**2
 
+
+def transformer_flops(layout: Layout, passes: PassCounter, memory: Memory = Memory.fast) -> dict[str, Any] | None:
+    """FLOPs of counted block passes over clips of the layout, or one frame of them.
+
+    ``forward``, ``backward``, ``recompute`` (in backward passes, what ``memory`` has not kept) and their ``total``.
     None where the layout does not say the shape of a block.
     """
     block = layout.block
@@ -66,4 +76,6 @@ def transformer_flops(layout: Layout, passes: PassCounter) -> dict[str, Any] | N
     forward += image_forwards * block_forward(block, image)
     backward = (passes.block_backwards - image_backwards) * block_backward(block, clip)
     backward += image_backwards * block_backward(block, image)
-    return {"forward": forward, "backward": backward, "total": forward + backward}
+    recompute = (passes.block_backwards - image_backwards) * block_recompute(block, clip, memory)
+    recompute += image_backwards * block_recompute(block, image, memory)
+    return {"forward": forward, "backward": backward, "recompute": recompute, "total": forward + backward + recompute}

@@ -73,3 +73,12 @@ def resident_bytes() -> Callable[[], int]:
 
     process = psutil.Process()
     return lambda: int(process.memory_info().rss)
+
+
+def device_bytes(device: torch.device) -> int:
+    """All memory of a device; of the CPU, the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return int(psutil.virtual_memory().total)

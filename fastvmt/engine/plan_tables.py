@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from fastvmt.benchmarks import Lost
+from fastvmt.cost.memory import GIB
 from fastvmt.engine.plan import Plan
 from fastvmt.terminal import literal_text
 
 
-def plan_table(plan: Plan) -> Table:
-    """What would run."""
+def memory_line(peaks: Mapping[str, float] | None) -> str:
+    """Predicted bytes on the device by stage."""
+    if peaks is None:
+        return "not known for this architecture"
+    return ", ".join(f"{stage} {size / GIB:.2f}" for stage, size in peaks.items()) + " GiB"
+
+
+def plan_table(plan: Plan, peaks: Mapping[str, float] | None) -> Table:
+    """What would run, and the bytes that are predicted for it."""
     layout = plan.layout
     sampler = plan.sampler
     levels = f"shift {sampler.shift}" if sampler.sigmas is None else f"noise levels {list(sampler.sigmas)}"
@@ -28,6 +36,7 @@ def plan_table(plan: Plan) -> Table:
         "sampler": f"{sampler.name}, {sampler.steps} steps, {levels}, CFG {sampler.cfg_scale}{second}",
         "strength": str(sampler.strength),
         "inner iterations per case": str(plan.method.inner_iterations(sampler.steps)),
+        "memory, predicted": memory_line(peaks),
         "output": plan.cfg.output_dir,
     }
     for name, value in rows.items():

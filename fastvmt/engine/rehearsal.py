@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wandb
 
+from fastvmt.engine.fit import check_fit
 from fastvmt.engine.plan import Plan, cache_of, make_tracker
 from fastvmt.engine.resources import check_devices, check_folder, check_trainer
 from fastvmt.errors import UserError
@@ -18,6 +19,7 @@ def rehearse(plan: Plan) -> None:
     """
     cfg = plan.cfg
     check_devices(cfg)
+    check_fit(plan)
     check_trainer(cfg)
     check_folder(cfg, "output_dir")
     make_tracker(cfg, cache_of(cfg))

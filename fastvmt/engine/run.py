@@ -16,9 +16,10 @@ from rich.console import Console
 from fastvmt.config import in_sweep
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.datamodule import CaseData
+from fastvmt.engine.fit import predicted
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, make_plan
-from fastvmt.engine.plan_tables import lost_table, plan_table
+from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.rehearsal import rehearse
@@ -54,9 +55,10 @@ def run(cfg: DictConfig) -> dict[str, float]:
     console = Console(quiet=beside_the_first())
     if cfg.dry:
         rehearse(plan)
-        console.print(plan_table(plan))
+        console.print(plan_table(plan, predicted(plan)))
         print_lost(plan, console)
         return {}
+    console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads):
         return execute(plan, standing, console)
 

@@ -24,6 +24,7 @@ from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.divergence import Diverged
 from fastvmt.engine.cases import CLIP, checked_cases
+from fastvmt.engine.fit import check_fit, memory_of
 from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import Plan, cache_of, make_plan, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
@@ -214,7 +215,8 @@ class Session:
         return Identity(self.key, ALGORITHM, self.backbone.fingerprint, case_key(case), scores.versions, scores.judges)
 
     def _cost(self, account: CostAccount, passes: PassCounter, scoring: float) -> Cost:
-        return account.report(self.plan.layout.frames, scoring, transformer_flops(self.plan.layout, passes))
+        flops = transformer_flops(self.plan.layout, passes, memory_of(self.plan.cfg))
+        return account.report(self.plan.layout.frames, scoring, flops)
 
     def _record(
         self,
@@ -279,6 +281,7 @@ def load(plan: Plan, before_backbone: Callable[[Scores], object] = lambda scores
     """
     cfg = plan.cfg
     check_devices(cfg)
+    check_fit(plan)
     cache = cache_of(cfg)
     with quiet_libraries(), computing_with(cfg.threads):
         scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))

@@ -15,7 +15,7 @@ from fastvmt.cost import flops
 from fastvmt.cost.flops import block_backward, block_forward, transformer_flops
 from fastvmt.methods.base import Method
 from fastvmt.methods.motion_director import MotionDirector
-from fastvmt.settings import Sampler
+from fastvmt.settings import Memory, Sampler
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Tuning
 from fastvmt.types import PassCounter
@@ -158,3 +158,42 @@ def test_flops_of_a_block_equal_torchs_count(pipeline, backbone):
     unfused = flops.linear(shape, tokens) + 2 * flops.attention(shape, tokens)
     unfused += flops.cross_attention(shape, tokens)
     assert backward.get_total_flops() == unfused
+
+
+@pytest.mark.parametrize("model", ["loaded_backbone", "loaded_cogvideox"])
+def test_flops_of_presets_differ_by_what_they_compute_again(model: str, request: pytest.FixtureRequest) -> None:
+    """Of a reading with its gradient, by torch's count. Fused attention on the CPU is none of its products: of ``low``
+    it is counted unfused, where ``balanced`` would compute it again."""
+    backbone = request.getfixturevalue(model)
+    text, block, tokens = backbone.embed(""), backbone.layout.block, math.prod(backbone.layout.grid)
+
+    def total(memory: Memory, fused: bool) -> int:
+        backbone.remember(memory)
+        x = torch.zeros(backbone.layout.latent_shape, requires_grad=True)
+        kernels = [SDPBackend.FLASH_ATTENTION] if fused else [SDPBackend.MATH]
+        with sdpa_kernel(kernels), FlopCounterMode(display=False) as counter:
+            backbone.hidden(x, 0.7, text, 1).sum().backward()
+        return int(counter.get_total_flops())
+
+    try:
+        again = {memory: total(memory, fused) - total(Memory.fast, fused) for memory, fused in PRESETS}
+    finally:
+        backbone.remember(Memory.fast)
+    for memory in again:
+        times = 2 * flops.block_recompute(block, tokens, memory)
+        modulation = 0.01 * times if block.joint else 0  # its products of the time, not of tokens, are left out
+        assert times <= again[memory] <= times + modulation, memory
+
+
+PRESETS = [(Memory.balanced, True), (Memory.low, False)]
+"""And whether attention is fused."""
+
+
+def test_recompute_is_part_of_the_total() -> None:
+    passes = PassCounter(block_forwards=30, block_backwards=14, gradients=1)
+    fast, balanced, low = (transformer_flops(wan("1.3b", 81), passes, memory) for memory in Memory)
+    assert fast["recompute"] == 0
+    assert balanced["recompute"] / low["recompute"] == pytest.approx(0.0656, rel=0.01)
+    assert low["recompute"] == pytest.approx(14 / 30 * low["forward"])
+    for each in (fast, balanced, low):
+        assert each["total"] == each["forward"] + each["backward"] + each["recompute"]
