@@ -147,7 +147,10 @@ def test_compiled_blocks_run_in_unguided_steps_alone(backbone: Backbone, case: T
     [
         (["backbone.cache=other"], r"backbone\.cache=other .* one of none, first_block, taylorseer, mag"),
         (["backbone.compile=all"], r"backbone\.compile=all .* one of none, regional"),
-        (["backbone.cache=mag"], r"backbone\.cache_ratios=None .* experiments\.shortcuts calibrate"),
+        (
+            ["backbone.cache=mag", "backbone.cache_ratios=null"],
+            r"backbone\.cache_ratios=None .* experiments\.shortcuts calibrate",
+        ),
         (["backbone.cache=taylorseer", "backbone.cache_threshold=1"], r"backbone\.cache_threshold=1 .*=first_block or"),
         (["backbone.cache=first_block", "backbone.cache_threshold=-1"], r"backbone\.cache_threshold=-1"),
         (["backbone.cache=taylorseer", "backbone.cache_interval=0"], r"backbone\.cache_interval=0"),

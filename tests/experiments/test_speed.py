@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from experiments import speed
+from experiments.speed_gpu import extrapolated, gpu_lines, gpu_record
+from experiments.speed_loop import DEFAULT, PASS, PLAIN, frames_lines, frames_record, loop_lines, loop_record
+from experiments.speed_loop import FORMS as LOOPS
+from experiments.speed_loop import RELEASED as RELEASED_FORM
 from experiments.speed_operator import DENSE, FORMS, OURS, RELEASED, TARGETS, Size, pair_count, ratios
 from fastvmt.motion.released import released_flow, released_pairs
 from fastvmt.settings import Window
@@ -73,3 +78,46 @@ def test_the_command_writes_its_section_and_keeps_others(
         and f"| 5 | 13 x 15 | {DENSE} |" in table
     )
     assert not (speed.RESULTS / "speed_the-tests.json").exists()
+
+
+def test_the_full_size_script_runs_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    speed.main(["gpu", "--device", "cpu", "--sizes", "tiny", "tiny", "--hardware", "tests"])
+    speed.main(["real", "--model", "tiny", "--hardware", "tests"])
+    sections = json.loads((tmp_path / "outputs" / "speed_tests.json").read_text())
+    full = sections["gpu"]
+    assert full["weights"] == "random weights" and all("random" in full[part]["model"] for part in PARTS)
+    assert set(full["peaks"]["found"]) == {"fast", "balanced", "low"}
+    assert set(full["transfers"]["found"]["rows"]) == {PLAIN, DEFAULT, PASS, RELEASED_FORM}
+    assert set(sections["real"]["rows"]) == {"torch.float32", "torch.bfloat16"}
+    table = (tmp_path / "outputs" / "speed_tests.md").read_text()
+    assert "**random weights**" in table and "extrapolated" in table
+
+
+PARTS = ("peaks", "transfers", "two_gradients")
+
+
+def test_parts_that_begin_too_late_are_left_out_and_told() -> None:
+    record = gpu_record("tiny", "tiny", torch.device("cpu"), minutes=0.0)
+    assert all("left_out" in record[part] for part in PARTS)
+    assert gpu_lines(record)
+
+
+def test_extrapolation_is_of_fifty_steps_and_ten_guided_ones() -> None:
+    rows = {PLAIN: {"wall_seconds": 10.0}, DEFAULT: {"wall_seconds": 13.0}}  # 2 s a step, 3 s a guided one more
+    found = extrapolated(rows, 5)
+    assert found[PLAIN] == {"seconds": 100.0, "ratio": 1.0}
+    assert found[DEFAULT] == {"seconds": 130.0, "ratio": 1.3}
+
+
+def test_loops_of_all_forms_and_their_growth_with_frames() -> None:
+    record = loop_record("tiny", list(LOOPS), torch.device("cpu"), 1, 5)
+    rows = record["rows"]
+    assert rows[PLAIN]["cpu_ratio"] == rows[PLAIN]["wall_ratio"] == 1.0
+    assert rows[PLAIN]["block_backwards"] == 0 < rows[PASS]["block_backwards"] < rows[DEFAULT]["block_backwards"]
+    assert rows["full depth"]["block_forwards"] > rows[DEFAULT]["block_forwards"]
+    assert rows["shared pass, negative every 2"]["block_forwards"] < rows[PLAIN]["block_forwards"]
+    assert len(loop_lines(record)) == 6 + len(LOOPS)
+    grown = frames_record("tiny", [9, 17], torch.device("cpu"), 1, 5)
+    assert [(row["frames"], row["height"]) for row in grown["rows"][::3]] == [(9, 64), (17, 64), (9, 32), (9, 96)]
+    assert len(frames_lines(grown)) == 6 + len(grown["rows"])
