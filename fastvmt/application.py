@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fastvmt.compose import check_presets
 from fastvmt.compose_errors import explained
 from fastvmt.config import VERSION, config_folder, in_sweep
-from fastvmt.errors import UserError
+from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
+from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Application:
         """Whether a job is at work: what fails outside of one is Hydra's composition or its writing."""
         self.failed = False
         """Whether a job of a sweep has failed, and has said so."""
+        self.process = os.getpid()
+        """Of the command; launchers run jobs in others."""
 
     def launch(self) -> None:
         """Run the job, or the sweep's jobs. Prompts and paths are taken as the shell gives them."""
@@ -42,8 +45,10 @@ class Application:
             return self.job(cfg)
 
         try:
-            sys.argv[1:] = literal(self.arguments)
+            sys.argv[1:] = literal([*self.arguments, *shared_folder(self.arguments)])
             main()
+        except JobFailed:
+            self.failed = True
         except UserError as error:
             sys.stderr.write(f"fastvmt: {error}\n")
             sys.exit(2)
@@ -72,6 +77,7 @@ class Application:
             cfg.output_dir = here.run.dir
         objective = None
         try:
+            claim(here.runtime.choices.get("hydra/launcher"))
             objective = self.work(cfg)
         except UserError as error:
             sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
@@ -84,6 +90,8 @@ class Application:
             log.exception("job %d failed", here.job.num)
             self.failed = True
         self.inside = False
+        if self.failed and os.getpid() != self.process:
+            raise JobFailed  # what a launcher's process knows comes back no other way
         return objective
 
     def work(self, cfg: DictConfig) -> float | None:
@@ -97,3 +105,11 @@ class Application:
         from fastvmt.engine.run import run  # heavy imports only inside the job
 
         return run(cfg).get(cfg.objective)
+
+
+def claim(launcher: str | None) -> None:
+    """Take a GPU for this process, where the launcher has one job for each. Raises :class:`UserError` without one."""
+    if launcher == "gpus":
+        from fastvmt.claims import claim_gpu
+
+        claim_gpu()

@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 from fastvmt.config import VERSION, config_folder
 
 HELP = "python run.py --help lists all"
+LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
+"""Hydra's own that come with packages."""
 WRITING = "Unable to configure handler"
 """How logging begins to say that the log's file cannot be opened."""
 
@@ -59,6 +61,8 @@ def missing(error: MissingConfigException, overrides: Sequence[str]) -> str:
     if error.options is None:
         return " ".join(f"{error}".partition("Config search path")[0].split())
     group, _, option = str(error.missing_cfg_file).rpartition("/")
+    if group == "hydra/launcher" and option in LAUNCHERS:
+        return 'the launchers of sweeps are packages of their own: pip install "fastvmt[launchers]"'
     listed = ", ".join(error.options)
     return f"{group}={option} is no option of {group}{nearest(option, error.options)}; it has {listed}"
 

@@ -11,6 +11,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from fastvmt.settings import Guidance, Sampler, Skip, Window
 
@@ -145,9 +146,17 @@ class Config:
     provenance: Provenance = field(default_factory=Provenance)
 
 
+def gpus() -> int:
+    """How many GPUs are in sight, at least 1: the jobs at a time of ``hydra/launcher=gpus``."""
+    import torch  # takes seconds, and only that launcher asks
+
+    return max(1, torch.cuda.device_count())
+
+
 def register() -> None:
-    """Put the schema where ``conf/config.yaml`` finds it."""
+    """Put the schema where ``conf/config.yaml`` finds it, and what its yaml files call."""
     ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("gpus", gpus, replace=True)
 
 
 register()

@@ -70,7 +70,7 @@ ONLY_IN = {
     "av": ("data/video",),
     "pynvml": ("cost/nvml",),
     "peft": ("tuning/lora",),
-    "psutil": ("cost/memory", "threads"),
+    "psutil": ("cost/memory", "threads", "ranks"),
     "c2pa": ("credentials",),
     "cryptography": ("credentials",),
 }

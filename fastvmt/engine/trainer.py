@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, ListConfig
 
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.errors import UserError
+from fastvmt.ranks import by_torchrun
 from fastvmt.settings import LARGEST_COUNT, check, check_choice, check_range
 
 PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
@@ -63,10 +65,22 @@ def check_values(cfg: DictConfig) -> None:
         check_arguments(node, key)
         if not issubclass(class_of(node, key), lightning.Callback):
             raise UserError(f"{key}._target_={node['_target_']} is no lightning.Callback")
+    check_ranks(cfg)
     given = HydraConfig.initialized() and any(o.startswith("output_dir=") for o in HydraConfig.get().overrides.task)
     if cfg.num_nodes > 1 and not given:
         shared = "output_dir=<folder> on a disk that all machines share"
         raise UserError(f"trainer.num_nodes={cfg.num_nodes} needs {shared}")
+
+
+def check_ranks(cfg: DictConfig) -> None:
+    """Raise :class:`UserError` for processes of torchrun that would not deal the cases among them."""
+    devices = len(cfg.devices) if isinstance(cfg.devices, ListConfig) else cfg.devices
+    started = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if by_torchrun() and devices != "auto" and str(devices) != started:
+        raise UserError(
+            f"trainer.devices={cfg.devices}, but torchrun started {started} processes, and each would run all cases: "
+            f"set trainer.devices={started}"
+        )
 
 
 def callback_nodes(cfg: DictConfig) -> list[tuple[str, Any]]:

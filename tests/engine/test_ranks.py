@@ -16,6 +16,7 @@ from fastvmt.engine.datamodule import Timely
 from fastvmt.engine.run import run
 from fastvmt.engine.trainer import check_trainer_values
 from fastvmt.errors import UserError
+from fastvmt.ranks import shared_folder
 from helpers.config import composed
 from helpers.wandb_log import contents
 
@@ -76,3 +77,43 @@ def test_two_processes_share_the_cases_and_one_folder(small: list[str], tmp_path
     history = contents(folder)["history"]
     assert sum("seconds/total" in row for row in history) == 3
     assert sum("guidance/loss" in row for row in history) == 6
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_share_the_default_folder(small: list[str], tmp_path: Path) -> None:
+    words = [*small, "trainer.devices=2", "trainer.accelerator=cpu", "benchmark.cases=3", "metrics=none", "logger=none"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, str(ROOT / "run.py"), *words],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/*/*")
+    ids = [case["id"] for case in json.loads((folder / "result.json").read_text())["cases"]]
+    assert len(set(ids)) == len(ids) == 3 == len(list(folder.glob("cases/*/case.json")))
+    assert done.stdout.count("results: ") == 1
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+
+
+def test_the_folder_is_shared_where_it_is_not_given_and_the_parent_is_one() -> None:
+    assert shared_folder(["seed=1"], {}) == []
+    first, second = (shared_folder(["seed=1"], TORCHRUN | {"LOCAL_RANK": rank}) for rank in "01")
+    assert first == second[:1] and first[0].startswith("output_dir=outputs/2")
+    assert second[1:] == ["hydra.output_subdir=null"]
+    assert shared_folder(["output_dir=mine"], TORCHRUN) == []
+    assert shared_folder(["seed=1"], TORCHRUN | {"WORLD_SIZE": "4"}) == []  # of two machines
+
+
+def test_processes_of_torchrun_that_would_all_run_all_cases_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"trainer\.devices=1, but torchrun started 2 .* set trainer\.devices=2"):
+        check_trainer_values(composed().trainer)
+    check_trainer_values(composed("trainer.devices=2").trainer)
+    check_trainer_values(composed("trainer.devices=auto").trainer)
