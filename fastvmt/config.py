@@ -125,6 +125,8 @@ class Config:
     on_diverged: OnDiverged = OnDiverged.record
     dry: bool = False
     """Validate and print what would run; load no weights."""
+    plan: bool = False
+    """Print what the run would cost, after a short calibration on the loaded model; transfer nothing."""
     device: str = "auto"
     checkpoint_steps: int | None = None
     """Denoising steps between two states of a case in progress, from which a stopped run goes on; None keeps none."""

@@ -16,6 +16,7 @@ NOT_RESULT = (
     "output_dir",
     "cache_dir",
     "dry",
+    "plan",
     "on_diverged",
     "overwrite",
     "lossless",

@@ -17,6 +17,7 @@ from fastvmt.config import in_sweep
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.fit import predicted
+from fastvmt.engine.forecast import calibrated, forecast, forecast_table
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
@@ -57,6 +58,9 @@ def run(cfg: DictConfig) -> dict[str, float]:
         rehearse(plan)
         console.print(plan_table(plan, predicted(plan)))
         print_lost(plan, console)
+        return {}
+    if cfg.plan:
+        console.print(forecast_table(forecast(plan, calibrated(plan))))
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads):

@@ -1,0 +1,158 @@
+"""What a run would cost: passes, FLOPs and memory in closed form, seconds by a short calibration on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.construct import construct
+from fastvmt.cost.flops import transformer_flops
+from fastvmt.engine.fit import check_fit, memory_of, predicted
+from fastvmt.engine.plan import Plan, cache_of
+from fastvmt.engine.plan_tables import memory_line
+from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.resources import check_devices
+from fastvmt.errors import UserError
+from fastvmt.schedule import seeded_noise
+from fastvmt.stopwatch import Stopwatch
+from fastvmt.terminal import literal_text
+from fastvmt.threads import computing_with
+from fastvmt.types import PassCounter
+
+SIGMA = 0.9
+"""Noise level of the calibration: the guided steps' expert is in charge."""
+MOST_TIMES = 20
+"""Repetitions of the calibration's passes, of which short ones have more."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Seconds of one block over a clip, on the device, with the memory preset and the weights' place of the run."""
+
+    forward: float
+    backward: float
+    """With what it computes again."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One configuration, before it runs."""
+
+    cases: int
+    passes: PassCounter
+    """Of one case, without those that read the reference: these are kept in ``cache_dir`` for other prompts."""
+    flops: Mapping[str, float] | None
+    """Of one case's passes; None for an architecture without a closed form."""
+    peaks: Mapping[str, float] | None
+    """Bytes on the device by stage, see :func:`fastvmt.cost.peaks.peaks`."""
+    seconds: float | None
+    """Of one case's passes, encoding and decoding left out; None: not calibrated."""
+    reason: str
+    """Why not; empty otherwise."""
+
+    @property
+    def all_seconds(self) -> float | None:
+        """Of all cases, one after the other."""
+        return None if self.seconds is None else self.cases * self.seconds
+
+
+def seconds_of(passes: PassCounter, calibration: Calibration, frames: int) -> float:
+    """Seconds of block passes over clips of so many latent frames; one over an image takes a frame's share."""
+    forwards = passes.block_forwards - passes.image_forwards * (1 - 1 / frames)
+    backwards = passes.block_backwards - passes.image_backwards * (1 - 1 / frames)
+    return forwards * calibration.forward + backwards * calibration.backward
+
+
+def forecast(plan: Plan, calibration: Calibration | str = "no weights were loaded") -> Forecast:
+    """What a plan costs; loads nothing. A ``calibration`` that is a text says why there is none.
+
+    With ``backbone.cache`` passes are an upper bound, with tuned methods those of a reference that is not tuned yet.
+    """
+    passes = plan.method.budget(plan.layout, plan.sampler)
+    known = isinstance(calibration, Calibration)
+    return Forecast(
+        cases=len(plan.cases),
+        passes=passes,
+        flops=transformer_flops(plan.layout, passes, memory_of(plan.cfg)),
+        peaks=predicted(plan),
+        seconds=seconds_of(passes, calibration, plan.layout.grid[0]) if isinstance(calibration, Calibration) else None,
+        reason="" if known else str(calibration),
+    )
+
+
+def timed(device: torch.device, work: Callable[[], object]) -> float:
+    """Mean seconds of work that was done once before: of about a second's repetitions, at least one."""
+    watch = Stopwatch(device)
+    with watch.stage("warm"):
+        work()
+    times = max(1, round(1 / max(watch.totals()["warm"], 1 / MOST_TIMES)))
+    with watch.stage("timed"):
+        for _ in range(times):
+            work()
+    return watch.totals()["timed"] / times
+
+
+def calibrate(backbone: Backbone) -> Calibration:
+    """Time a velocity without gradient, and a gradient through half of the blocks."""
+    text, depth = backbone.embed(""), backbone.layout.depth
+    latents = seeded_noise(backbone.layout.latent_shape, 0, backbone.device)
+    leaf, half = latents.clone().requires_grad_(True), max(1, depth // 2)
+
+    def gradient() -> None:
+        with torch.enable_grad():
+            read = backbone.hidden(leaf, SIGMA, text, half - 1)
+            torch.autograd.grad(read.float().square().sum(), leaf)
+
+    with torch.no_grad():
+        forward = timed(backbone.device, lambda: backbone.velocity(latents, SIGMA, text)) / depth
+        return Calibration(forward, max(0.0, timed(backbone.device, gradient) / half - forward))
+
+
+def calibrated(plan: Plan) -> Calibration | str:
+    """The calibration of a plan, which loads the video model alone, or why there is none."""
+    cfg = plan.cfg
+    try:
+        check_devices(cfg)
+        check_fit(plan)
+        with quiet_libraries(), computing_with(cfg.threads):
+            embeddings = cache_of(cfg).below("text")
+            backbone: Any = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=[""])
+            return calibrate(backbone)
+    except (UserError, ValueError, OSError) as error:
+        return str(error)
+    except torch.OutOfMemoryError as error:
+        return str(error).splitlines()[0]
+
+
+def clock(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+
+
+def forecast_table(found: Forecast) -> Table:
+    """A forecast as it is printed."""
+    table = Table(title="plan", show_header=False)
+    passes, seconds, every = found.passes, found.seconds, found.all_seconds
+    total = "not known for this architecture"
+    if found.flops is not None:
+        one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15
+        total = f"{one:.4g} PFLOP a case, {again:.3g} of it computed again; {one * found.cases:.4g} for all"
+    rows = {
+        "cases": str(found.cases),
+        "a case's passes": f"{passes.block_forwards} block forwards, {passes.block_backwards} block backwards, "
+        f"{passes.gradients} gradients; reading the reference comes on top, once",
+        "arithmetic": total,
+        "seconds of the passes": f"not calibrated: {found.reason}"
+        if seconds is None or every is None
+        else f"{clock(seconds)} a case, {clock(every)} for all, calibrated here",
+        "memory, predicted": memory_line(found.peaks),
+    }
+    for name, value in rows.items():
+        table.add_row(name, literal_text(value))
+    return table
