@@ -8,6 +8,7 @@ read off plain sampling. ``... measure`` transfers the same cases by every optio
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 from collections.abc import Iterator, Sequence
@@ -123,18 +124,23 @@ def table(record: dict[str, Any]) -> list[str]:
         "",
         f"`method=fastvmt` (6 of 20 steps guided), {record['cases']} cases of the world, {record['threads']} thread, "
         f"{record['hardware']['device']}, load {record['load']:.1f} on {record['hardware']['cpus']} CPUs. CPU: median "
-        "ratio of a transfer's CPU seconds to none's. Scores: mean paired difference to none, its 95 % interval, n.",
+        "ratio of a transfer's CPU seconds to none's. Scores: mean paired difference to none, its 95 % interval "
+        "where the cases are enough for one, n.",
         "",
         "| option | CPU | block forwards | " + " | ".join(name.replace("_", " ") for name in SCORES) + " |",
         "|---" * (3 + len(SCORES)) + "|",
     ]
     for name, found in record["rows"].items():
-        cells = [
-            "-" if name == "none" else f"{score['mean']:+.3f} ({score['low']:+.3f}..{score['high']:+.3f}), {score['n']}"
-            for score in found["scores"].values()
-        ]
+        cells = ["-" if name == "none" else told(score) for score in found["scores"].values()]
         lines.append(f"| {name} | {found['cpu_ratio']:.2f} | {found['block_forwards']:.2f} | {' | '.join(cells)} |")
     return lines
+
+
+def told(score: dict[str, Any]) -> str:
+    """A mean difference, its interval where there are cases enough for one, and their number."""
+    known = score["low"] is not None and math.isfinite(score["low"])
+    interval = f" ({score['low']:+.3f}..{score['high']:+.3f})" if known else ""
+    return f"{score['mean']:+.3f}{interval}, {score['n']}"
 
 
 def main(words: list[str] | None = None) -> None:

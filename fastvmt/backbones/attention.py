@@ -22,10 +22,10 @@ def set_attention(transformer: Any, backend: str, name: str) -> None:
 
     Raises ``ValueError`` for a backend that this machine has not got, or an architecture that takes none.
     """
+    if backend == "native":
+        return
     processors = [module.processor for module in transformer.modules() if hasattr(module, "processor")]
     if not all(hasattr(processor, "_attention_backend") for processor in processors):
-        if backend == "native":
-            return
         raise ValueError(f"backbone.attention={backend} is not for {name}: set backbone.attention=native")
     from diffusers import attention_backend  # takes seconds
 
