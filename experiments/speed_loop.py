@@ -181,11 +181,14 @@ def conditions_line(record: dict[str, Any]) -> str:
 
 def loop_lines(record: dict[str, Any]) -> list[str]:
     """The record as a markdown table."""
-    lines = ["## Transfers", "", f"{record['model']}, {' '.join(record['overrides'])}; {conditions_line(record)}.", ""]
+    start = " ".join([record["model"], *record["overrides"]])
+    lines = ["## Transfers", "", f"{start}: {conditions_line(record)}.", ""]
+    busy = record["load"] > 1  # wall seconds are then of the others' work too
     lines += ["| form | CPU s | CPU / none | wall / none | block forwards | backwards |", "|---|---|---|---|---|---|"]
     return lines + [
-        f"| {name} | {r['cpu_seconds']:.2f} | {r['cpu_ratio']:.2f} | {r['wall_ratio']:.2f} | "
-        f"{r['block_forwards']:.0f} | {r['block_backwards']:.0f} |"
+        f"| {name} | {r['cpu_seconds']:.2f} | {r['cpu_ratio']:.2f} "
+        f"| {'busy' if busy else format(r['wall_ratio'], '.2f')} "
+        f"| {r['block_forwards']:.0f} | {r['block_backwards']:.0f} |"
         for name, r in record["rows"].items()
     ]
 
