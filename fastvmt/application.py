@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,10 @@ from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
+from fastvmt.sweep import swept_keys
+
+if TYPE_CHECKING:
+    from fastvmt.engine.loaded import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,8 @@ class Application:
         self.begins = begins
         self.inside = False
         """Whether a job is at work: what fails outside of one is Hydra's composition or its writing."""
+        self.shelf: Shelf | None = None
+        """What the jobs of a sweep load once, when one has run in this process."""
         self.failed = False
         """Whether a job of a sweep has failed, and has said so."""
         self.process = os.getpid()
@@ -45,7 +52,7 @@ class Application:
             return self.job(cfg)
 
         try:
-            sys.argv[1:] = literal([*self.arguments, *shared_folder(self.arguments)])
+            sys.argv[1:] = with_swept(literal([*self.arguments, *shared_folder(self.arguments)]))
             main()
         except JobFailed:
             self.failed = True
@@ -64,7 +71,7 @@ class Application:
     def job(self, cfg: DictConfig) -> float | None:
         """One run; returns the objective for sweepers.
 
-        In a sweep every job has a folder of its own, ``output_dir`` and the job's number, and a job that
+        In a sweep every job has a folder of its own, ``rows/`` in ``output_dir`` and what it sweeps, and a job that
         fails does not stop the others: the command ends with 1 when all are through.
         """
         self.inside = True
@@ -102,9 +109,11 @@ class Application:
             raise UserError(explained(error, self.arguments)) from error
         here = HydraConfig.get().overrides
         check_presets([*here.hydra, *here.task])
-        from fastvmt.engine.run import run  # heavy imports only inside the job
+        from fastvmt.engine.loaded import Shelf  # heavy imports only inside the job
+        from fastvmt.engine.run import run
 
-        return run(cfg).get(cfg.objective)
+        self.shelf = self.shelf or Shelf()
+        return run(cfg, self.shelf).get(cfg.objective)
 
 
 def claim(launcher: str | None) -> None:
@@ -113,3 +122,9 @@ def claim(launcher: str | None) -> None:
         from fastvmt.claims import claim_gpu
 
         claim_gpu()
+
+
+def with_swept(arguments: Sequence[str]) -> list[str]:
+    """Tell the jobs of a sweep, which see one value each, what the command line sweeps."""
+    found = swept_keys(arguments)
+    return [*arguments, f"swept=[{','.join(found)}]"] if found else list(arguments)

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from fastvmt import sweep
 from fastvmt.settings import Guidance, Sampler, Skip, Window
 
 VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -44,6 +45,16 @@ class Accelerator(str, Enum):
     auto = "auto"
     cpu = "cpu"
     gpu = "gpu"
+
+
+class Rerun(str, Enum):
+    """Which cases to generate although they are there."""
+
+    missing = "missing"
+    """None of them."""
+    failed = "failed"
+    """Those that diverged."""
+    all = "all"
 
 
 class OnDiverged(str, Enum):
@@ -97,6 +108,25 @@ class Provenance:
 
 
 @dataclass
+class Table:
+    """What the table of a sweep shows, which ``python -m fastvmt.table`` reads from its rows' configurations."""
+
+    question: str = ""
+    base: dict[str, Any] | None = None
+    """The row that others are compared with, by what it sweeps; None is the first."""
+    columns: list[str] = field(default_factory=list)
+    """Scores and costs; empty: all that the rows have."""
+    grid: list[str] = field(default_factory=list)
+    """Two swept keys: rows and columns of a second table of one score."""
+    score: str = "motion_fidelity"
+    """That of the grid."""
+    published: str | None = None
+    """A table of published numbers, shown apart."""
+    claims: list[str] = field(default_factory=list)
+    """Inequalities of means, such as ``motion_fidelity[3] - motion_fidelity[1] > -0.02``."""
+
+
+@dataclass
 class Config:
     """One run. Groups of numbers are typed here; groups of code carry ``_target_``."""
 
@@ -115,6 +145,8 @@ class Config:
     cut_policy: str = "error"
     """What to do about a cut between shots: error, first_shot or ignore."""
     seed: int = 0
+    seeds: list[int] | None = None
+    """Several seeds per case, instead of ``seed``: cases are named ``.../s<seed>``, tables average within."""
     output_dir: str = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}"
     cache_dir: str | None = "outputs/cache"
     """Where the reference's quantities are kept between runs; null keeps nothing."""
@@ -122,6 +154,7 @@ class Config:
     """Also write each generated video and its reference in their own size without loss, for tools that measure."""
     overwrite: bool = False
     """Replace finished cases of other settings in ``output_dir``."""
+    rerun: Rerun = Rerun.missing
     on_diverged: OnDiverged = OnDiverged.record
     dry: bool = False
     """Validate and print what would run; load no weights."""
@@ -134,6 +167,10 @@ class Config:
     """CPU threads of torch and OpenCV while something runs; None: the physical cores, see fastvmt/threads.py."""
     objective: str = "motion_fidelity"
     """The score that a sweep optimises."""
+    swept: list[str] = field(default_factory=list)
+    """Keys that the command line sweeps; the command sets it, and rows are named by it."""
+    table: Table = field(default_factory=Table)
+    row: Any = None
     backbone: Any = None
     method: Any = None
     window: Window = field(default_factory=Window)
@@ -159,6 +196,7 @@ def register() -> None:
     """Put the schema where ``conf/config.yaml`` finds it, and what its yaml files call."""
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("gpus", gpus, replace=True)
+    sweep.register()
 
 
 register()

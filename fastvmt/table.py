@@ -8,7 +8,7 @@ from fastvmt.stopping import Stopping
 
 if __name__ == "__main__":
     with Stopping("fastvmt.table", "start it again") as stopping:
-        from fastvmt.results.command import main  # takes seconds
+        from fastvmt.studies.table_command import main  # takes seconds
 
         stopping.working = True
         sys.exit(main())

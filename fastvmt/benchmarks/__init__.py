@@ -2,7 +2,17 @@
 
 from fastvmt.benchmarks.base import Benchmark, Lost
 from fastvmt.benchmarks.manifest import ManifestBenchmark
+from fastvmt.benchmarks.seeds import Seeds, check_seeds
 from fastvmt.benchmarks.single import SingleClip
 from fastvmt.benchmarks.world import BENCHMARK_SPLIT, WorldBenchmark
 
-__all__ = ["BENCHMARK_SPLIT", "Benchmark", "Lost", "ManifestBenchmark", "SingleClip", "WorldBenchmark"]
+__all__ = [
+    "BENCHMARK_SPLIT",
+    "Benchmark",
+    "Lost",
+    "ManifestBenchmark",
+    "Seeds",
+    "SingleClip",
+    "WorldBenchmark",
+    "check_seeds",
+]

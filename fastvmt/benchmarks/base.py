@@ -23,6 +23,8 @@ class Benchmark(ABC):
     """Cases by index, made when they are asked for."""
 
     lost: tuple[Lost, ...] = ()
+    own_seeds: tuple[int, ...] = (0,)
+    """Which it adds to the start seed for one and the same reference and prompt."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -174,6 +174,7 @@ class ManifestBenchmark(Benchmark):
         if self.lost and on_lost == "error":
             raise ValueError(refusal(self.lost, len(chosen)))
         self._entries = self._cases_of(chosen)
+        self.own_seeds = tuple(sorted({seed for *_, seed in self._entries}))
         self._latest: tuple[tuple[str, ClipShape], Video, Tensor | None] | None = None
 
     def _cases_of(self, references: Sequence[Reference]) -> list[tuple[Reference, Prompt, int]]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 import torch
 
+from fastvmt.cost.contention import open_contention
 from fastvmt.cost.cost import Cost, loop_seconds
 from fastvmt.cost.energy import EnergyMeter
 from fastvmt.cost.memory import AllocatorPeak, SampledPeak, resident_bytes
@@ -37,7 +38,8 @@ class CostAccount:
         self.rapl, no_rapl = open_rapl()
         self.cpu_energy = EnergyMeter(self.rapl, no_rapl)
         self.allocator = AllocatorPeak(device) if device.type == "cuda" else None
-        meters: list[Meter] = [self.resident, self.device_used, self.energy, self.cpu_energy]
+        self.contention = open_contention()
+        meters: list[Meter] = [self.contention, self.resident, self.device_used, self.energy, self.cpu_energy]
         self.watch = Stopwatch(device, [*meters, self.allocator] if self.allocator else meters)
         self.poller = Poller(self.sample, INTERVAL)
         self.process_seconds = 0.0
@@ -67,12 +69,16 @@ class CostAccount:
         memory: dict[str, dict[str, float | None] | None] = {"allocated": None, "reserved": None}
         if self.allocator:
             memory |= self.allocator.gib()
+        threads = torch.get_num_threads()
         return Cost(
+            cpu_seconds=dict(self.contention.seconds),
+            others_cpu_seconds=self.contention.others,
+            contended=self.contention.contended(threads),
             seconds={"loop": loop_seconds(seconds), "total": sum(seconds.values()), "metrics": metrics},
             wall_seconds=dict(self.watch.wall),
             host_bound=self.watch.host_bound,
             process_cpu_seconds=self.process_seconds,
-            threads=torch.get_num_threads(),
+            threads=threads,
             memory_gib=memory | {"device": self.device_used.gib(), "resident": self.resident.gib()},
             energy=self.energy.report(seconds, frames),
             cpu_energy=self.cpu_energy.report(seconds, frames),

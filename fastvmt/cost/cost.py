@@ -43,6 +43,12 @@ class Cost:
     host_bound: bool | None
     """Whether the host, not the device, set the time."""
     process_cpu_seconds: float
+    cpu_seconds: dict[str, float]
+    """Of this process, per stage: they compare methods on a busy machine too, to about a tenth."""
+    others_cpu_seconds: float
+    """Of all else that ran on the machine meanwhile."""
+    contended: bool
+    """Whether others wanted the machine too: wall seconds are then none of the method's."""
     threads: int
     memory_gib: dict[str, dict[str, float | None] | None]
     """Peak per stage by kind: allocated, reserved, device, resident."""
@@ -55,4 +61,5 @@ class Cost:
     def of_the_rest(self) -> Cost:
         """The account of a case that an earlier process had begun: what no meter has seen whole is n/a."""
         unseen = Energy(None, "an earlier process had begun the case", None, None, None)
-        return replace(self, process_cpu_seconds=math.nan, energy=unseen, cpu_energy=unseen)
+        nan = math.nan
+        return replace(self, process_cpu_seconds=nan, cpu_seconds={}, energy=unseen, cpu_energy=unseen)

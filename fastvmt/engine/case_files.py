@@ -10,14 +10,13 @@ from pathlib import Path
 from fastvmt.credentials import COMPOSITE
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.video import write_video
-from fastvmt.engine.marks import Marks
 from fastvmt.engine.motion_plot import plot_motion
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.files import write_json, write_tensors
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import CaseFolder
-from fastvmt.types import TransferResult, Video
+from fastvmt.types import TransferCase, TransferResult, Video
 
 TRACE_COLUMNS = ("step", "sigma", "iteration", "loss", "grad_norm", "reused", "cosine")
 VIEW_SIDE = 384
@@ -33,8 +32,8 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     result = transfer.result
     plan = session.plan
     folder.path.mkdir(parents=True, exist_ok=True)
-    tags = {"config_hash": session.key, "backbone": session.backbone.name}
-    write_videos(folder, result, tags, plan.marks, lossless=plan.cfg.lossless)
+    folder.clear()
+    write_videos(folder, result, session)
     plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window)
     write_trace(folder.trace, result.trace)
     if result.learned:
@@ -52,36 +51,55 @@ def write_diverged(folder: CaseFolder, found: DivergedCase) -> CaseRecord:
     Files of an earlier result go: nothing beside the record may be taken for this one's.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    for file in folder.products():
-        file.unlink(missing_ok=True)
+    folder.clear()
     write_trace(folder.trace, found.trace)
     record = replace(found.record, files=folder.hashes())
     write_json(folder.record, record.to_json())
     return record
 
 
-def write_videos(
-    folder: CaseFolder, result: TransferResult, known: dict[str, str], marks: Marks, *, lossless: bool
-) -> None:
+def write_videos(folder: CaseFolder, result: TransferResult, session: Session) -> None:
     """Write reference, generated video (both once more without loss, if asked for) and both beside each other.
 
-    Every file that shows the generated video has the ``marks``; scores are of the frames without.
+    Every file that shows the generated video has the marks that are asked for; scores are of the frames without.
     """
-    case = result.case
-    tags = {"comment": "AI-generated", "title": case.prompt, "generator": "fastvmt"} | known
+    case, marks = result.case, session.plan.marks
+    known = origin(session)
+    tags = generated_tags(case, session)
     reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")
     generated = replace(marks.watermarked(result.video), name=case.prompt)
     scale = max(1, VIEW_SIDE // case.reference.size[1])
     write_video(folder.reference, reference, known, scale=scale)
     write_video(folder.generated, generated, tags, scale=scale)
     marks.signed(folder.generated)
-    if lossless:
-        write_video(folder.lossless, generated, tags, lossless=True)
-        marks.signed(folder.lossless)
-        write_video(folder.lossless_reference, reference, known, lossless=True)
+    if session.plan.cfg.lossless:
+        write_exact(folder.lossless, result, session)
+        write_exact_reference(folder.lossless_reference, case, session)
     panels = side_by_side([reference, generated], ["reference", case.prompt], scale)
     write_video(folder.side_by_side, panels, tags)
     marks.signed(folder.side_by_side, COMPOSITE)
+
+
+def origin(session: Session) -> dict[str, str]:
+    """Tags of every video file."""
+    return {"config_hash": session.key, "backbone": session.plan.layout.name}
+
+
+def generated_tags(case: TransferCase, session: Session) -> dict[str, str]:
+    """Tags of files that show the generated video."""
+    return {"comment": "AI-generated", "title": case.prompt, "generator": "fastvmt"} | origin(session)
+
+
+def write_exact(file: Path, result: TransferResult, session: Session) -> None:
+    """Write a generated video in its own size without loss, with its marks."""
+    marks = session.plan.marks
+    write_video(file, marks.watermarked(result.video), generated_tags(result.case, session), lossless=True)
+    marks.signed(file)
+
+
+def write_exact_reference(file: Path, case: TransferCase, session: Session) -> None:
+    """Write a case's reference, as the model saw it, without loss."""
+    write_video(file, case.reference, origin(session), lossless=True)
 
 
 def write_trace(path: Path, rows: list[dict[str, float]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.backbones.layout import Layout
-from fastvmt.benchmarks import Benchmark, SingleClip
+from fastvmt.benchmarks import Benchmark, Seeds, SingleClip
 from fastvmt.config import Config, config_folder
 from fastvmt.construct import class_of, construct
 from fastvmt.errors import UserError
@@ -51,8 +51,12 @@ def chosen(cfg: DictConfig) -> DictConfig:
 
 def make_cases(cfg: DictConfig, layout: Layout) -> Benchmark:
     """The cases. Raises ``ValueError`` or ``FileNotFoundError`` for a clip or a list that does not fit."""
-    cases: Benchmark = construct(chosen(cfg), "benchmark", clip=layout.clip, fps=cfg.backbone.fps, sample_seed=cfg.seed)
-    return cases
+
+    def started(seed: int) -> Benchmark:
+        cases: Benchmark = construct(chosen(cfg), "benchmark", clip=layout.clip, fps=cfg.backbone.fps, sample_seed=seed)
+        return cases
+
+    return started(cfg.seed) if cfg.seeds is None else Seeds({seed: started(seed) for seed in cfg.seeds})
 
 
 def checked_cases(cfg: DictConfig, layout: Layout) -> Benchmark:

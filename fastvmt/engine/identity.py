@@ -11,31 +11,34 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.cache import content_key
 from fastvmt.engine.cases import CLIP
 from fastvmt.files import file_sha256
+from fastvmt.results.case_record import Identity
 
-NOT_RESULT = (
-    "output_dir",
-    "cache_dir",
-    "dry",
-    "plan",
-    "on_diverged",
-    "overwrite",
-    "lossless",
-    "logger",
-    "trainer",
-    "objective",
-    "device",
-    "threads",
-    "checkpoint_steps",
-    "experiment",
+GENERATION = ("method", "sampler", "backbone", "provenance")
+"""Groups that a video and its files depend on. Numbers of FastVMT's reach it through the nodes of the methods that read
+them: what a method does not read changes nothing."""
+READ_BY_METHODS = ("window", "skip", "guidance")
+LAST_BITS = (
+    "backbone.device",
+    "backbone.memory",
+    "backbone.attention",
+    "backbone.compile",
+    "backbone.offload",
+    "sampler.batched_cfg",
 )
-"""Keys that do not change what is generated or scored, but for a device's last bits."""
-CASES = ("benchmark", "video", "seed", *CLIP)
+"""Keys of theirs that move last bits only."""
+WEIGHTS = "backbone.path"
+"""Where weights are: what they hold is the records' ``weights``."""
+CASES = ("benchmark", "video", "seed", "seeds", *CLIP)
 """Keys that only choose cases: a case's content has a key of its own."""
-WEIGHTS = ("backbone.path", "tracker.weights", "metrics.clip.model", "metrics.weights")
-"""Where weights are: what they hold is the records' ``weights`` and ``judges``. The code of a checkout stays."""
-CODE = "metrics.weights.amt_checkout"
-PLACE = "backbone.offload"
-"""Where weights wait, which changes no number."""
+
+
+OFF = {
+    "backbone.cache": "none",
+    "backbone.cache_threshold": None,
+    "backbone.cache_interval": None,
+    "backbone.cache_ratios": None,
+}
+"""Options that came later, by the value that changes nothing: what was made before them counts."""
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -55,10 +58,9 @@ def leaves(cfg: DictConfig) -> dict[str, Any]:
 
 
 def decides(key: str) -> bool:
-    """Whether a dotted key may change a result other than through the weights that it names."""
-    parts = key.split(".")
-    weights = any(key == name or key.startswith(f"{name}.") for name in WEIGHTS)
-    return parts[0] not in NOT_RESULT and parts[-1] != "device" and key != PLACE and (not weights or key == CODE)
+    """Whether a dotted key may change a video other than through the weights that it names."""
+    root = key.split(".")[0]
+    return root in CASES or (root in GENERATION and key not in (*LAST_BITS, WEIGHTS))
 
 
 def content(key: str, value: Any) -> Any:
@@ -68,16 +70,29 @@ def content(key: str, value: Any) -> Any:
 
 
 def config_hash(cfg: DictConfig) -> str:
-    """Hash everything in the configuration that changes what becomes of a given case."""
+    """Hash everything in the configuration that changes the video of a given case."""
     settings = {key: content(key, value) for key, value in leaves(cfg).items() if key.split(".")[0] not in CASES}
+    settings = {key: value for key, value in settings.items() if key not in OFF or OFF[key] != value}
     return content_key(config=settings)
+
+
+def cell_key(identity: Identity) -> str:
+    """Hash what a video and its files depend on."""
+    made = {"config": identity.config, "algorithm": identity.algorithm, "weights": identity.weights}
+    return content_key(**made, case=identity.case)
 
 
 def differences(cfg: DictConfig, other: DictConfig) -> list[str]:
     """Name the keys in which ``other`` differs, with both values."""
     here, there = leaves(cfg), leaves(other)
     keys = [key for key in (here | there) if here.get(key) != there.get(key)]
-    return [f"{key}={shown(here.get(key))} (there {shown(there.get(key))})" for key in keys]
+    return [f"{typed(key)}={shown(here.get(key))} (there {shown(there.get(key))})" for key in keys]
+
+
+def typed(key: str) -> str:
+    """Write a key as one types it: the methods' nodes have numbers of FastVMT's groups."""
+    words = key.split(".")
+    return ".".join(words[1:]) if words[:1] == ["method"] and words[1] in READ_BY_METHODS else key
 
 
 def shown(value: Any) -> str:

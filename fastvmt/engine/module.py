@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,10 +12,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from fastvmt.config import OnDiverged
+from fastvmt.config import OnDiverged, in_sweep
 from fastvmt.engine.callback import Outcome
 from fastvmt.engine.case_files import write_case, write_diverged
 from fastvmt.engine.case_state import StateFile
+from fastvmt.engine.recall import found_before, keep
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.files import write_json
@@ -23,6 +24,7 @@ from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.columns import cost_summaries, healthy, mean_scores, mean_seconds
 from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import provenance
+from fastvmt.sweep import row_values, swept_of
 from fastvmt.types import TransferCase
 
 log = logging.getLogger(__name__)
@@ -47,29 +49,35 @@ class TransferModule(lightning.LightningModule):
         """Of this process; at the end of all, by case."""
 
     def test_step(self, case: TransferCase, index: int) -> dict[str, Outcome]:
-        """Transfer a case and write its files, or take the record of an earlier run.
+        """Transfer a case and write its files, or take those of an earlier run.
 
         Raises :class:`fastvmt.divergence.Diverged` with ``on_diverged=stop``.
         """
-        folder = self.folder.case(case.id)
-        record = folder.finished(self.session.identity(case), lossless=self.session.plan.cfg.lossless)
-        trace: list[dict[str, float]] = []
+        folder, trace = self.folder.case(case.id), list[dict[str, float]]()
+        record = found_before(self.session, case, folder)
         if record is None:
-            found = self.session.attempt(
-                case, on_step=self.on_step, on_iteration=self.on_iteration, checkpoint=self.state(case, folder)
-            )
-            trace = found.trace
-            if not isinstance(found, DivergedCase):
-                record = write_case(folder, self.session, found)
-            elif self.session.plan.cfg.on_diverged is OnDiverged.stop:
-                raise found.error
-            else:
-                log.warning(f"{found.error}; the case is recorded as diverged")
-                record = write_diverged(folder, found)
+            record, trace = self.generate(case, folder)
         folder.state.unlink(missing_ok=True)
         outcome = Outcome(record, folder, trace)
         self.outcomes.append(outcome)
         return {"outcome": outcome}
+
+    def generate(self, case: TransferCase, folder: CaseFolder) -> tuple[CaseRecord, list[dict[str, float]]]:
+        """Transfer a case and write its files; returns its record and trace."""
+        session = self.session
+        found = session.attempt(
+            case, on_step=self.on_step, on_iteration=self.on_iteration, checkpoint=self.state(case, folder)
+        )
+        if not isinstance(found, DivergedCase):
+            record = write_case(folder, session, found)
+            keep(session, folder, record, found.result)
+            return record, found.trace
+        if session.plan.cfg.on_diverged is OnDiverged.stop:
+            raise found.error
+        log.warning(f"{found.error}; the case is recorded as diverged")
+        record = write_diverged(folder, found)
+        keep(session, folder, record, None)
+        return record, found.trace
 
     @property
     def records(self) -> list[CaseRecord]:
@@ -97,30 +105,38 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
+def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:
+    """Tell which row of a sweep this is: its values of the swept keys, and its number; None outside of one."""
+    if not in_sweep():
+        return None
+    here = HydraConfig.get()
+    return {"values": row_values(swept_of(swept, here.sweeper.params), overrides()), "job": here.job.num}
+
+
 def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
-    plan = session.plan
-    meters = session.meters
+    plan, model = session.plan, session.model
     return {
         "version": VERSION,
         "scores": mean_scores(records),
         "seconds": mean_seconds(healthy(records)),
         "diverged": len(records) - len(healthy(records)),
         "costs": {name: asdict(row) for name, row in cost_summaries(records).items()},
-        "gpu_at_start": meters.gpu_at_start,
-        "idle_power_w": meters.idle_power_w,
-        "load_seconds": session.load_seconds,
+        "gpu_at_start": None if model is None else model.meters.gpu_at_start,
+        "idle_power_w": None if model is None else model.meters.idle_power_w,
+        "load_seconds": 0.0 if model is None else model.seconds,
         "lost": [asdict(lost) for lost in plan.cases.lost],
         "metrics": session.scores.provenance(),
         "cases": [record.to_json() for record in records],
         "method": plan.method.name,
         "backbone": {
-            "name": session.backbone.name,
-            "weights_sha256": session.backbone.fingerprint,
-            "dtype": str(session.backbone.dtype).removeprefix("torch."),
+            "name": plan.layout.name,
+            "weights_sha256": session.weights,
+            "dtype": plan.cfg.backbone.dtype if model is None else str(model.backbone.dtype).removeprefix("torch."),
         },
         "overrides": overrides(),
+        "row": sweep_row(plan.cfg.swept),
         "config_hash": session.key,
         "config": OmegaConf.to_container(plan.cfg, resolve=True, enum_to_str=True),
-        **provenance(meters.nvml),
+        **provenance(None if model is None else model.meters.nvml),
     }

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.backbones.attention import ATTENTIONS
 from fastvmt.backbones.layout import Layout
-from fastvmt.benchmarks import Benchmark
+from fastvmt.benchmarks import Benchmark, check_seeds
 from fastvmt.cache import TensorCache
 from fastvmt.config import Config, Logger, Provenance, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
@@ -118,6 +118,8 @@ def check_offload(backbone: DictConfig) -> None:
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check_range("seed", cfg.seed, 0, LARGEST_SEED)
+    check_seeds(None if cfg.seeds is None else list(cfg.seeds))
+    check(cfg.seeds is None or cfg.seed == 0, "seed", cfg.seed, "0, the default, where seeds= lists them")
     devices = cfg.trainer.devices
     numbers = list(devices) if isinstance(devices, ListConfig) else []
     several = bool(numbers) and all(type(each) is int and 0 <= each < MOST_DEVICES for each in numbers)

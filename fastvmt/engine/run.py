@@ -16,16 +16,18 @@ from rich.console import Console
 from fastvmt.config import in_sweep
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.datamodule import CaseData
-from fastvmt.engine.fit import predicted
+from fastvmt.engine.fit import check_fit, predicted
 from fastvmt.engine.forecast import calibrated, forecast, forecast_table
+from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, make_plan
+from fastvmt.engine.plan import Plan, cache_of, make_plan
 from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.recall import has_all
 from fastvmt.engine.rehearsal import rehearse
 from fastvmt.engine.resources import check_folder, check_trainer
-from fastvmt.engine.session import load
+from fastvmt.engine.session import Session
 from fastvmt.engine.standing import Standing
 from fastvmt.engine.trainer import check_trainer_values, make_trainer, time_limit
 from fastvmt.engine.wandb_run import WandbRun
@@ -43,9 +45,10 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 """Errors of a disk that is full or may not be written to."""
 
 
-def run(cfg: DictConfig) -> dict[str, float]:
+def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
     """Run every case of a composed configuration; returns the mean of each score.
 
+    ``shelf`` keeps what is loaded for the next run.
     Raises :class:`UserError` for whatever the user can mend, before weights load where possible.
     """
     plan = make_plan(cfg)
@@ -64,7 +67,7 @@ def run(cfg: DictConfig) -> dict[str, float]:
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads):
-        return execute(plan, standing, console)
+        return execute(plan, Shelf() if shelf is None else shelf, console)
 
 
 def print_lost(plan: Plan, console: Console) -> None:
@@ -107,7 +110,7 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
     return data.cut
 
 
-def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float]:
+def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     """Load, run and write."""
     cfg = plan.cfg
     folder = RunFolder(Path(plan.cfg.output_dir))
@@ -115,12 +118,15 @@ def execute(plan: Plan, standing: Standing, console: Console) -> dict[str, float
     check_trainer(cfg)
     if not beside_the_first():
         OmegaConf.save(cfg, folder.config, resolve=True)
-    with load(plan, standing.check_judges) as session:
-        progress = CaseProgress(console, plan)
-        module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
-        watching = [progress, WandbRun(cfg.logger, session)]
-        cut = transfer_all(make_trainer(cfg.trainer, folder.path, watching), module, plan)
-        headline = session.scores.headline
+    session = Session(plan, shelf.take(plan), cache_of(cfg))
+    if not has_all(session, plan.cases, folder):
+        check_fit(plan)
+        shelf.take(plan).load()
+    progress = CaseProgress(console, plan)
+    module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
+    watching = [progress, WandbRun(cfg.logger, session)]
+    cut = transfer_all(make_trainer(cfg.trainer, folder.path, watching), module, plan)
+    headline = session.scores.headline
     records = module.records
     if cut:
         over = "trainer.max_time=%s is over before all cases are through: go on with output_dir=%s"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,42 +16,28 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
-from fastvmt.construct import construct
+from fastvmt.construct import class_of
 from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
-from fastvmt.cost.meters import Meters, open_meters
+from fastvmt.cost.meters import Meters
 from fastvmt.divergence import Diverged
 from fastvmt.engine.cases import CLIP, checked_cases
 from fastvmt.engine.fit import check_fit, memory_of
 from fastvmt.engine.identity import config_hash
-from fastvmt.engine.plan import Plan, cache_of, make_plan, make_tracker
-from fastvmt.engine.quiet import quiet_libraries
-from fastvmt.engine.resources import check_devices
+from fastvmt.engine.loaded import Loaded, Model
+from fastvmt.engine.plan import Plan, cache_of, make_plan
 from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
 from fastvmt.methods.state import Checkpoint
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
-from fastvmt.results.provenance import frames_sha256
-from fastvmt.score.scores import Judged, Scores
+from fastvmt.results.cells import Cells
+from fastvmt.results.provenance import frames_sha256, maker
+from fastvmt.score.scores import DIVERGED, Judged, Scores
 from fastvmt.threads import computing_with
 from fastvmt.types import PassCounter, TransferCase, Video
-
-LOADED = ("backbone", "metrics", "tracker")
-"""Groups that a session loads once."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a session loads once."""
-
-    backbone: Backbone
-    scores: Scores
-    meters: Meters
-    seconds: float
-    """The prompts' embeddings, and the backbone's weights from disk to device."""
 
 
 @dataclass(eq=False)
@@ -89,8 +74,8 @@ class Session:
 
     @property
     def backbone(self) -> Backbone:
-        """The loaded model. Raises ``ValueError`` after :meth:`close`."""
-        return self._open().backbone
+        """The model, loaded when it is first asked for. Raises ``ValueError`` after :meth:`close`."""
+        return self._open().load().backbone
 
     @property
     def scores(self) -> Scores:
@@ -100,12 +85,12 @@ class Session:
     @property
     def meters(self) -> Meters:
         """What measures the cost of a case. Raises as :attr:`backbone`."""
-        return self._open().meters
+        return self._open().load().meters
 
     @property
-    def load_seconds(self) -> float:
-        """The embeddings and weights that were loaded. Raises as :attr:`backbone`."""
-        return self._open().seconds
+    def model(self) -> Model | None:
+        """The model with its meters, if something had to be generated. Raises as :attr:`backbone`."""
+        return self._open().model
 
     def under(self, cfg: DictConfig) -> Session:
         """Give a session of another configuration on what this one has loaded.
@@ -113,10 +98,8 @@ class Session:
         Raises :class:`UserError` for a configuration that is not valid, and ``ValueError`` for one that asks for
         another backbone, other scores or another tracker.
         """
-        for group in LOADED:
-            wanted, loaded = (OmegaConf.to_container(c[group], resolve=True) for c in (cfg, self.plan.cfg))
-            if wanted != loaded:
-                raise ValueError(f"{group} differs from the one that is loaded: open a session of its own")
+        if group := self._open().differs(cfg):
+            raise ValueError(f"{group} differs from the one that is loaded: open a session of its own")
         return replace(self, plan=make_plan(cfg), cache=cache_of(cfg))
 
     def transfer(self, video: str | Path, prompt: str, **clip: Any) -> Transfer:
@@ -164,9 +147,7 @@ class Session:
         checkpoint: Checkpoint | None = None,
     ) -> Transfer | DivergedCase:
         """Do as :meth:`transfer_case`, but give what is known of a case that diverged."""
-        plan = self.plan
-        trace = list[dict[str, float]]()
-        account = self.meters.account()
+        plan, trace, account = self.plan, list[dict[str, float]](), self.meters.account()
 
         def follow(row: dict[str, float]) -> None:
             trace.append(row)
@@ -189,8 +170,7 @@ class Session:
         except Diverged as error:
             return self._diverged(case, error, trace, account)
         start = time.perf_counter()
-        with computing_with(plan.cfg.threads):
-            judged = self.scores(result)
+        judged = self.judged(case, result.video)
         cost = self._cost(account, result.passes, time.perf_counter() - start)
         cost = cost.of_the_rest() if result.went_on else cost
         return Transfer(result, self._record(case, result.passes, result.seconds, judged, cost, result.video))
@@ -199,20 +179,37 @@ class Session:
         self, case: TransferCase, error: Diverged, trace: list[dict[str, float]], account: CostAccount
     ) -> DivergedCase:
         """Give what is known of a case that diverged: its scores are missing, its cost is that so far."""
-        passes = replace(self.backbone.passes)
-        last = trace[-1] if trace else {}
-        columns = [name for entry in self.scores.entries.values() for name in entry.columns]
-        scores = Judged(dict.fromkeys(columns, math.nan), dict.fromkeys(columns, "it diverged"), ())
+        passes, last = replace(self.backbone.passes), trace[-1] if trace else {}
+        scores = self.scores.nothing(DIVERGED)
         found = error.found
         if found.loss is None and last:
             found = replace(found, loss=last["loss"])
         record = self._record(case, passes, account.watch.totals(), scores, self._cost(account, passes, 0.0))
         return DivergedCase(Diverged(found, case.id), replace(record, diverged=found), trace)
 
+    def judged(self, case: TransferCase, video: Video, without: Container[str] = ()) -> Judged:
+        """Score a case's video, but for the scores named in ``without``."""
+        with computing_with(self.plan.cfg.threads):
+            return self.scores(case, video, without)
+
+    @cached_property
+    def weights(self) -> str:
+        """SHA-256 of the backbone's weights, which need not be loaded for it."""
+        cfg = self.plan.cfg.backbone
+        kind: Any = class_of(cfg, "backbone")
+        fingerprint: str = kind.fingerprint_of(cfg.path)
+        return fingerprint
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Where videos are kept for other runs."""
+        folder = self.plan.cfg.cache_dir
+        return Cells(None if folder is None else Path(folder) / "cells")
+
     def identity(self, case: TransferCase) -> Identity:
         """Tell what the record of a case would stand for."""
         scores = self.scores
-        return Identity(self.key, ALGORITHM, self.backbone.fingerprint, case_key(case), scores.versions, scores.judges)
+        return Identity(self.key, ALGORITHM, self.weights, case_key(case), scores.versions, scores.judges)
 
     def _cost(self, account: CostAccount, passes: PassCounter, scoring: float) -> Cost:
         flops = transformer_flops(self.plan.layout, passes, memory_of(self.plan.cfg))
@@ -227,15 +224,14 @@ class Session:
         cost: Cost,
         generated: Video | None = None,
     ) -> CaseRecord:
-        plan = self.plan
-        video = generated or case.reference
+        plan, video = self.plan, generated or case.reference
         made = {} if generated is None else {"generated": frames_sha256(generated)}
         return CaseRecord(
             version=VERSION,
             id=case.id,
             config=self.key,
             algorithm=ALGORITHM,
-            weights=self.backbone.fingerprint,
+            weights=self.weights,
             case=case_key(case),
             prompt=case.prompt,
             reference=case.reference_prompt or case.reference.name,
@@ -258,6 +254,7 @@ class Session:
             reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},
             peak_memory_gib=peak_memory(cost),
             device=str(self.backbone.device),
+            maker=maker(),
             files={},
         )
 
@@ -271,24 +268,8 @@ def peak_memory(cost: Cost) -> dict[str, float]:
 
 def open_session(cfg: DictConfig) -> Session:
     """Check a composed configuration and load what it needs. Raises :class:`UserError` for what the user can mend."""
-    return load(make_plan(cfg))
-
-
-def load(plan: Plan, before_backbone: Callable[[Scores], object] = lambda scores: None) -> Session:
-    """Load what a checked plan needs: the scores first, which fail sooner, then the backbone.
-
-    ``before_backbone`` is given the scores and may raise.
-    """
-    cfg = plan.cfg
-    check_devices(cfg)
+    plan = make_plan(cfg)
     check_fit(plan)
-    cache = cache_of(cfg)
-    with quiet_libraries(), computing_with(cfg.threads):
-        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache))
-        before_backbone(scores)
-        start = time.perf_counter()
-        backbone: Backbone = construct(
-            cfg.backbone, "backbone", embeddings=cache.below("text"), prompts=plan.cases.texts()
-        )
-        seconds = time.perf_counter() - start
-    return Session(plan, Loaded(backbone, scores, open_meters(backbone.device), seconds), cache)
+    loaded = Loaded(plan)
+    loaded.load()
+    return Session(plan, loaded, cache_of(cfg))

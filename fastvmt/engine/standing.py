@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from fastvmt.errors import UserError
 from fastvmt.files import read_json
 from fastvmt.results.case_record import VERSION, CaseRecord, case_key
 from fastvmt.results.folder import CaseFolder, RunFolder, other_version
-from fastvmt.score.registry import entries
-from fastvmt.score.scores import Scores
 
 SHOWN = 3
 """Differences that the error names."""
@@ -40,8 +38,7 @@ class Standing:
     @classmethod
     def of(cls, plan: Plan) -> Standing:
         """Read the folder of a plan. Raises :class:`UserError` for what stands where a file belongs and is none."""
-        where = plan.cfg.output_dir
-        folder = RunFolder(Path(plan.cfg.output_dir))
+        where, folder = plan.cfg.output_dir, RunFolder(Path(plan.cfg.output_dir))
         if blocked := folder.in_the_way():
             raise UserError(f"output_dir={where}: {blocked[0]} is in the way, it is no plain file; remove it")
         cases = [] if plan.cfg.overwrite else folder.cases()
@@ -54,12 +51,8 @@ class Standing:
             self._refuse(len(self.foreign), self.foreign[:1])
         if not self.records:
             return
-        cfg = self.plan.cfg
-        kind = class_of(self.plan.cfg.backbone, "backbone")
-        config = config_hash(cfg)
-        weights = self._weights(kind)
-        names = [name for name in (*cfg.metrics.names, *cfg.metrics.also) if name in entries()]
-        versions = {name: entries()[name].version for name in names}
+        cfg, kind = self.plan.cfg, class_of(self.plan.cfg.backbone, "backbone")
+        config, weights = config_hash(cfg), self._weights(kind)
 
         def told(record: CaseRecord) -> list[str]:
             settings = [] if record.config == config else self._settings() or [UNTOLD]
@@ -69,15 +62,10 @@ class Standing:
                 *settings,
                 *([] if record.algorithm == ALGORITHM else [arithmetic]),
                 *([] if record.weights == weights else [stored]),
-                *apart("the version of score", versions, record.score_versions),
             ]
 
         self._compare(told)
         self._compare(self._case_apart())
-
-    def check_judges(self, scores: Scores) -> None:
-        """Raise :class:`UserError` if cases were judged by other weights or another tracker."""
-        self._compare(lambda record: apart("what computes", scores.judges, record.judges))
 
     def _weights(self, kind: Any) -> str:
         fingerprint: str = kind.fingerprint_of(self.plan.cfg.backbone.path)
@@ -121,9 +109,3 @@ def foreign(case: CaseFolder) -> str | None:
     """Tell of a record of another version of the program; None where there is none."""
     version = other_version(read_json(case.record)) if case.record.is_file() else None
     return None if version is None else f"{case.record} is of version {version}, this program writes {VERSION}"
-
-
-def apart(what: str, wanted: Mapping[str, object], there: Mapping[str, object]) -> list[str]:
-    """Name the scores in which two mappings differ, with both values."""
-    names = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
-    return [f"{what} {name}={wanted.get(name)} (there {there.get(name)})" for name in names]

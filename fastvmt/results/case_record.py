@@ -15,7 +15,7 @@ from fastvmt.files import finite
 from fastvmt.results.schema import decoded
 from fastvmt.types import PassCounter, TransferCase
 
-VERSION: Literal[4] = 4
+VERSION: Literal[5] = 5
 """Rises when a key goes, comes or changes its meaning; records of other versions do not count as finished."""
 
 
@@ -24,7 +24,7 @@ class Identity:
     """What a record must agree in to stand for a case that is asked for."""
 
     config: str
-    """Hash of the configuration, as far as it changes what becomes of a given case."""
+    """Hash of what the configuration says about generating a given case."""
     algorithm: int
     """``fastvmt.algorithm.ALGORITHM``."""
     weights: str
@@ -44,7 +44,7 @@ class CaseRecord:
     ``case_record.schema.json`` beside this module is its JSON schema.
     """
 
-    version: Literal[4]
+    version: Literal[5]
     id: str
     """``reference/prompt/s<seed>``, or the reference's name alone."""
     config: str
@@ -82,6 +82,8 @@ class CaseRecord:
     """Of the ``process`` since it started, and of the case's tensors on the ``device``."""
     device: str
     """What the model ran on; like the threads in ``cost`` it moves last bits only, and no identity depends on it."""
+    maker: dict[str, str]
+    """What generated it: commit (``+`` where the checkout had changes), hardware, versions of fastvmt and torch."""
     files: dict[str, str]
     """SHA-256 of the case's other files, by name."""
     checksum: str = field(default="", compare=False)

@@ -104,6 +104,11 @@ class CaseFolder:
         videos = (self.reference, self.generated, self.side_by_side, self.lossless, self.lossless_reference)
         return [*videos, self.motion, self.trace, self.learned]
 
+    def clear(self) -> None:
+        """Remove what is there of an earlier result: its files may be links, which are not to be written to."""
+        for file in self.products():
+            file.unlink(missing_ok=True)
+
     def hashes(self) -> dict[str, str]:
         """Hash the files that are there, by name."""
         return {file.name: file_sha256(file) for file in self.products() if is_plain(file)}

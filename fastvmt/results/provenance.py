@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,25 @@ def commit(package: Path = Path(__file__).parents[1]) -> str | None:
         return git("rev-parse", "HEAD").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def changed(package: Path = Path(__file__).parents[1]) -> bool:
+    """Tell whether files of the package, or of the folder of configurations beside it, differ from the commit."""
+    words = ["git", "-C", str(package.parent), "status", "--porcelain", "--", package.name, "conf"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip())
+
+
+@cache
+def maker() -> dict[str, str]:
+    """Tell what generates videos here, in a few words."""
+    made = commit()
+    return {
+        "commit": "none" if made is None else f"{made}{'+' if changed() else ''}",
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else processor(),
+        "fastvmt": installed("fastvmt"),
+        "torch": installed("torch"),
+    }
 
 
 def provenance(nvml: Nvml | None = None) -> dict[str, Any]:

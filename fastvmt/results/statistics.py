@@ -11,10 +11,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
@@ -90,13 +92,15 @@ class Comparison:
 
     mean: float
     low: float
-    """NaN, as ``high``, below six references."""
+    """NaN, as ``high`` and ``p``, below six references."""
     high: float
     n: int
     """Cases compared."""
     references: int
     lost: int
     """Values, by case id with seed, that one of the two lacks."""
+    p: float = math.nan
+    """Twice the share of resamples on the other side of 0, at most 1."""
 
     @property
     def significant(self) -> bool:
@@ -117,19 +121,47 @@ def compare(
     differences = seed_means({case_id: mine[case_id] - other[case_id] for case_id in shared})
     clusters = list(_grouped(differences, {case: reference_of(case) for case in differences}).values())
     mean = float(np.mean(list(differences.values()))) if differences else math.nan
-    low, high = bootstrap(clusters, resamples, seed)
-    return Comparison(mean, low, high, len(differences), len(clusters), lost)
+    means = resampled_means(clusters, resamples, seed)
+    low, high = (math.nan, math.nan) if means is None else np.percentile(means, [2.5, 97.5])
+    return Comparison(mean, float(low), float(high), len(differences), len(clusters), lost, p_value(means))
 
 
-def bootstrap(clusters: Sequence[Floats], resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
-    """95 % percentile interval of the mean of all values when whole clusters are drawn with replacement."""
+def resampled(count: int, resamples: int = RESAMPLES, seed: int = SEED) -> NDArray[np.int64]:
+    """Draw the indices of ``count`` clusters with replacement, (resamples, count): the same at every call."""
+    return np.random.default_rng(seed).integers(0, count, (resamples, count))
+
+
+def resampled_means(clusters: Sequence[Floats], resamples: int = RESAMPLES, seed: int = SEED) -> Floats | None:
+    """Give the means of all values when whole clusters are drawn with replacement; None for few clusters."""
     if len(clusters) < FEWEST:
-        return math.nan, math.nan
+        return None
     sums = np.array([cluster.sum() for cluster in clusters])
     counts = np.array([len(cluster) for cluster in clusters])
-    picks = np.random.default_rng(seed).integers(0, len(clusters), (resamples, len(clusters)))
-    low, high = np.percentile(sums[picks].sum(1) / counts[picks].sum(1), [2.5, 97.5])
-    return float(low), float(high)
+    picks = resampled(len(clusters), resamples, seed)
+    means: Floats = sums[picks].sum(1) / counts[picks].sum(1)
+    return means
+
+
+def p_value(means: Floats | None) -> float:
+    """Two-sided p of resampled means against 0, never below 2 / (resamples + 1); NaN without any."""
+    if means is None:
+        return math.nan
+    least = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (least + 1) / (len(means) + 1))
+
+
+def holm(values: Mapping[T, float]) -> dict[T, float]:
+    """Adjust p values for their number by Holm's step-down rule (Scandinavian Journal of Statistics 6, 1979).
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    adjusted: dict[T, float] = {}
+    least = 0.0
+    for rank, (name, p) in enumerate(sorted(values.items(), key=lambda pair: pair[1])):
+        least = max(least, min(1.0, (len(values) - rank) * p))
+        adjusted[name] = least
+    return adjusted
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from fastvmt.score.requirements import check_settings
 from fastvmt.score.sample import LACKING, Sample, blank, lacks, thinned
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.base import Tracker
-from fastvmt.types import TransferResult
+from fastvmt.types import TransferCase, Video
 
 UNDEFINED = "it is undefined for this video"
 MISSING = "its weights are missing"
 UNASKED = "nothing here can judge this clip"
+DIVERGED = "it diverged"
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,10 @@ class Scores:
         if message:
             warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
 
-    def __call__(self, result: TransferResult) -> Judged:
-        """Score a result; warns of what makes scores n/a, but for what is told once for all results."""
-        case = result.case
-        sample = Sample(result.video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
-        judged = self.judge(sample)
+    def __call__(self, case: TransferCase, video: Video, without: Container[str] = ()) -> Judged:
+        """Score a case's video; warns of what makes scores n/a, but for what is told once for all results."""
+        sample = Sample(video, case.reference, case.prompt, case.truth, case.category, case.foreground_THW)
+        judged = self.judge(sample, without)
         for note in judged.surprises:
             warnings.warn(f"{case.id}: {note}", stacklevel=2)
         return judged
@@ -128,6 +128,11 @@ class Scores:
                 reasons |= {column: whole or own.get(column, UNDEFINED) for column in absent}
         return Judged(found, reasons, self.headline)
 
+    def nothing(self, reason: str) -> Judged:
+        """Give the scores of a case without a video."""
+        columns = [column for entry in self.entries.values() for column in entry.columns]
+        return Judged(dict.fromkeys(columns, math.nan), dict.fromkeys(columns, reason), self.headline)
+
     def _reason(self, name: str, sample: Sample, without: Container[str]) -> str:
         """Why a whole score is missing; empty if it was measured."""
         if name in without or name in self.missing:
@@ -145,7 +150,8 @@ class Scores:
     def judges(self) -> dict[str, str]:
         """By score a hash of what computes it: networks with their weights, tracker, parameters."""
         sources = {name: self.metrics[name].source if name in self.metrics else "missing" for name in self.entries}
-        return {name: content_key(source=source)[:16] for name, source in sources.items()}
+        shared = {"frames": self.frames, "vbench_compat": self.vbench_compat}
+        return {name: content_key(source=source, **shared)[:16] for name, source in sources.items()}
 
     @property
     def headline(self) -> dict[str, str]:

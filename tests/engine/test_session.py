@@ -24,7 +24,7 @@ def clip(finished_run: Path) -> Path:
 
 def test_a_second_transfer_loads_nothing(small, clip, monkeypatch):
     with fastvmt.open([*small, "metrics=fast", "guidance.lr=0.02"]) as session:
-        monkeypatch.setattr("fastvmt.engine.session.construct", lambda *_, **__: pytest.fail("loaded again"))
+        monkeypatch.setattr("fastvmt.engine.loaded.construct", lambda *_, **__: pytest.fail("loaded again"))
         first = session.transfer(video=clip, prompt="a dog on grass")
         other = session.transfer(str(clip), "a cat on sand", seed=3)
         again = session.transfer(clip, "a dog on grass")

@@ -14,7 +14,7 @@ from experiments.checks.fork import run_command
 from experiments.checks.trial import Outcome
 from fastvmt.config import config_folder
 from fastvmt.engine.plan import make_plan
-from fastvmt.results.pivot import labels, read_rows
+from fastvmt.studies.rows import labels, read_rows
 from helpers.config import composed
 from helpers.wandb_log import contents
 
@@ -48,11 +48,14 @@ def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wa
     assert "fastvmt: job 1: skip.delta=9 must be at most" in done.stderr
     assert "Traceback" not in done.stderr
     (master,) = tmp_path.glob("outputs/*/*/multirun.yaml")
-    results = {p.parent.name: json.loads(p.read_text()) for p in master.parent.glob("*/result.json")}
-    assert {job: result["config"]["skip"]["delta"] for job, result in results.items()} == {"0": 1, "2": 2}
-    for job in results:
-        assert list(master.parent.glob(f"{job}/cases/*/generated.mp4"))
-        same_in_wandb(master.parent / job, results[job], group=master.parent)
+    rows = master.parent / "rows"
+    results = {p.parent.name: json.loads(p.read_text()) for p in rows.glob("*/result.json")}
+    assert {row: result["config"]["skip"]["delta"] for row, result in results.items()} == {"delta=1": 1, "delta=2": 2}
+    for row in results:
+        assert list(rows.glob(f"{row}/cases/*/generated.mp4"))
+        same_in_wandb(rows / row, results[row], group=master.parent)
+    assert "| `delta=2` | 1 |" in done.stdout  # the sweep ends with its table
+    assert sorted(file.suffix for file in master.parent.glob("table.*")) == [".csv", ".json", ".md", ".tex"]
 
 
 def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
@@ -80,19 +83,25 @@ def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_that_grew_in_the_middle_replaces_no_finished_job(random_wan, tmp_path):
-    fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}"]
+def test_a_sweep_that_grew_in_the_middle_makes_only_what_is_new(random_wan, tmp_path):
+    fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}", f"cache_dir={tmp_path / 'cache'}"]
     assert forked(random_wan, tmp_path, "guidance.lr=0.01,0.02", *fixed).code == 0
-    files = sorted((tmp_path / "own").glob("*/cases/*/*"))
-    before = [file.read_bytes() for file in files]
+    files = sorted((tmp_path / "own").glob("rows/*/cases/*/*"))
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
     grown = forked(random_wan, tmp_path, "guidance.lr=0.01,0.03,0.02", *fixed)
-    assert grown.code == 1 and "Traceback" not in grown.stderr
-    (line,) = (line for line in grown.stderr.splitlines() if line.startswith("fastvmt: job"))
-    assert line.startswith("fastvmt: job 1: output_dir=") and "guidance.lr=0.03 (there 0.02)" in line
-    assert [file.read_bytes() for file in files] == before
-    assert (tmp_path / "own" / "2" / "result.json").is_file()
-    rows = read_rows([tmp_path / "own"])  # named by what made them, not by the last command in their folder
-    assert labels(rows) == ["guidance.lr=0.01", "guidance.lr=0.02", "guidance.lr=0.02"]
+    assert grown.code == 0, grown.stderr
+    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
+    assert labels(read_rows([tmp_path / "own"])) == ["lr=0.01", "lr=0.02", "lr=0.03"]
+    assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 3
+
+
+@pytest.mark.slow
+def test_rows_that_cannot_differ_are_told_and_made_once(random_wan, tmp_path):
+    fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}", f"cache_dir={tmp_path / 'cache'}"]
+    done = forked(random_wan, tmp_path, "method=none", "window.l=3,5", *fixed)
+    assert done.code == 0, done.stderr
+    assert "rows that cannot differ, nothing reads what they sweep: l=3; l=5" in done.stdout + done.stderr
+    assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 1
 
 
 @pytest.mark.slow
@@ -102,7 +111,8 @@ def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
     assert done.stderr.count("fastvmt: job") == 1
     assert "job 1: window.l=4" in done.stderr
     assert done.stdout.count("dry run: valid") == 2
-    assert sorted(p.name for p in (tmp_path / "own").iterdir() if p.is_dir()) == ["0", "1", "2"]
+    assert sorted(p.name for p in (tmp_path / "own" / "rows").iterdir()) == ["l=3", "l=4", "l=5"]
+    assert not list((tmp_path / "own").glob("table.*"))
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))

@@ -20,6 +20,9 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         wall_seconds={"denoise": 4.0},
         host_bound=None,
         process_cpu_seconds=7.0,
+        cpu_seconds={"encode": 0.4, "guide": 1.9, "denoise": 3.9, "decode": 0.4},
+        others_cpu_seconds=0.1,
+        contended=False,
         threads=1,
         memory_gib={"allocated": None, "reserved": None, "device": {"guide": None}, "resident": {"guide": 0.5}},
         energy=NO_ENERGY,
@@ -54,6 +57,7 @@ def case_record(name: str, **changes: Any) -> CaseRecord:
         reference_cache={"hits": 0, "misses": 1},
         peak_memory_gib={"process": 0.5},
         device="cpu",
+        maker={"commit": "c0ffee", "hardware": "a processor", "fastvmt": "0.1.0", "torch": "2.9.0"},
         files={},
     )
     return replace(record, **changes)

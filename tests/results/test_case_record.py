@@ -52,18 +52,19 @@ def test_a_finished_run_fits_the_schema(finished_run_record: dict) -> None:
 @pytest.fixture
 def finished_run_record(backbone, case, tmp_path) -> dict:
     """``case.json`` of a transfer by the loaded random model, written by the engine."""
-    from fastvmt.construct import construct
     from fastvmt.cost.meters import open_meters
     from fastvmt.engine.case_files import write_case
-    from fastvmt.engine.plan import cache_of, make_plan, make_tracker
-    from fastvmt.engine.session import Loaded, Session
+    from fastvmt.engine.loaded import Loaded, Model
+    from fastvmt.engine.plan import cache_of, make_plan
+    from fastvmt.engine.session import Session
     from fastvmt.results.folder import CaseFolder
     from helpers.config import composed
 
     size = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=2"]
     cfg = composed(*size, "method=none", "metrics=none", "cache_dir=null")
-    scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
-    session = Session(make_plan(cfg), Loaded(backbone, scores, open_meters(backbone.device), 0.0), cache_of(cfg))
+    loaded = Loaded(make_plan(cfg))
+    loaded.model = Model(backbone, open_meters(backbone.device), 0.0)
+    session = Session(loaded.plan, loaded, cache_of(cfg))
     write_case(CaseFolder(tmp_path), session, session.transfer_case(case))
     return json.loads((tmp_path / "case.json").read_text())
 

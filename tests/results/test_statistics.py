@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from fastvmt.results.statistics import (
     Speedup,
-    bootstrap,
     compare,
+    holm,
     over_methods,
     reference_of,
+    resampled_means,
     seed_means,
     seedless,
     speedup,
@@ -65,14 +66,14 @@ def test_interval_equals_brute_force():
     rng = np.random.default_rng(3)
     clusters = [rng.normal(1, 2, size) for size in (1, 2, 3, 1, 2, 4)]
     every = [np.concatenate([clusters[i] for i in picks]).mean() for picks in product(range(6), repeat=6)]
-    low, high = bootstrap(clusters, resamples=40_000)
+    low, high = np.percentile(resampled_means(clusters, resamples=40_000), [2.5, 97.5])
     exact = np.percentile(every, [2.5, 97.5])
     assert (low, high) == pytest.approx(tuple(exact), abs=0.05)
 
 
 def test_interval_of_many_values_is_the_normal_one():
     values = np.random.default_rng(0).normal(0.5, 1.0, 400)
-    low, high = bootstrap([np.array([v]) for v in values])
+    low, high = np.percentile(resampled_means([np.array([v]) for v in values]), [2.5, 97.5])
     half = 1.96 * values.std(ddof=1) / math.sqrt(400)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
 
@@ -130,3 +131,29 @@ def test_speedups():
     assert all(math.isnan(value) for value in over_methods({"x": nothing}))
     with pytest.raises(ValueError, match="b has none"):
         speedup(ours, {"b": 0.0})
+
+
+def test_p_agrees_with_the_interval_and_with_a_sign_test():
+    rng = np.random.default_rng(5)
+    for shift in (0.0, 0.4, 0.9):
+        ours = {f"r{i}/p/s0": value for i, value in enumerate(rng.normal(shift, 1, 24))}
+        found = compare(ours, dict.fromkeys(ours, 0.0))
+        assert (found.p < 0.05) == found.significant
+    same = {f"r{i}/p/s0": 1.0 for i in range(8)}
+    assert compare(same, same).p == 1.0
+    assert compare(same, dict.fromkeys(same, 0.0)).p == pytest.approx(2 / 10_001)
+    assert math.isnan(compare({"a": 1.0}, {"a": 0.0}).p)  # too few references
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=6))
+def test_holm_never_lowers_a_p_and_keeps_their_order(values):
+    adjusted = holm(values)
+    assert adjusted.keys() == values.keys()
+    for name, p in values.items():
+        assert p <= adjusted[name] <= 1
+        assert adjusted[name] <= len(values) * p or adjusted[name] == max(
+            adjusted[other] for other in values if values[other] <= p
+        )
+    ranked = sorted(values, key=lambda name: values[name])
+    assert [adjusted[name] for name in ranked] == sorted(adjusted.values())

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from fastvmt.results.forms import comma_separated, footnotes, latex, markdown, one_line
-from fastvmt.results.pivot import Cell
+from fastvmt.studies.forms import comma_separated, footnotes, latex, markdown, one_line
+from fastvmt.studies.table import Entry
 
 HOSTILE = (
     "|",
@@ -37,7 +37,7 @@ HOSTILE = (
 )
 NAMES = st.lists(st.sampled_from(HOSTILE) | st.text(st.characters(codec="utf-8"), max_size=5), min_size=1).map("".join)
 NAMES = NAMES.filter(lambda name: one_line(name) != "")
-BODY = [[Cell(0.5, 3, None)]]
+BODY = [[Entry(0.5, 3, None)]]
 TEX = {
     "textbackslash": "\\",
     "textasciitilde": "~",
@@ -85,7 +85,7 @@ def test_csv_is_literal(name: str) -> None:
 
 
 def test_a_mean_of_fewer_cases_than_the_row_tells_its_own_count() -> None:
-    body = [[Cell(0.5, 4, None), Cell(0.25, 1, None), Cell(math.nan, 0, None)]]
+    body = [[Entry(0.5, 4, None), Entry(0.25, 1, None), Entry(math.nan, 0, None)]]
     columns = ["fidelity", "trajectory", "nowhere"]
     assert markdown(["a"], columns, body).splitlines()[-1] == "| `a` | 4 | 0.500 | 0.250 (1) | n/a |"
     assert r"a & 4 & 0.500 & 0.250 (1) & n/a \\" in latex(["a"], columns, body)

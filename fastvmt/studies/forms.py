@@ -1,4 +1,4 @@
-"""A pivot table in Markdown, LaTeX and CSV."""
+"""A table of a study in Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from fastvmt.results.pivot import Cell
+from fastvmt.studies.table import Entry
 from fastvmt.terminal import harmless
 
 TABLE_BAR = r"\|"
@@ -20,7 +20,7 @@ def text(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def counted(cell: Cell, most: int) -> str:
+def counted(cell: Entry, most: int) -> str:
     """Write a mean, with its own n behind it where that is not ``most``, the n of the row."""
     return text(cell.mean) if cell.n in (0, most) else f"{text(cell.mean)} ({cell.n})"
 
@@ -43,8 +43,8 @@ def code(words: str) -> str:
     return f"{fence}{space}{one_line(words).replace('|', TABLE_BAR)}{space}{fence}"
 
 
-def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """Write a table in Markdown; bold: the interval of the difference to the first row excludes 0.
+def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Entry]]) -> str:
+    """Write a table in Markdown; bold: the difference to the base row is significant.
 
     Behind a mean its own n, where it is not the row's.
     """
@@ -83,7 +83,7 @@ def latex_words(words: str) -> str:
     return "".join(ESCAPES.get(letter, letter) for letter in one_line(words))
 
 
-def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Entry]]) -> str:
     """Write a table for LaTeX's booktabs; bold as in :func:`markdown`."""
 
     lines = [r"\begin{tabular}{l" + "r" * (len(columns) + 1) + "}", r"\toprule"]
@@ -96,20 +96,21 @@ def latex(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def comma_separated(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+def comma_separated(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequence[Entry]]) -> str:
     """Write every mean, n and difference with its interval, in full precision, as CSV."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    parts = ("mean", "n", "difference", "low", "high")
+    parts = ("mean", "n", "difference", "low", "high", "p")
     writer.writerow(["row", *(f"{one_line(name)}_{part}" for name in columns for part in parts)])
     for name, line in zip(names, body, strict=True):
         writer.writerow([one_line(name), *(value for cell in line for value in plain(cell).values())])
     return stream.getvalue()
 
 
-def plain(cell: Cell) -> Mapping[str, float | int | None]:
+def plain(cell: Entry) -> dict[str, float | int | None]:
     """Give a cell as plain values; None where there is no difference."""
     paired = cell.difference
+    found: dict[str, float | int | None] = {"mean": cell.mean, "n": cell.n}
     if paired is None:
-        return {"mean": cell.mean, "n": cell.n, "difference": None, "low": None, "high": None}
-    return {"mean": cell.mean, "n": cell.n, "difference": paired.mean, "low": paired.low, "high": paired.high}
+        return found | dict.fromkeys(("difference", "low", "high", "p"))
+    return found | {"difference": paired.mean, "low": paired.low, "high": paired.high, "p": paired.p}

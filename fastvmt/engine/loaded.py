@@ -1,0 +1,87 @@
+"""What a session loads once: the scores at first, the model when something has to be generated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from fastvmt.backbones.base import Backbone
+from fastvmt.construct import construct
+from fastvmt.cost.meters import Meters, open_meters
+from fastvmt.engine.plan import Plan, cache_of, make_tracker
+from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.resources import check_devices
+from fastvmt.score.scores import Scores
+from fastvmt.threads import computing_with
+
+GROUPS = ("backbone", "metrics", "tracker")
+"""Groups of the configuration that are loaded once."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded backbone, and what measures the cost of a case on it."""
+
+    backbone: Backbone
+    meters: Meters
+    seconds: float
+    """The prompts' embeddings, and the weights from disk to device."""
+
+
+class Loaded:
+    """The scores of a plan, and its model once it is asked for."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Load the scores, which fail sooner than the model. Raises :class:`UserError` for a device that lacks."""
+        cfg = plan.cfg
+        check_devices(cfg)
+        self.plan = plan
+        self.cache = cache_of(cfg)
+        self.model: Model | None = None
+        """None until :meth:`load`."""
+        with quiet_libraries(), computing_with(cfg.threads):
+            self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, self.cache))
+
+    def load(self) -> Model:
+        """Give the model, loaded at the first call. Raises as its constructor."""
+        if self.model is not None:
+            return self.model
+        cfg = self.plan.cfg
+        start = time.perf_counter()
+        with quiet_libraries(), computing_with(cfg.threads):
+            embeddings, prompts = self.cache.below("text"), self.plan.cases.texts()
+            backbone: Backbone = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=prompts)
+        self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
+        return self.model
+
+    def differs(self, cfg: DictConfig) -> str | None:
+        """Name a group in which ``cfg`` asks for something else than what is loaded; None if there is none."""
+        for group in GROUPS:
+            wanted, loaded = (OmegaConf.to_container(c[group], resolve=True) for c in (cfg, self.plan.cfg))
+            if wanted != loaded:
+                return group
+        return None
+
+
+class Shelf:
+    """What consecutive runs of a process load once, such as the jobs of a sweep."""
+
+    def __init__(self) -> None:
+        self.loaded: Loaded | None = None
+
+    def take(self, plan: Plan) -> Loaded:
+        """Give what fits a plan: what lies here, or else it makes room for what is loaded anew."""
+        if self.loaded is not None and self.loaded.differs(plan.cfg) is None:
+            return self.loaded
+        self.clear()
+        self.loaded = Loaded(plan)
+        return self.loaded
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self.loaded = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,122 @@
+"""A case that some run has generated before, under what is asked for now: nothing is generated, missing scores are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from fastvmt.benchmarks import Benchmark
+from fastvmt.config import Rerun
+from fastvmt.data.video import read_video
+from fastvmt.engine.case_files import write_exact, write_exact_reference
+from fastvmt.engine.identity import cell_key
+from fastvmt.engine.session import Session
+from fastvmt.files import is_plain, write_json
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.cells import Cell, StoredScore, link_files
+from fastvmt.results.folder import CaseFolder, RunFolder
+from fastvmt.results.provenance import frames_sha256
+from fastvmt.score.scores import DIVERGED, Judged
+from fastvmt.types import TransferCase, TransferResult, Video
+
+
+def keep(session: Session, folder: CaseFolder, record: CaseRecord, result: TransferResult | None) -> None:
+    """Keep what a finished case's folder holds, and its exact pixels, for other runs."""
+
+    def exact(cell: CaseFolder) -> None:
+        if result is not None and not is_plain(cell.lossless):
+            write_exact(cell.lossless, result, session)
+
+    session.cells.keep(cell_key(record.identity), folder, record, exact)
+
+
+def found_before(session: Session, case: TransferCase, folder: CaseFolder) -> CaseRecord | None:
+    """Give the record of a case that stands in its folder, or that some run has generated, unless it is to be new."""
+    rerun = session.plan.cfg.rerun
+    if rerun is Rerun.all:
+        return None
+    record = folder.finished(session.identity(case), lossless=session.plan.cfg.lossless)
+    if record is None:
+        record = recall(session, case, folder)
+    again = record is not None and record.diverged is not None and rerun is Rerun.failed
+    return None if again else record
+
+
+def has_all(session: Session, cases: Benchmark, folder: RunFolder) -> bool:
+    """Whether no case has to be generated, so that the model need not be loaded."""
+    if session.plan.cfg.rerun is not Rerun.missing:
+        return False
+
+    def there(case: TransferCase) -> bool:
+        identity = session.identity(case)
+        if folder.case(case.id).finished(identity, lossless=session.plan.cfg.lossless):
+            return True
+        return session.cells.find(cell_key(identity)) is not None
+
+    return all(map(there, cases))
+
+
+def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseRecord | None:
+    """Write a case's folder from its cell and return the record; None where the case has to be generated."""
+    cell = session.cells.find(cell_key(session.identity(case)))
+    judged = None if cell is None else judgement(session, cell, case)
+    if cell is None or judged is None:
+        return None
+    lossless = session.plan.cfg.lossless
+    folder.clear()
+    link_files(cell.folder, folder, () if lossless else (folder.lossless, folder.lossless_reference))
+    if lossless and cell.record.diverged is None and not is_plain(folder.lossless_reference):
+        write_exact_reference(folder.lossless_reference, case, session)
+    scores = session.scores
+    record = replace(
+        cell.record,
+        id=case.id,
+        reference=case.reference_prompt or case.reference.name,
+        files=folder.hashes(),
+        scores=judged.values,
+        notes=judged.notes,
+        score_versions=scores.versions,
+        judges=scores.judges,
+        vbench_compat=scores.vbench_compat,
+        pooled=list(scores.pooled),
+    )
+    write_json(folder.record, record.to_json())
+    return record
+
+
+def judgement(session: Session, cell: Cell, case: TransferCase) -> Judged | None:
+    """Give the scores of a cell that are asked for, computing those that it lacks; None without its exact pixels."""
+    scores = session.scores
+    if cell.record.diverged is not None:
+        return scores.nothing(DIVERGED)
+    columns = {name: entry.columns for name, entry in scores.entries.items()}
+    known = {name: found for name, each in cell.scores(columns).items() if (found := latest(session, name, each))}
+    if any(name not in known for name in columns):
+        video = pixels(cell)
+        if video is None:
+            return None
+        new = session.judged(case, video, without=known)
+        for name in (name for name in columns if name not in known):
+            values = {column: new.values[column] for column in columns[name]}
+            notes = {column: new.notes[column] for column in values if column in new.notes}
+            known[name] = StoredScore(scores.versions[name], scores.judges[name], values, notes)
+            cell.keep(name, known[name])
+    return Judged(
+        {column: known[name].values.get(column, math.nan) for name in columns for column in columns[name]},
+        {column: note for name in columns for column, note in known[name].notes.items()},
+        scores.headline,
+    )
+
+
+def latest(session: Session, name: str, found: list[StoredScore]) -> StoredScore | None:
+    """Give the last of a score's stored values that today's definition and networks would give."""
+    wanted = session.scores.versions[name], session.scores.judges[name]
+    return next((score for score in reversed(found) if (score.version, score.judge) == wanted), None)
+
+
+def pixels(cell: Cell) -> Video | None:
+    """Give a cell's video as it was scored; None where it was kept otherwise, with a watermark say."""
+    if not is_plain(cell.folder.lossless):
+        return None
+    video = read_video(cell.folder.lossless)
+    return video if frames_sha256(video) == cell.record.frames_sha256.get("generated") else None

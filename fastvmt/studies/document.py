@@ -1,0 +1,165 @@
+"""The table of a study as people read it: caption, claims, published numbers and footnotes around it, in four forms."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fastvmt.results.columns import healthy
+from fastvmt.results.statistics import FEWEST, reference_of, seedless
+from fastvmt.studies.claims import Verdict, verdicts
+from fastvmt.studies.forms import (
+    code,
+    comma_separated,
+    footnotes,
+    latex,
+    latex_words,
+    literal,
+    markdown,
+    one_line,
+    plain,
+    text,
+)
+from fastvmt.studies.published import TABLES, Published
+from fastvmt.studies.quantities import CONTENDED, RATIO
+from fastvmt.studies.table import Grid, StudyTable, grid_of
+
+PAPERS = ("motion_fidelity", "text_similarity", "temporal_consistency", "total_seconds")
+"""Columns of published tables."""
+
+
+def caption(table: StudyTable) -> list[str]:
+    """Say what the numbers are of, and what they must not be taken for: a sentence each."""
+    records = [record for row in table.rows for record in row.records]
+    ids = {record.id for record in records}
+    first, config = records[0], table.rows[0].config
+    lines = [table.spec.question] if table.spec.question else []
+    seeds = len({record.seed for record in records}) if not ids else len(ids) // max(1, len(set(map(seedless, ids))))
+    lines.append(
+        f"{len(set(map(reference_of, ids)))} references, {len(set(map(seedless, ids)))} cases, {seeds} seed(s) each; "
+        f"{first.frames} frames of {first.size[0]} x {first.size[1]}, {config['backbone']['name']} "
+        f"(weights {first.weights[:12]}), tracker {config['tracker']['_target_'].rsplit('.', 1)[-1]}, "
+        f"CLIP {config['metrics']['clip']['model']}."
+    )
+    base = table.names[table.base]
+    lines.append(
+        f"Bold: the difference to {base}, paired by case with references resampled, is significant by Holm's "
+        f"correction within the column. From fewer than {FEWEST} references none is."
+    )
+    if RATIO in table.columns:
+        lines.append(
+            f"Loop ratio: seconds of guidance and denoising, of CPU where that computes, over those of {base} on the "
+            "same machine; reading the reference, which later cases find in the cache, is not among them."
+        )
+    if contended := sum(record.cost.contended for record in healthy(records)):
+        lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
+    if diverged := len(records) - len(healthy(records)):
+        lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")
+    makers = Counter((record.maker["commit"][:12], record.maker["hardware"]) for record in records)
+    lines.append("Made at " + ", ".join(f"{made} on {where}" for made, where in makers) + ".")
+    return lines
+
+
+def command(table: StudyTable) -> str:
+    """Write the command line that makes the table's rows."""
+    rows = table.rows
+    swept = list(dict.fromkeys(key for row in rows for key in row.values))
+    values = {key: list(dict.fromkeys(row.values[key] for row in rows if key in row.values)) for key in swept}
+    shared = [word for word in rows[0].overrides if all(word in row.overrides for row in rows)]
+    shared = [word for word in shared if word.lstrip("+").partition("=")[0] not in swept]
+    words = ["python", "run.py", *(["-m"] if swept else []), *shared]
+    return shlex.join([*words, *(f"{key}={','.join(found)}" for key, found in values.items())])
+
+
+def table_markdown(table: StudyTable, grid: Grid | None) -> str:
+    """Write everything in Markdown."""
+    parts = [f"`{one_line(command(table))}`", *(literal(line) for line in caption(table))]
+    parts.append(markdown(table.names, table.columns, table.entries).rstrip())
+    if grid is not None:
+        parts.append(grid_markdown(grid))
+    if found := verdicts(table):
+        parts.append(claims_markdown(found))
+    if published := TABLES.get(table.spec.published or ""):
+        parts.append(published_markdown(published))
+    return "\n\n".join([*parts, *(literal(note) for note in footnotes(table.absent))]) + "\n"
+
+
+def claims_markdown(found: Sequence[Verdict]) -> str:
+    """List claims with their verdicts; margins are left minus right of what is claimed to be larger."""
+    lines = ["| claim | verdict | margin | 95 % interval |", "|---|---|---|---|"]
+    for each in found:
+        span = f"{text(each.low)} .. {text(each.high)}" if math.isfinite(each.low) else literal(each.why)
+        lines.append(f"| {code(each.claim)} | **{each.verdict}** | {text(each.margin)} | {span} |")
+    return "\n".join(lines)
+
+
+def grid_markdown(grid: Grid) -> str:
+    """Write a grid of one column."""
+    head = f"| {literal(grid.column.replace('_', ' '))} | " + " | ".join(
+        code(f"{grid.keys[1]}={value}") for value in grid.columns
+    )
+    lines = [f"{head} |", "|---|" + "---|" * len(grid.columns)]
+    for row in grid.rows:
+        means = [grid.means.get((row, column)) for column in grid.columns]
+        shown = ["" if entry is None else text(entry.mean) for entry in means]
+        lines.append(f"| {code(f'{grid.keys[0]}={row}')} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def published_markdown(published: Published) -> str:
+    """Write a paper's table, apart from ours."""
+    columns = [name for name in PAPERS if any(name in row for row in published.rows.values())]
+    head = " | ".join(literal(name.replace("_", " ")) for name in columns)
+    lines = [
+        f"Published, not to be compared with ours: {literal(published.source)}; {literal(published.conditions)}.",
+        "",
+        f"| row | {head} |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for name, row in published.rows.items():
+        lines.append(f"| {code(name)} | " + " | ".join(text(row.get(each, math.nan)) for each in columns) + " |")
+    return "\n".join(lines)
+
+
+def table_latex(table: StudyTable) -> str:
+    """Write the table for LaTeX with booktabs, as a float that compiles by itself."""
+    told = " ".join(latex_words(line) for line in caption(table))
+    body = latex(table.names, table.columns, table.entries)
+    notes = "".join(f"% {note}\n" for note in [*footnotes(table.absent), one_line(command(table))])
+    start = "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
+    return f"{start}\\caption{{{told}}}\n{body}\\end{{table}}\n{notes}"
+
+
+def table_csv(table: StudyTable) -> str:
+    """Write every mean, n and difference in full precision."""
+    return comma_separated(table.names, table.columns, table.entries)
+
+
+def table_json(table: StudyTable, grid: Grid | None) -> dict[str, Any]:
+    """Give everything as plain values."""
+    rows = [
+        {"row": name, "values": dict(row.values), "folder": row.folder.name, "overrides": list(row.overrides)}
+        | {"cells": {each: plain(entry) for each, entry in zip(table.columns, line, strict=True)}}
+        for name, row, line in zip(table.names, table.rows, table.entries, strict=True)
+    ]
+    published = TABLES.get(table.spec.published or "")
+    return {
+        "question": table.spec.question,
+        "command": command(table),
+        "caption": caption(table),
+        "base": table.names[table.base],
+        "rows": rows,
+        "grid": None if grid is None else [[*keys, plain(entry)] for keys, entry in grid.means.items()],
+        "claims": [asdict(each) for each in verdicts(table)],
+        "published": None if published is None else asdict(published),
+        "missing": table.absent,
+    }
+
+
+def grid_of_spec(table: StudyTable) -> Grid | None:
+    """Give the grid that a table's specification asks for."""
+    return grid_of(table, table.spec.grid, table.spec.score) if table.spec.grid else None

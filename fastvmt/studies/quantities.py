@@ -1,0 +1,88 @@
+"""The columns of a table: scores, and what a transfer cost, by case id."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.columns import healthy, score_column
+
+Column = dict[str, float]
+"""Values by case id; NaN is missing."""
+LOOP = ("guide", "denoise")
+"""Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
+CONTENDED = "others wanted the machine at the same time"
+
+
+def loop(seconds: Mapping[str, float]) -> float:
+    """Sum the seconds of ``LOOP``; NaN without any."""
+    return sum(seconds.get(stage, 0.0) for stage in LOOP) if any(stage in seconds for stage in LOOP) else math.nan
+
+
+def loop_seconds(record: CaseRecord) -> float:
+    """Wall seconds of the loop, on a GPU the device's; NaN where others wanted the machine too."""
+    return math.nan if record.cost.contended else loop(record.seconds)
+
+
+def loop_work(record: CaseRecord) -> float:
+    """Seconds that compare methods: of CPU, which hold on a busy machine too, or of the GPU."""
+    return loop(record.cost.cpu_seconds) if record.device == "cpu" else loop(record.seconds)
+
+
+def tuning_seconds(record: CaseRecord) -> float:
+    """Seconds of training on the reference; NaN for a case that took what another had trained."""
+    return record.seconds.get("tune", math.nan)
+
+
+def tera_operations(record: CaseRecord) -> float:
+    """Floating point operations of the transformer, 1e12; NaN for an architecture without a closed form."""
+    flops = record.cost.transformer_flops
+    return math.nan if flops is None else flops["total"] / 1e12
+
+
+COSTS: dict[str, Callable[[CaseRecord], float]] = {
+    "gradients": lambda record: float(record.passes.gradients),
+    "transformer_tflop": tera_operations,
+    "loop_seconds": loop_seconds,
+    "loop_cpu_seconds": lambda record: loop(record.cost.cpu_seconds),
+    "tuning_seconds": tuning_seconds,
+}
+"""Of one case. Beside them: ``loop_ratio``, the loop's seconds over those of the base row's same case on the same
+machine with as many threads, of CPU where that computes; and ``diverged``, the share of cases, which count in no other
+column."""
+RATIO = "loop_ratio"
+DIVERGED = "diverged"
+KNOWN = (*COSTS, RATIO, DIVERGED)
+
+
+def column(records: Sequence[CaseRecord], name: str, base: Sequence[CaseRecord]) -> Column:
+    """Give a score or a cost by case id; ``base`` are the records of the row that others are compared with."""
+    if name == DIVERGED:
+        return {record.id: float(record.diverged is not None) for record in records}
+    if name == RATIO:
+        return ratios(healthy(records), healthy(base))
+    if name in COSTS:
+        return {record.id: COSTS[name](record) for record in healthy(records)}
+    return score_column(records, name)
+
+
+def ratios(records: Sequence[CaseRecord], base: Sequence[CaseRecord]) -> Column:
+    """Divide the loops of cases by those of the same cases in ``base``, where the same machine made both."""
+    theirs = {record.id: record for record in base}
+    found: Column = {}
+    for record in records:
+        other = theirs.get(record.id)
+        pair = other is not None and machine(record) == machine(other)
+        found[record.id] = loop_work(record) / loop_work(other) if pair and other is not None else math.nan
+    return found
+
+
+def machine(record: CaseRecord) -> tuple[str, int]:
+    """What seconds depend on beside the method."""
+    return record.maker["hardware"], record.cost.threads
+
+
+def known_columns(records: Sequence[CaseRecord]) -> list[str]:
+    """List the scores that the records have, and the costs."""
+    return [*dict.fromkeys(name for record in records for name in record.scores), *KNOWN]

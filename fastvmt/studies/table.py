@@ -1,0 +1,138 @@
+"""One table of a study: means over cases, and paired differences to one row with their evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fastvmt.results.columns import absences
+from fastvmt.results.statistics import Comparison, compare, holm, summarise
+from fastvmt.studies.quantities import DIVERGED, Column, column, known_columns
+from fastvmt.studies.rows import Row, labels
+
+LEVEL = 0.05
+"""Of significance, for a column."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mean over cases, seeds averaged within, and its paired difference to the base row."""
+
+    mean: float
+    n: int
+    difference: Comparison | None
+    """None in the base row."""
+    significant: bool = False
+    """Whether the difference is told from 0, by Holm's correction over the column; never for few references."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a table shows, as the configuration's ``table`` says."""
+
+    question: str = ""
+    base: Mapping[str, Any] | None = None
+    columns: Sequence[str] = ()
+    grid: Sequence[str] = ()
+    score: str = "motion_fidelity"
+    published: str | None = None
+    claims: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """Rows, columns and entries, with what they were made from."""
+
+    rows: Sequence[Row]
+    names: Sequence[str]
+    columns: Sequence[str]
+    entries: Sequence[Sequence[Entry]]
+    base: int
+    spec: Spec = field(default_factory=Spec)
+
+    def values(self, row: int, name: str) -> Column:
+        """Give a row's column by case id."""
+        return column(self.rows[row].records, name, self.rows[self.base].records)
+
+    @property
+    def absent(self) -> dict[str, dict[str, int]]:
+        """Count the cases without a score by the reason, for the columns where there are any."""
+        records = [record for row in self.rows for record in row.records]
+        return {name: found for name in self.columns if (found := absences(records, name))}
+
+
+def spec_of(rows: Sequence[Row]) -> Spec:
+    """Read what the rows' configurations say of their table: the first's."""
+    node = dict(rows[0].config.get("table") or {})
+    return Spec(**{key: value for key, value in node.items() if key in Spec.__dataclass_fields__})
+
+
+def tabulated(rows: Sequence[Row], columns: Sequence[str] | None = None, spec: Spec | None = None) -> StudyTable:
+    """Make the table of rows: the columns that are given, or the specification's, or all that some row has.
+
+    Raises ``ValueError`` for an unknown column.
+    """
+    spec = spec_of(rows) if spec is None else spec
+    records = [record for row in rows for record in row.records]
+    known = known_columns(records)
+    if unknown := [name for name in columns or () if name not in known]:
+        raise ValueError(f"--columns {unknown[0]}: the runs have {', '.join(known)}")
+    chosen = list(columns or [name for name in spec.columns if name in known] or known)
+    base = base_row(rows, spec)
+    table = StudyTable(rows, labels(rows), chosen, [], base, spec)
+    entries = [[entry(table, row, name) for name in chosen] for row in range(len(rows))]
+    if columns is None:  # what no run could measure is no column
+        told = any(record.diverged is not None for record in records)
+        kept = [i for i, name in enumerate(chosen) if any(line[i].n for line in entries) and (told or name != DIVERGED)]
+        chosen = [chosen[i] for i in kept]
+        entries = [[line[i] for i in kept] for line in entries]
+    return replace(table, columns=chosen, entries=corrected(entries))
+
+
+def base_row(rows: Sequence[Row], spec: Spec) -> int:
+    """Find the row that others are compared with; the first, where the one that is named is not there."""
+    return next((i for i, row in enumerate(rows) if spec.base and row.matches(spec.base)), 0)
+
+
+def entry(table: StudyTable, row: int, name: str) -> Entry:
+    """Summarise a row's column, paired with the base row on the cases that both have."""
+    mine = table.values(row, name)
+    summary = summarise(mine)
+    difference = None if row == table.base else compare(mine, table.values(table.base, name))
+    return Entry(summary.mean, summary.n, difference)
+
+
+def corrected(entries: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
+    """Tell which differences of every column are significant."""
+    found = [list(line) for line in entries]
+    for i in range(len(found[0]) if found else 0):
+        differences = {row: line[i].difference for row, line in enumerate(found)}
+        values = {row: paired.p for row, paired in differences.items() if paired is not None and paired.p == paired.p}
+        for row, adjusted in holm(values).items():
+            found[row][i] = replace(found[row][i], significant=adjusted < LEVEL)
+    return found
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Means of one column over two swept keys."""
+
+    keys: tuple[str, str]
+    column: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    means: Mapping[tuple[str, str], Entry]
+
+
+def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:
+    """Arrange a column of a table over two swept keys. Raises ``ValueError`` for keys that are not swept."""
+    swept = list(dict.fromkeys(key for row in table.rows for key in row.values))
+    if len(keys) != 2 or any(key not in swept for key in keys):
+        raise ValueError(f"--grid {' '.join(keys)}: two swept keys are needed, of {', '.join(swept) or 'none'}")
+    if name not in (known := known_columns([record for row in table.rows for record in row.records])):
+        raise ValueError(f"--score {name}: the runs have {', '.join(known)}")
+    first, second = (list(dict.fromkeys(row.values[key] for row in table.rows)) for key in keys)
+    rows = enumerate(table.rows)
+    means = {(row.values[keys[0]], row.values[keys[1]]): entry(table, i, name) for i, row in rows}
+    return Grid((keys[0], keys[1]), name, first, second, means)

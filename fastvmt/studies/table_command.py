@@ -1,0 +1,120 @@
+"""What ``python -m fastvmt.table`` does: read the runs of studies, write their table in four forms."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fastvmt.files import write_json
+from fastvmt.studies.claims import verdicts
+from fastvmt.studies.document import claims_markdown, grid_of_spec, table_csv, table_json, table_latex, table_markdown
+from fastvmt.studies.forms import markdown
+from fastvmt.studies.quantities import known_columns
+from fastvmt.studies.rows import read_rows, unfinished
+from fastvmt.studies.table import Spec, spec_of, tabulated
+
+FORMS = ("md", "tex", "csv", "json")
+SHORT = (
+    "motion_fidelity",
+    "trajectory_cosine",
+    "text_similarity",
+    "temporal_consistency",
+    "gradients",
+    "loop_ratio",
+    "loop_seconds",
+)
+"""Columns at the end of a sweep."""
+EXAMPLES = """
+examples:
+  python run.py -m window.l=3,5,7 skip.delta=1,2,3 benchmark=world output_dir=outputs/windows
+  python -m fastvmt.table outputs/windows                     # prints the table, writes table.{md,tex,csv,json}
+  python -m fastvmt.table outputs/windows --grid window.l skip.delta --score motion_fidelity
+  python -m fastvmt.table runs/a runs/b --columns motion_fidelity text_similarity gradients
+
+A row is a run, named by what its sweep sweeps or by the overrides in which the rows differ. Bold: the paired difference
+to the base row, the first unless the experiment names one, is significant over references. Wall seconds of a machine
+that others used at the same time are left out; the loop's ratio is of CPU seconds.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m fastvmt.table",
+        description="Make a table of finished runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("folders", type=Path, nargs="+", help="of a sweep or of runs")
+    p.add_argument("--columns", nargs="+", metavar="NAME", help="scores and costs (default: the experiment's, or all)")
+    p.add_argument("--grid", nargs=2, metavar="KEY", help="two swept keys: rows and columns of a table of one score")
+    p.add_argument("--score", help="that of the grid (default: motion_fidelity)")
+    p.add_argument("--format", default=",".join(FORMS), help="forms to write, by commas (default: %(default)s)")
+    p.add_argument("--output", type=Path, help="where table.{md,tex,csv,json} go (default: the first folder)")
+    return p
+
+
+def make_table(
+    folders: Sequence[Path],
+    columns: Sequence[str] | None,
+    output: Path,
+    *,
+    grid: Sequence[str] | None = None,
+    score: str | None = None,
+    forms: Sequence[str] = FORMS,
+) -> str:
+    """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there."""
+    rows = read_rows(folders)
+    spec = with_grid(spec_of(rows), grid, score)
+    table = tabulated(rows, columns, spec)
+    arranged = grid_of_spec(table)
+    written = table_markdown(table, arranged)
+    output.mkdir(parents=True, exist_ok=True)
+    texts = {"md": written, "tex": table_latex(table), "csv": table_csv(table)}
+    for form in (form for form in texts if form in forms):
+        (output / f"table.{form}").write_text(texts[form], encoding="utf-8")
+    if "json" in forms:
+        write_json(output / "table.json", table_json(table, arranged))
+    return written
+
+
+def short_table(folder: Path) -> str:
+    """Give the table of a study in Markdown as a terminal has room for: its columns, or the usual ones, no caption."""
+    rows = read_rows([folder])
+    spec = spec_of(rows)
+    wanted = spec.columns or SHORT
+    known = known_columns([record for row in rows for record in row.records])
+    table = tabulated(rows, [name for name in wanted if name in known], spec)
+    parts = [markdown(table.names, table.columns, table.entries).rstrip()]
+    if found := verdicts(table):
+        parts.append(claims_markdown(found))
+    return "\n\n".join(parts)
+
+
+def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec:
+    """Let the command line's grid and score win over the experiment's."""
+    spec = spec if grid is None else replace(spec, grid=tuple(grid))
+    return spec if score is None else replace(spec, score=score)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 with one line about what the user can mend."""
+    arguments = parser().parse_args(argv)
+    output = arguments.output or arguments.folders[0]
+    forms = arguments.format.split(",")
+    try:
+        if unknown := [form for form in forms if form not in FORMS]:
+            raise ValueError(f"--format {unknown[0]}: it must be of {', '.join(FORMS)}")
+        options = {"grid": arguments.grid, "score": arguments.score, "forms": forms}
+        sys.stdout.write(make_table(arguments.folders, arguments.columns, output, **options))
+        sys.stdout.write(f"written: {output}/table.{{{','.join(forms)}}}\n")
+        for folder in arguments.folders:
+            if names := unfinished(folder):
+                sys.stdout.write(f"not finished, and not in the table: {', '.join(names)}\n")
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"fastvmt.table: {error}\n")
+        return 2
+    return 0

@@ -1,0 +1,76 @@
+"""The rows of a sweep: which keys it sweeps, and the name that a job has from their values."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+LONGEST = 100
+"""Characters of a name."""
+DIGITS = 8
+"""Of the hash in a name that does not hold all that the values are."""
+SINGLE = "default"
+"""The row of a sweep over nothing."""
+
+
+def swept_keys(arguments: Sequence[str]) -> list[str]:
+    """List the keys to which the command line gives several values, groups without their package."""
+    parser, found = OverridesParser.create(), list[str]()
+    for word in arguments:
+        if word.startswith("-") or "=" not in word:
+            continue
+        try:
+            override = parser.parse_override(word)
+        except HydraException:  # words that are taken literally
+            continue
+        if override.is_sweep_override():
+            found.append(override.key_or_group)
+    return found
+
+
+def row_name(values: Mapping[str, str]) -> str:
+    """Name a job by its values of the swept keys, e.g. ``delta=1,l=5``.
+
+    A key is cut to its last part where no other ends alike. The name is that of a folder: characters that a folder's
+    name should not have are replaced, and a hash of the values then keeps names apart.
+    """
+    endings = Counter(re.split(r"[./]", key)[-1] for key in values)
+    parts = []
+    for key, value in values.items():
+        ending = re.split(r"[./]", key)[-1]
+        parts.append(f"{ending if endings[ending] == 1 else key}={value}")
+    whole = ",".join(parts) or SINGLE
+    name = re.sub(r"[^A-Za-z0-9._=,\[\]+-]+", "-", whole)
+    if name == whole and len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - DIGITS - 1].strip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:DIGITS]}"
+
+
+def swept_of(words: Sequence[str], params: Mapping[str, Any] | None) -> list[str]:
+    """List the keys of a sweep: the command line's and those of ``hydra.sweeper.params``."""
+    return list(dict.fromkeys([*words, *(str(key).lstrip("+").partition("@")[0] for key in params or {})]))
+
+
+def row_values(swept: Sequence[str], overrides: Sequence[str]) -> dict[str, str]:
+    """Give a job's values of the swept keys, in the keys' order, whatever the command's."""
+    words = (word.lstrip("+").partition("=") for word in overrides)
+    values = {key.partition("@")[0]: value for key, _, value in words}
+    return {key: values[key] for key in sorted(set(swept)) if key in values}
+
+
+def row_of(*, _root_: DictConfig) -> str:
+    """Resolve ``${row:}``, the name of a job: the keys of the command line, and those of ``hydra.sweeper.params``."""
+    params = OmegaConf.select(_root_, "hydra.sweeper.params")
+    return row_name(row_values(swept_of(_root_.get("swept") or (), params), list(_root_.hydra.overrides.task)))
+
+
+def register() -> None:
+    """Make ``${row:}`` known where ``conf/config.yaml`` is composed."""
+    OmegaConf.register_new_resolver("row", row_of, replace=True)

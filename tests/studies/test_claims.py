@@ -1,0 +1,79 @@
+"""Claims of a table: read as inequalities of means, and judged by paired intervals."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastvmt.results.statistics import compare
+from fastvmt.studies.claims import judged
+from fastvmt.studies.rows import read_rows
+from fastvmt.studies.table import StudyTable, tabulated
+from helpers.studies import scored, write_run
+
+
+def table_of(folder: Path, rows: dict[str, dict[str, float]]) -> StudyTable:
+    """A table over the key ``skip.delta``."""
+    for job, (delta, values) in enumerate(rows.items()):
+        write_run(folder / "rows" / str(job), [], scored(values), {"skip.delta": delta}, job)
+    return tabulated(read_rows([folder]))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> StudyTable:
+    """Twelve references with two seeds: the second row better by 0.1, the third by noise about 0."""
+    rng = np.random.default_rng(0)
+    base = {f"r{i}/p{p}/s{s}": float(rng.normal(0.5, 0.2)) for i in range(12) for p in range(2) for s in range(2)}
+    rows = {"1": base, "2": {k: v + float(rng.normal(0.1, 0.02)) for k, v in base.items()}}
+    rows["3"] = {k: v + float(rng.normal(0.0, 0.1)) for k, v in base.items()}
+    return table_of(tmp_path_factory.mktemp("claims"), rows)
+
+
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ("motion_fidelity[2] > motion_fidelity[1]", "supported"),
+        ("motion_fidelity[2] < motion_fidelity[1]", "contradicted"),
+        ("motion_fidelity[3] > motion_fidelity[1]", "undecided"),
+        ("motion_fidelity[3] - motion_fidelity[1] > -0.2", "supported"),
+        ('motion_fidelity["delta=2"] - motion_fidelity["delta=1"] > 0.3', "contradicted"),
+        ("motion_fidelity[2] > 1.05 * motion_fidelity[1]", "supported"),
+        ("gradients[2] < 2 * gradients[1]", "supported"),
+    ],
+)
+def test_verdicts(table: StudyTable, claim: str, verdict: str) -> None:
+    found = judged(table, claim)
+    assert found.verdict == verdict, found
+    assert found.low <= found.margin <= found.high
+
+
+def test_a_difference_has_the_interval_that_the_table_gives_it(table: StudyTable) -> None:
+    found = judged(table, "motion_fidelity[2] - motion_fidelity[1] > 0")
+    paired = compare(table.values(1, "motion_fidelity"), table.values(0, "motion_fidelity"))
+    assert (found.margin, found.low, found.high) == pytest.approx((paired.mean, paired.low, paired.high))
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        ("motion_fidelity[9] > 0", "no row is 9"),
+        ("absent[1] > 0", "absent is n/a in row 1"),
+        ("motion_fidelity[1]", "no inequality"),
+        ("motion_fidelity[1] >", "cannot be read"),
+        ("__import__('os').system('true') > 0", "is no number and no column[row]"),
+        ("motion_fidelity[1] ** 2 > 0", "is no number and no column[row]"),
+    ],
+)
+def test_what_cannot_be_judged_says_why(table: StudyTable, claim: str, why: str) -> None:
+    found = judged(table, claim)
+    assert found.verdict == "undecided" and why in found.why and math.isnan(found.low)
+
+
+def test_few_references_decide_nothing(tmp_path: Path) -> None:
+    rows = {delta: {f"r{i}/p/s0": shift for i in range(5)} for delta, shift in (("1", 0.1), ("2", 0.9))}
+    found = judged(table_of(tmp_path, rows), "motion_fidelity[2] > motion_fidelity[1]")
+    assert (found.verdict, found.why) == ("undecided", "fewer than 6 references")
+    assert found.margin == pytest.approx(0.8)

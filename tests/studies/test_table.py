@@ -1,0 +1,158 @@
+"""A table of runs: rows named by what is swept, paired differences, costs that compare, four forms that agree."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.studies.forms import latex, markdown
+from fastvmt.studies.quantities import column
+from fastvmt.studies.rows import labels, read_rows, unfinished
+from fastvmt.studies.table import grid_of, tabulated
+from fastvmt.studies.table_command import main, make_table
+from helpers.records import case_record
+from helpers.studies import scored, write_run
+
+
+def better(shift: float, count: int = 8) -> list[CaseRecord]:
+    """Records of ``count`` references, better by ``shift`` than those of no shift, in one by half."""
+    return scored({f"r{i}/p/s0": 0.1 * i + (shift if i else shift / 2) for i in range(count)})
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Three rows on eight references, in a folder whose names sort otherwise than the values."""
+    for job, (l, shift) in enumerate({"11": 0.1, "3": 0.0, "5": 0.001}.items()):
+        words = [f"window.l={l}", "seed=1", f"output_dir={tmp_path}", "swept=[window.l]"]
+        write_run(tmp_path / "rows" / f"l={l}", words, better(shift), {"window.l": l}, job)
+    return tmp_path
+
+
+def test_rows_are_named_and_sorted_by_what_is_swept(sweep: Path) -> None:
+    assert labels(read_rows([sweep])) == ["l=3", "l=5", "l=11"]
+    assert labels(read_rows([sweep / "rows" / "l=3"])) == ["l=3"]
+
+
+def test_words_keep_the_order_of_the_sweep_and_named_rows_are_their_names(tmp_path: Path) -> None:
+    for job, name in enumerate(("full", "a_part")):
+        write_run(tmp_path / "rows" / f"row={name}", [f"row={name}"], better(0.0), {"row": name}, job)
+    assert labels(read_rows([tmp_path])) == ["full", "a_part"]
+
+
+def test_keys_that_end_alike_are_written_whole(tmp_path: Path) -> None:
+    values = {"guidance.lr": "1", "method.lr": "2"}
+    write_run(tmp_path, [], better(0.0), values)
+    assert labels(read_rows([tmp_path])) == ["guidance.lr=1, method.lr=2"]
+
+
+def test_runs_outside_of_a_sweep_are_named_by_what_differs_and_never_alike(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["window.l=3", "seed=1"], better(0.0))
+    write_run(tmp_path / "b", ["window.l=5", "seed=1"], better(0.0))
+    assert labels(read_rows([tmp_path])) == ["window.l=3", "window.l=5"]
+    write_run(tmp_path / "b", ["window.l=3", "seed=1"], better(0.0))
+    assert labels(read_rows([tmp_path])) == ["default (a)", "default (b)"]
+
+
+def test_entries_are_means_and_paired_differences(sweep: Path) -> None:
+    table = tabulated(read_rows([sweep]), ["motion_fidelity"])
+    (first,), (small,), (large,) = table.entries
+    assert first.mean == pytest.approx(0.35) and first.n == 8 and first.difference is None
+    assert large.difference is not None and small.difference is not None
+    assert large.difference.mean == pytest.approx((7 * 0.1 + 0.05) / 8)
+    assert 0.05 <= large.difference.low <= large.difference.high <= 0.1 + 1e-9
+    assert large.significant and small.significant and not first.significant
+
+
+def test_the_base_row_is_the_one_that_the_experiment_names(tmp_path: Path) -> None:
+    spec = {"base": {"window.tile": [2, 2]}, "columns": ["motion_fidelity"], "question": "Which tile?"}
+    for job, tile in enumerate(("[3,4]", "[2,2]")):
+        write_run(tmp_path / "rows" / str(job), [], better(0.0), {"window.tile": tile}, job, table=spec)
+    table = tabulated(read_rows([tmp_path]))
+    assert table.names[table.base] == "tile=[2,2]" and table.columns == ["motion_fidelity"]
+    assert "Which tile?" in make_table([tmp_path], None, tmp_path)
+
+
+def test_the_loops_ratio_is_of_cpu_seconds_and_of_one_machine_only() -> None:
+    base = [case_record(f"r{i}") for i in range(3)]
+    slow = [replace(r, cost=replace(r.cost, cpu_seconds={"guide": 3.8, "denoise": 7.8}, contended=True)) for r in base]
+    assert column(slow, "loop_ratio", base) == {f"r{i}": pytest.approx(2.0) for i in range(3)}
+    assert all(map(math.isnan, column(slow, "loop_seconds", base).values()))  # others wanted the machine
+    assert column(base, "loop_seconds", base) == {f"r{i}": 6.0 for i in range(3)}
+    moved = [replace(record, maker=record.maker | {"hardware": "another"}) for record in slow]
+    assert all(map(math.isnan, column(moved, "loop_ratio", base).values()))
+    threads = [replace(record, cost=replace(record.cost, threads=2)) for record in slow]
+    assert all(map(math.isnan, column(threads, "loop_ratio", base).values()))
+    gpu = [replace(record, device="cuda:0") for record in base]
+    assert column(gpu, "loop_ratio", gpu) == {f"r{i}": 1.0 for i in range(3)}
+
+
+def test_the_four_forms_agree(sweep: Path) -> None:
+    written = make_table([sweep], None, sweep)
+    assert "absent" not in written  # what no run could measure is no column
+    assert "| `l=11` | 8 | **0.444** |" in written
+    assert written == (sweep / "table.md").read_text()
+    rows = list(csv.DictReader((sweep / "table.csv").open()))
+    content = json.loads((sweep / "table.json").read_text())
+    for line, row in zip(rows, content["rows"], strict=True):
+        assert line["row"] == row["row"]
+        assert float(line["motion_fidelity_mean"]) == row["cells"]["motion_fidelity"]["mean"]
+    assert r"l=11 & 8 & \textbf{0.444}" in (sweep / "table.tex").read_text()
+    assert content["command"] == "python run.py -m seed=1 window.l=3,5,11"
+    assert content["command"] in written
+
+
+def test_a_grid_arranges_two_keys(tmp_path: Path) -> None:
+    for job, (l, delta) in enumerate([(3, 1), (3, 2), (5, 1)]):
+        values = {"skip.delta": str(delta), "window.l": str(l)}
+        write_run(tmp_path / "rows" / str(job), [], better(0.1 * job), values, job)
+    grid = grid_of(tabulated(read_rows([tmp_path])), ["window.l", "skip.delta"], "motion_fidelity")
+    assert (grid.rows, grid.columns) == (["3", "5"], ["1", "2"])
+    assert grid.means["3", "1"].mean == pytest.approx(0.35) and ("5", "2") not in grid.means
+    written = make_table([tmp_path], ["gradients"], tmp_path, grid=("window.l", "skip.delta"), score="motion_fidelity")
+    assert "| `window.l=5` | 0.537 |  |" in written
+
+
+def test_what_has_begun_and_is_not_finished_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sweep / "rows" / "l=7").mkdir()
+    (sweep / "rows" / "l=7" / "config.yaml").write_text("")
+    assert unfinished(sweep) == ["l=7"]
+    assert main([str(sweep), "--format", "md"]) == 0
+    assert "not finished, and not in the table: l=7" in capsys.readouterr().out
+    assert sorted(file.name for file in sweep.glob("table.*")) == ["table.md"]
+
+
+def test_hostile_names_stay_text(sweep: Path) -> None:
+    table = tabulated(read_rows([sweep]), ["motion_fidelity"])
+    names = ["a|b", r"50% of $x_1$ & {y} \end{tabular}", "c"]
+    assert r"a\|b" in markdown(names, table.columns, table.entries)
+    told = latex(names, table.columns, table.entries)
+    assert r"50\% of \$x\_1\$ \& \{y\} \textbackslash{}end\{tabular\}" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--columns", "nope"], "--columns nope: the runs have motion_fidelity"),
+        (["--grid", "window.l", "nope"], "--grid window.l nope: two swept keys are needed, of window.l"),
+        (["--format", "md,doc"], "--format doc: it must be of md, tex, csv, json"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words: list[str], told: str, sweep: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main([str(sweep), *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.startswith("fastvmt.table: ") and error.count("\n") == 1
+
+
+def test_what_is_not_there_or_damaged_is_one_line(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(sweep / "rows" / "l=3" / "cases")]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+    (sweep / "rows" / "l=3" / "result.json").write_text("{")
+    assert main([str(sweep)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fastvmt.table: ") and "result.json" in error and error.count("\n") == 1
