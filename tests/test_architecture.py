@@ -60,6 +60,7 @@ LEAVES: dict[str, set[str]] = {
     "solver": {"settings", "backbones", "sampling", "schedule", "divergence"},
     "cost": {"types", "settings", "stopwatch", "backbones"},
     "benchmarks": {"settings", "types", "data", "world"},
+    "manifest": {"benchmarks", "data", "terminal"},
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {

@@ -44,7 +44,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(package.__path__, "fastvmt."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in (*HEAVY, "experiments.tools.write_manifest"):  # after the package, which prepares for torchvision
+    for name in (*HEAVY, "fastvmt.manifest"):  # after the package, which prepares for torchvision
         importlib.import_module(name)
     from diffusers import AutoencoderKLWan, WanPipeline  # noqa: F401  imported lazily by name otherwise
 
@@ -88,9 +88,7 @@ def words(command: Sequence[str], here: Path) -> list[str]:
 
 def shown(command: Sequence[str]) -> str:
     """The command as one would type it."""
-    program = {"run": "run.py", "score": "-m fastvmt.score", "manifest": "-m experiments.tools.write_manifest"}[
-        command[0]
-    ]
+    program = {"run": "run.py", "score": "-m fastvmt.score", "manifest": "-m fastvmt.manifest"}[command[0]]
     return f"python {program} {shlex.join(command[1:])}"
 
 
@@ -185,7 +183,7 @@ def _call(arguments: list[str]) -> int:
             sys.argv[0] = str(ROOT / "run.py")
             runpy.run_path(sys.argv[0], run_name="__main__")
         else:
-            module = {"score": "fastvmt.score", "manifest": "experiments.tools.write_manifest"}[program]
+            module = {"score": "fastvmt.score", "manifest": "fastvmt.manifest"}[program]
             sys.modules.pop(module, None)  # imported for speed: runpy would warn of it
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0

@@ -16,7 +16,7 @@ from experiments.checks.fork import ROOT, forked, run_command, scratch
 from experiments.checks.trial import HERE, Finding, Trial, Verdict
 from experiments.checks.verdict import files, finding, judge
 
-SOURCES = ("fastvmt", "conf", "experiments/checks", "run.py", "experiments/tools/write_manifest.py")
+SOURCES = ("fastvmt", "conf", "experiments/checks", "run.py")
 
 
 def version() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 HERE = "@here@"
 """Stands for the trial's own folder in arguments."""
 PROGRAMS = ("run", "score", "manifest")
-"""``run.py``, ``python -m fastvmt.score`` and ``python -m experiments.tools.write_manifest``."""
+"""``run.py``, ``python -m fastvmt.score`` and ``python -m fastvmt.manifest``."""
 
 
 class Expect(str, Enum):

@@ -14,7 +14,7 @@ from experiments.checks.trial import HERE, Expect, Finding, Outcome, Trial, Verd
 LOG = re.compile(r"\[\d{4}-\d\d-\d\d .*\]\[")
 WARNING = re.compile(r"\S+:\d+: \w*Warning: ")
 """The log and warnings, with the indented source line that follows those, may stand beside the one line."""
-SPEAKS = ("fastvmt", "write_manifest:")
+SPEAKS = ("fastvmt",)
 """Beginnings of the one line: the program's own name."""
 USAGE = re.compile(r"(?:python -m )?\S+: error: ")
 """argparse's line, which comes after the usage."""

@@ -205,7 +205,7 @@ def test_commands_run_in_forks_with_their_own_folder_streams_and_time(tmp_path: 
     done = fork.run_command(("score", "--help"), tmp_path, 60)
     assert done.code == 0 and "usage:" in done.stdout and (tmp_path / "a" / "b").is_dir()
     refused = fork.run_command(("manifest", "x", "y", "@here@/z.jsonl", "--license", "own"), tmp_path, 60)
-    assert refused.code == 2 and refused.stderr.startswith("write_manifest: ")
+    assert refused.code == 2 and refused.stderr.startswith("fastvmt.manifest: ")
     assert fork.run_command(("score", "--help"), tmp_path, 1, hang).code is None
     assert os.getcwd() != str(tmp_path / "a" / "b")
 

@@ -1,6 +1,6 @@
 """Write a benchmark's manifest for a folder of clips and a file of prompts.
 
-``python -m experiments.tools.write_manifest clips/ prompts.yaml benchmark/davis.jsonl --license "CC BY-NC 4.0"``
+``python -m fastvmt.manifest clips/ prompts.yaml benchmark/davis.jsonl --license "CC BY-NC 4.0"``
 
 The folder holds video files, or folders of pictures; DAVIS' own layout (``JPEGImages/480p/<clip>/``,
 ``Annotations/480p/<clip>/``) is recognised and its masks are entered. The prompts are YAML, by clip name:
@@ -133,7 +133,9 @@ def _write(path: Path, header: Mapping[str, Any], rows: Sequence[Mapping[str, An
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m fastvmt.manifest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("clips", type=Path, help="folder of video files or of folders of pictures, or DAVIS' root")
     parser.add_argument("prompts", type=Path, help="YAML: keys and prompts by clip name")
     parser.add_argument("output", type=Path, help="<file>.jsonl; the header is written beside it as <file>.yaml")
@@ -166,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         references = write_manifest(arguments.output, header, rows)
     except (ValueError, OSError) as error:
-        parser.exit(2, f"write_manifest: {error}\n")
+        parser.exit(2, f"fastvmt.manifest: {error}\n")
     cases = sum(len(reference.prompts) * len(reference.seeds) for reference in references)
     unused = sorted(set(clips) - set(keys))
     console = Console()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from experiments.tools.write_manifest import main as write_manifest
 from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.data.video import write_video
+from fastvmt.manifest import main as write_manifest
 from helpers.clips import brightness, clip, write_frames
 from helpers.manifests import loaded
 
