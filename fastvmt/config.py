@@ -120,6 +120,9 @@ class Table:
     """Two swept keys: rows and columns of a second table of one score."""
     score: str = "motion_fidelity"
     """That of the grid."""
+    parts: dict[str, Any] = field(default_factory=dict)
+    """Lists of words by name: a second table has the scores of the cases apart whose references' names hold one of
+    them; an empty list stands for the other cases."""
     published: str | None = None
     """A table of published numbers, shown apart."""
     claims: list[str] = field(default_factory=list)

@@ -26,7 +26,7 @@ from fastvmt.studies.forms import (
 )
 from fastvmt.studies.published import TABLES, Published
 from fastvmt.studies.quantities import CONTENDED, RATIO
-from fastvmt.studies.table import Grid, StudyTable, grid_of
+from fastvmt.studies.table import Grid, Part, StudyTable, grid_of, parts_of
 
 PAPERS = ("motion_fidelity", "text_similarity", "temporal_consistency", "total_seconds")
 """Columns of published tables."""
@@ -81,11 +81,23 @@ def table_markdown(table: StudyTable, grid: Grid | None) -> str:
     parts.append(markdown(table.names, table.columns, table.entries).rstrip())
     if grid is not None:
         parts.append(grid_markdown(grid))
+    if apart := parts_of(table):
+        parts.append(parts_markdown(table.names, apart))
     if found := verdicts(table):
         parts.append(claims_markdown(found))
     if published := TABLES.get(table.spec.published or ""):
         parts.append(published_markdown(published))
     return "\n\n".join([*parts, *(literal(note) for note in footnotes(table.absent))]) + "\n"
+
+
+def parts_markdown(names: Sequence[str], parts: Sequence[Part]) -> str:
+    """Write the scores of parts of the cases, with the n behind each."""
+    heads = [f"{name.replace('_', ' ')}, {part.name}" for part in parts for name in part.columns]
+    lines = [f"| row | {' | '.join(map(literal, heads))} |", "|---|" + "---|" * len(heads)]
+    for row, name in enumerate(names):
+        entries = [entry for part in parts for entry in part.entries[row]]
+        lines.append(f"| {code(name)} | " + " | ".join(f"{text(each.mean)} ({each.n})" for each in entries) + " |")
+    return "\n".join(lines)
 
 
 def claims_markdown(found: Sequence[Verdict]) -> str:
@@ -154,9 +166,18 @@ def table_json(table: StudyTable, grid: Grid | None) -> dict[str, Any]:
         "base": table.names[table.base],
         "rows": rows,
         "grid": None if grid is None else [[*keys, plain(entry)] for keys, entry in grid.means.items()],
+        "parts": {part.name: parts_json(table.names, part) for part in parts_of(table)},
         "claims": [asdict(each) for each in verdicts(table)],
         "published": None if published is None else asdict(published),
         "missing": table.absent,
+    }
+
+
+def parts_json(names: Sequence[str], part: Part) -> dict[str, Any]:
+    """Give a part's entries as plain values, by row and column."""
+    return {
+        name: {column: plain(entry) for column, entry in zip(part.columns, line, strict=True)}
+        for name, line in zip(names, part.entries, strict=True)
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastvmt.results.columns import absences
-from fastvmt.results.statistics import Comparison, compare, holm, summarise
+from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
 from fastvmt.studies.quantities import DIVERGED, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
 
@@ -36,6 +36,7 @@ class Spec:
     columns: Sequence[str] = ()
     grid: Sequence[str] = ()
     score: str = "motion_fidelity"
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     published: str | None = None
     claims: Sequence[str] = ()
 
@@ -95,11 +96,11 @@ def base_row(rows: Sequence[Row], spec: Spec) -> int:
     return next((i for i, row in enumerate(rows) if spec.base and row.matches(spec.base)), 0)
 
 
-def entry(table: StudyTable, row: int, name: str) -> Entry:
-    """Summarise a row's column, paired with the base row on the cases that both have."""
-    mine = table.values(row, name)
+def entry(table: StudyTable, row: int, name: str, chosen: Callable[[str], bool] = lambda case: True) -> Entry:
+    """Summarise a row's column over the ``chosen`` cases, paired with the base row on those that both have."""
+    mine, base = ({k: v for k, v in table.values(i, name).items() if chosen(k)} for i in (row, table.base))
     summary = summarise(mine)
-    difference = None if row == table.base else compare(mine, table.values(table.base, name))
+    difference = None if row == table.base else compare(mine, base)
     return Entry(summary.mean, summary.n, difference)
 
 
@@ -112,6 +113,43 @@ def corrected(entries: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
         for row, adjusted in holm(values).items():
             found[row][i] = replace(found[row][i], significant=adjusted < LEVEL)
     return found
+
+
+PARTED = ("motion_fidelity", "trajectory_cosine")
+"""Scores that a table of parts has, if the table has them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Scores of a part of the cases, by row."""
+
+    name: str
+    columns: Sequence[str]
+    entries: Sequence[Sequence[Entry]]
+
+
+def parts_of(table: StudyTable) -> list[Part]:
+    """Tell the scores of the parts of the cases that the specification names; none where only one part has cases."""
+    named = {name: tuple(words) for name, words in table.spec.parts.items()}
+    every = [word for words in named.values() for word in words]
+
+    def inside(case: str, words: Sequence[str]) -> bool:
+        reference = reference_of(case)
+        return any(word in reference for word in words) if words else not any(word in reference for word in every)
+
+    columns = [name for name in PARTED if name in table.columns]
+    ids = {record.id for row in table.rows for record in row.records}
+    found = {name: words for name, words in named.items() if any(inside(case, words) for case in ids)}
+    if len(found) < 2:
+        return []
+
+    def of_part(row: int, name: str, words: Sequence[str]) -> Entry:
+        return entry(table, row, name, lambda case: inside(case, words))
+
+    return [
+        Part(part, columns, [[of_part(row, name, words) for name in columns] for row in range(len(table.rows))])
+        for part, words in found.items()
+    ]
 
 
 @dataclass(frozen=True)

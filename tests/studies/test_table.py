@@ -156,3 +156,19 @@ def test_what_is_not_there_or_damaged_is_one_line(sweep: Path, capsys: pytest.Ca
     assert main([str(sweep)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("fastvmt.table: ") and "result.json" in error and error.count("\n") == 1
+
+
+def test_parts_of_the_cases_stand_apart(tmp_path: Path) -> None:
+    spec = {"parts": {"readable": [], "small": ["scale", "squash"]}, "columns": ["motion_fidelity"]}
+    kinds = ("scale", "line", "squash", "curve", "line", "line")
+    for job, shift in enumerate((0.0, 0.5)):
+        values = {
+            f"00-{i}-{kind}/p0/s0": (1.0 if kind in ("scale", "squash") else 0.0) + shift
+            for i, kind in enumerate(kinds)
+        }
+        write_run(tmp_path / "rows" / str(job), [], scored(values), {"skip.delta": str(job)}, job, table=spec)
+    written = make_table([tmp_path], None, tmp_path)
+    assert "| row | motion fidelity, readable | motion fidelity, small |" in written
+    assert "| `delta=1` | 0.500 (4) | 1.500 (2) |" in written
+    content = json.loads((tmp_path / "table.json").read_text())["parts"]
+    assert content["small"]["delta=1"]["motion_fidelity"]["mean"] == 1.5
