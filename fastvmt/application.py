@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -84,8 +86,9 @@ class Application:
             cfg.output_dir = here.run.dir
         objective = None
         try:
-            claim(here.runtime.choices.get("hydra/launcher"))
-            objective = self.work(cfg)
+            with following(cfg):
+                claim(here.runtime.choices.get("hydra/launcher"))
+                objective = self.work(cfg)
         except UserError as error:
             sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
             if not sweep:
@@ -114,6 +117,15 @@ class Application:
 
         self.shelf = self.shelf or Shelf()
         return run(cfg, self.shelf).get(cfg.objective)
+
+
+def following(cfg: DictConfig) -> AbstractContextManager[None]:
+    """Note in the output folder how the job ends; not what transfers nothing, and of several processes the first."""
+    if cfg.dry or cfg.plan or beside_the_first():
+        return nullcontext()
+    from fastvmt.results.events import noted  # imports torch
+
+    return noted(Path(cfg.output_dir))
 
 
 def claim(launcher: str | None) -> None:

@@ -6,21 +6,19 @@ of the folder that are finished.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fastvmt.sweep import row_name, row_values, swept_of
+from fastvmt.sweep import jobs_of, row_name, row_values, swept_of
+from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
 MOST = 64
@@ -39,37 +37,33 @@ class Study(Callback):
         """Make the table of the rows that are finished."""
         if config.get("dry") or config.get("plan"):
             return
-        from fastvmt.studies.table_command import FORMS, make_table, short_table
-
         folder = Path(config.hydra.sweep.dir)
-        try:
-            make_table([folder], None, folder)
-            sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
-        except (ValueError, OSError) as error:
-            sys.stderr.write(f"fastvmt: no table: {error}\n")
+        for tell in (tell_table, tell_failures):
+            try:
+                tell(folder)
+            except (ValueError, OSError) as error:
+                sys.stderr.write(f"fastvmt: {error}\n")
 
 
-def jobs_of(config: DictConfig) -> list[list[str]]:
-    """List the overrides of every job of a grid; nothing for a search, whose jobs are not known before."""
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    typed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-    overrides = {override.get_key_element(): override for override in typed}  # the last one of a key counts
-    if any(each.is_sweep_override() and not each.is_discrete_sweep() for each in overrides.values()):
-        return []
-    return [list(job) for job in itertools.product(*map(values_of, overrides.values()))]
+def tell_table(folder: Path) -> None:
+    """Write the table of a study and print it. Raises ``ValueError`` where no row is finished."""
+    from fastvmt.studies.table_command import FORMS, make_table, short_table
+
+    make_table([folder], None, folder)
+    sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
 
 
-def values_of(override: Override) -> list[str]:
-    """Write an override once for each of its values."""
-    key = override.get_key_element()
-    if override.is_sweep_override():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
-    return [f"{key}={override.get_value_element_as_str()}"]
+def tell_failures(folder: Path) -> None:
+    """Say which rows of a study failed, and how to repeat each."""
+    from fastvmt.studies.progress import failures, progress_of
+
+    for failed in failures(progress_of(folder)):
+        sys.stderr.write(f"fastvmt: failed: {harmless(failed)}\n")
 
 
 def alike(config: DictConfig) -> list[list[str]]:
     """Group the names of rows whose videos would be the same; not of searches and very large sweeps."""
-    if "BasicSweeper" not in config.hydra.sweeper._target_ or not 1 < len(jobs := jobs_of(config)) <= MOST:
+    if not 1 < len(jobs := jobs_of(config)) <= MOST:
         return []
     from fastvmt.engine.identity import leaves  # imports torch
 

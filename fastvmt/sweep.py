@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -63,6 +65,32 @@ def row_values(swept: Sequence[str], overrides: Sequence[str]) -> dict[str, str]
     words = (word.lstrip("+").partition("=") for word in overrides)
     values = {key.partition("@")[0]: value for key, _, value in words}
     return {key: values[key] for key in sorted(set(swept)) if key in values}
+
+
+def jobs_of(config: DictConfig) -> list[list[str]]:
+    """List the overrides of every job of a grid; nothing for a search, whose jobs are not known before."""
+    if "BasicSweeper" not in config.hydra.sweeper._target_:
+        return []
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    typed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+    overrides = {override.get_key_element(): override for override in typed}  # the last one of a key counts
+    if any(each.is_sweep_override() and not each.is_discrete_sweep() for each in overrides.values()):
+        return []
+    return [list(job) for job in itertools.product(*map(values_of, overrides.values()))]
+
+
+def values_of(override: Override) -> list[str]:
+    """Write an override once for each of its values."""
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={override.get_value_element_as_str()}"]
+
+
+def rows_of(config: DictConfig) -> list[str]:
+    """Name the rows of a grid, of a composed configuration with its ``hydra`` node."""
+    swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
+    return [row_name(row_values(swept, job)) for job in jobs_of(config)]
 
 
 def row_of(*, _root_: DictConfig) -> str:

@@ -35,8 +35,8 @@ LEAVES: dict[str, set[str]] = {
     "credentials": {"files"},
     "watermark": {"types", "data"},
     "literals": {"errors"},
-    "results": {"types", "cache", "cost", "divergence", "files", "terminal"},
-    "studies": {"results", "files", "terminal"},
+    "results": {"types", "cache", "cost", "divergence", "errors", "files", "terminal"},
+    "studies": {"results", "errors", "files", "sweep", "terminal"},
     "schedule": set(),
     "cache": {"files"},
     "score": {
@@ -65,7 +65,17 @@ LEAVES: dict[str, set[str]] = {
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
     "hydra": ("engine", "compose", "config", "literals", "application", "study", "sweep"),
-    "omegaconf": ("engine", "compose", "construct", "config", "application", "study", "sweep", "score/command"),
+    "omegaconf": (
+        "engine",
+        "compose",
+        "construct",
+        "config",
+        "application",
+        "study",
+        "studies/progress",
+        "sweep",
+        "score/command",
+    ),
     "lightning": ("engine",),
     "wandb": ("engine",),
     "decord": ("data/video_previews",),

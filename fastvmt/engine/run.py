@@ -33,6 +33,7 @@ from fastvmt.engine.trainer import check_trainer_values, make_trainer, time_limi
 from fastvmt.engine.wandb_run import WandbRun
 from fastvmt.errors import UserError
 from fastvmt.results.columns import healthy, mean_scores
+from fastvmt.results.events import STARTED, note
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped, beside_the_first
@@ -118,6 +119,7 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     check_trainer(cfg)
     if not beside_the_first():
         OmegaConf.save(cfg, folder.config, resolve=True)
+        note(folder.path, STARTED, cases=len(plan.cases))
     session = Session(plan, shelf.take(plan), cache_of(cfg))
     if not has_all(session, plan.cases, folder):
         check_fit(plan)

@@ -47,6 +47,9 @@ def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wa
     assert done.returncode == 1
     assert "fastvmt: job 1: skip.delta=9 must be at most" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "fastvmt: failed: delta=9: skip.delta=9 must be at most" in done.stderr
+    (again,) = (line for line in done.stderr.splitlines() if line.startswith("  again: python run.py -m "))
+    assert "skip.delta=9" in again and "output_dir=outputs/" in again
     (master,) = tmp_path.glob("outputs/*/*/multirun.yaml")
     rows = master.parent / "rows"
     results = {p.parent.name: json.loads(p.read_text()) for p in rows.glob("*/result.json")}

@@ -1,0 +1,146 @@
+"""How far the rows of a study are: what is finished, what failed, and what it would take to finish the rest."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, read_events
+from fastvmt.results.folder import RunFolder
+from fastvmt.sweep import rows_of
+
+RUNNING, WAITING = "running", "waiting"
+WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A row's."""
+
+    name: str
+    done: int
+    """Finished cases."""
+    expected: int | None
+    """All cases, of a row that has not told those of the others where these agree; else None."""
+    state: str
+    """``finished``, ``running``, ``interrupted``, ``failed`` or ``waiting``."""
+    error: str
+    """Of a failed row, in one line."""
+    again: str
+    """The shell command that runs the row, and nothing else, again; empty where the row's words are not known."""
+    seconds: Sequence[float]
+    """Of every finished case, scores and files included."""
+    left: float | None = None
+    """Seconds that the row still needs; None where no case tells."""
+
+
+def progress_of(study: Path) -> list[Progress]:
+    """Tell the progress of every row of a study, or of a single run. Raises ``ValueError`` where there is none."""
+    found = {folder.name: read_progress(folder, study) for folder in begun(study)}
+    names = planned(study)
+    known = {row.expected for row in found.values() if row.expected is not None}
+    expected = known.pop() if len(known) == 1 else None
+    for name in names:
+        found.setdefault(name, Progress(name, 0, expected, WAITING, "", "", ()))
+    found = {name: replace(row, expected=row.expected or expected) for name, row in found.items()}
+    if not found:
+        raise ValueError(f"{study} holds no run: neither config.yaml nor rows/ is there")
+    order = {name: i for i, name in enumerate(names)}
+    rows = sorted(found.values(), key=lambda row: (order.get(row.name, len(order)), row.name))
+    every = [seconds for row in rows for seconds in row.seconds]
+    return [replace(row, left=seconds_left(row, every)) for row in rows]
+
+
+def begun(study: Path) -> list[Path]:
+    """List the folders of rows that have begun, or were tried."""
+    if (study / "config.yaml").is_file() or (study / "result.json").is_file():
+        return [study]
+    return [folder for folder in sorted(study.glob("rows/*")) if folder.is_dir()]
+
+
+def planned(study: Path) -> list[str]:
+    """Name the rows of the latest sweep into a study, in their order; none where it was a search or a single run."""
+    file = study / "multirun.yaml"
+    config = OmegaConf.load(file) if file.is_file() else None
+    return rows_of(config) if isinstance(config, DictConfig) else []
+
+
+def read_progress(folder: Path, study: Path) -> Progress:
+    """Tell the progress of one row."""
+    records = [record for case in RunFolder(folder).cases() if (record := case.read()) is not None]
+    events = read_events(folder)
+    starts = [event.cases for event in events if event.kind == STARTED and event.cases is not None]
+    result = folder / "result.json"
+    expected = starts[-1] if starts else len(RunFolder(folder).content()["cases"]) if result.is_file() else None
+    state = state_of(events[-1] if events else None, result.is_file())
+    done = len(records) if expected is None else min(len(records), expected)
+    error = events[-1].error if state == FAILED else ""
+    return Progress(folder.name, done, expected, state, error, again(folder, study), [spent(r) for r in records])
+
+
+def state_of(last: Event | None, through: bool) -> str:
+    """Name the state of a run after its last event; without any, by whether its result is there."""
+    if last is None:
+        return FINISHED if through else INTERRUPTED
+    if last.kind != STARTED:
+        return last.kind
+    return RUNNING if last.running else INTERRUPTED
+
+
+def spent(record: CaseRecord) -> float:
+    """Sum the seconds that a case took, with its scores and files."""
+    return sum(record.cost.seconds.get(part, 0.0) for part in ("total", "metrics", "save"))
+
+
+def seconds_left(row: Progress, every: Sequence[float]) -> float | None:
+    """Tell what the cases that a row lacks would take, as its own do in the mean, or else all of the study's."""
+    if row.state == FINISHED:
+        return 0.0
+    seconds = row.seconds or every
+    return None if row.expected is None or not seconds else (row.expected - row.done) * statistics.fmean(seconds)
+
+
+def again(folder: Path, study: Path) -> str:
+    """Write the shell command that runs a row again; in a sweep it keeps the row's place in the table."""
+    file = folder / ".hydra" / "overrides.yaml"
+    words = [str(word) for word in OmegaConf.load(file)] if file.is_file() else []
+    if not words:
+        return ""
+    words = [word for word in words if word.lstrip("+").partition("=")[0] not in WHERE]
+    return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={study}"])
+
+
+def failures(rows: Sequence[Progress]) -> list[str]:
+    """Tell of every failed row why, and how to repeat it: two lines each."""
+    return [f"{row.name}: {row.error}\n  again: {row.again or 'unknown'}" for row in rows if row.state == FAILED]
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds for people.
+
+    >>> [duration(each) for each in (None, 0.0, 42.4, 90.0, 7300.0)]
+    ['?', '', '42 s', '2 min', '2.0 h']
+    """
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds else ""
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def total_left(rows: Sequence[Progress]) -> float | None:
+    """Sum the time left; None where a row's is unknown."""
+    left = [row.left for row in rows]
+    return None if None in left else sum(each for each in left if each is not None)
+
+
+def counts(rows: Sequence[Progress]) -> Mapping[str, int]:
+    """Count the rows by state, those that are through first."""
+    order = (FINISHED, RUNNING, INTERRUPTED, FAILED, WAITING)
+    return {state: n for state in order if (n := sum(row.state == state for row in rows))}

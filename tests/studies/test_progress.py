@@ -1,0 +1,90 @@
+"""How far a study is: cases, states, errors with the command that repeats a row, time left."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fastvmt.files import write_json
+from fastvmt.results.events import note
+from fastvmt.results.folder import RunFolder
+from fastvmt.studies.progress import Progress, failures, progress_of, total_left
+from fastvmt.studies.status_command import main
+from helpers.records import case_record
+from helpers.studies import write_run
+
+WORDS = ["window.l={}", "prompt='it\\'s a dog'", "output_dir=elsewhere", "swept=[window.l]"]
+
+
+def begin(study: Path, l: int, cases: int = 0, expected: int | None = 4) -> Path:
+    """A row that has begun and has finished some cases, of 7.75 seconds each."""
+    folder = RunFolder(study / "rows" / f"l={l}")
+    OmegaConf.save(OmegaConf.create([word.format(l) for word in WORDS]), made(folder.path / ".hydra/overrides.yaml"))
+    for i in range(cases):
+        write_json(folder.case(f"r{i}/p/s0").record, case_record(f"r{i}/p/s0").to_json())
+    if expected is not None:
+        note(folder.path, "started", cases=expected)
+    return folder.path
+
+
+def made(file: Path) -> Path:
+    file.parent.mkdir(parents=True)
+    return file
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A sweep over five values: finished, failed, interrupted, running, waiting."""
+    note(begin(tmp_path, 3, 4), "finished")
+    note(begin(tmp_path, 4, expected=None), "failed", error="window.l=4 must be odd")
+    note(begin(tmp_path, 5, 1), "interrupted")
+    begin(tmp_path, 7, 2)
+    sweeper = {"_target_": "a.BasicSweeper", "params": {"window.l": "3,4,5"}}
+    hydra = {"sweeper": sweeper, "overrides": {"task": ["window.l=3,4,5,7,9", "seed=0"]}}
+    OmegaConf.save(OmegaConf.create({"hydra": hydra, "swept": ["window.l"]}), tmp_path / "multirun.yaml")
+    return tmp_path
+
+
+def test_every_row_has_its_state_and_its_time(study: Path) -> None:
+    rows = progress_of(study)
+    assert [(row.name, row.done, row.expected, row.state) for row in rows] == [
+        ("l=3", 4, 4, "finished"),
+        ("l=4", 0, 4, "failed"),
+        ("l=5", 1, 4, "interrupted"),
+        ("l=7", 2, 4, "running"),
+        ("l=9", 0, 4, "waiting"),
+    ]
+    assert [row.left for row in rows] == [0.0, 4 * 7.75, 3 * 7.75, 2 * 7.75, 4 * 7.75]
+    assert total_left(rows) == 13 * 7.75
+
+
+def test_a_failure_comes_with_the_command_that_repeats_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (told,) = failures(progress_of(study))
+    why, command = told.split("\n  again: ")
+    assert why == "l=4: window.l=4 must be odd"
+    words = ["window.l=4", "prompt='it\\'s a dog'", "swept=[window.l]"]
+    assert shlex.split(command) == ["python", "run.py", "-m", *words, f"output_dir={study}"]
+    assert main([str(study)]) == 0
+    printed = capsys.readouterr().out
+    assert told in printed and "1 finished, 1 running, 1 interrupted, 1 failed, 1 waiting" in printed
+
+
+def test_a_single_run_and_one_from_before_events(tmp_path: Path) -> None:
+    write_run(tmp_path, [], [case_record("a/p/s0")])
+    (row,) = progress_of(tmp_path)
+    assert (row.done, row.expected, row.state) == (0, 1, "finished")
+
+
+def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err == f"fastvmt.status: {tmp_path} holds no run: neither config.yaml nor rows/ is there\n"
+    )
+
+
+def test_time_is_unknown_before_the_first_case() -> None:
+    row = Progress("a", 0, 3, "waiting", "", "", ())
+    assert total_left([row]) is None
