@@ -44,8 +44,11 @@ def found_before(session: Session, case: TransferCase, folder: CaseFolder) -> Ca
 
 def has_all(session: Session, cases: Benchmark, folder: RunFolder) -> bool:
     """Whether no case has to be generated, so that the model need not be loaded."""
-    if session.plan.cfg.rerun is not Rerun.missing:
-        return False
+    return session.plan.cfg.rerun is Rerun.missing and not_kept(session, cases, folder) is None
+
+
+def not_kept(session: Session, cases: Benchmark, folder: RunFolder) -> TransferCase | None:
+    """Give the first case that no run has generated as it is asked for; None if all are there."""
 
     def there(case: TransferCase) -> bool:
         identity = session.identity(case)
@@ -53,7 +56,7 @@ def has_all(session: Session, cases: Benchmark, folder: RunFolder) -> bool:
             return True
         return session.cells.find(cell_key(identity)) is not None
 
-    return all(map(there, cases))
+    return next((case for case in cases if not there(case)), None)
 
 
 def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from fastvmt.literals import quoted
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, read_events
 from fastvmt.results.folder import RunFolder
@@ -113,7 +115,8 @@ def again(folder: Path, study: Path) -> str:
     if not words:
         return ""
     words = [word for word in words if word.lstrip("+").partition("=")[0] not in WHERE]
-    return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={study}"])
+    place = f"{study}" if re.fullmatch(r"[\w./-]+", f"{study}") else quoted(f"{study}")
+    return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={place}"])
 
 
 def failures(rows: Sequence[Progress]) -> list[str]:

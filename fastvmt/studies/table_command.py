@@ -81,11 +81,14 @@ def make_table(
     return written
 
 
-def short_table(folder: Path) -> str:
-    """Give the table of a study in Markdown as a terminal has room for: its columns, or the usual ones, no caption."""
+def short_table(folder: Path, also: Sequence[str] = ()) -> str:
+    """Give the table of a study in Markdown as a terminal has room for: its columns, or the usual ones and ``also``.
+
+    It has no caption.
+    """
     rows = read_rows([folder])
     spec = spec_of(rows)
-    wanted = spec.columns or SHORT
+    wanted = spec.columns or (*SHORT, *(name for name in also if name not in SHORT))
     known = known_columns([record for row in rows for record in row.records])
     table = tabulated(rows, [name for name in wanted if name in known], spec)
     parts = [markdown(table.names, table.columns, table.entries).rstrip()]

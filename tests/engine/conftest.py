@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session, open_session
 from helpers.config import composed
+from helpers.small_study import write_study
 
 SMALL = [
     "backbone.height=48",
@@ -46,3 +48,15 @@ def finished_run(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 def session(small: list[str]) -> Session:
     """A loaded session with the fast scores."""
     return open_session(composed(*small, "metrics=fast", "logger=none"))
+
+
+@pytest.fixture(scope="session")
+def small_study(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two rows without scores, whose table shows gradients. Read only, but for the cells below it."""
+    return write_study(tmp_path_factory.mktemp("study") / "small", small, "table.columns=[gradients]")
+
+
+@pytest.fixture
+def study(small_study: Path, tmp_path: Path) -> Path:
+    """The same study, to be changed."""
+    return Path(shutil.copytree(small_study, tmp_path / "study", ignore=shutil.ignore_patterns("cache")))
