@@ -49,6 +49,11 @@ HOMES = {
         "MotionSmoothness",
         "motion_smoothness",
     ),
+    "track_distance": (
+        "TrackDistance",
+        "cotracker_distance",
+        "end_point_error",
+    ),
 }
 """Public names by module."""
 RENAMED = {"robust": ("functional", "motion_fidelity"), "vbench_consistency": ("consistency", "consistency")}

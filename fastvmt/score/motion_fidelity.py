@@ -52,7 +52,7 @@ def diagonal_of(generated: Video, reference: Video) -> float:
     """The frame's diagonal in pixels; raises ``ValueError`` for videos of unequal size."""
     if generated.size[1:] != reference.size[1:]:
         raise ValueError(
-            f"motion fidelity compares videos of one size, got {generated.size[1:]} (generated) and "
+            f"motion is compared between videos of one size, got {generated.size[1:]} (generated) and "
             f"{reference.size[1:]} (reference): score against the reference as it was prepared for the generator"
         )
     return float(torch.tensor(generated.size[1:]).double().norm())

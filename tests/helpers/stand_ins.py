@@ -31,6 +31,7 @@ from fastvmt.score.networks import Networks
 from fastvmt.score.scores import Scores
 from fastvmt.score.similarity import TextSimilarity
 from fastvmt.score.smoothness import DisInterpolator, MotionSmoothness
+from fastvmt.score.track_distance import KINDS, TrackDistance
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.types import Video
 
@@ -109,6 +110,7 @@ OTHER = pan(2, 7)
 METRICS: dict[str, Callable[[], ScoreMetric]] = {
     "motion_fidelity": lambda: MotionFidelity(Drift()),
     **{f"motion_fidelity_{mode}": lambda mode=mode: MotionFidelity(Drift(), mode) for mode in MODES[1:]},
+    **{kind: lambda kind=kind: TrackDistance(Drift(), kind) for kind in KINDS},
     "text_similarity": lambda: TextSimilarity(Colours()),
     "text_similarity_l14": lambda: TextSimilarity(Colours(2.0), suffix="_l14"),
     "temporal_consistency": lambda: TemporalConsistency(Colours()),

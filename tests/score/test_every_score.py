@@ -69,6 +69,13 @@ def mixed(video: Video) -> float:
     return hybrid(a.points_NT2, b.points_NT2, a.visible_NT, b.visible_NT, 64 * math.sqrt(2), JITTER)
 
 
+def apart(video: Video) -> float:
+    """Points of two clips start together and go straight, a step of 1 pixel each, at an angle between them."""
+    shared = OTHER.frames_THWC[: video.size[0]]
+    angle = (video.frames_THWC.float().mean() - shared.float().mean()) / 20
+    return float(video.size[0] * (angle / 2).sin().abs())
+
+
 def dynamic(video: Video, flow: Any) -> float:
     return dynamic_degree([fastest(field) for field in flow.forward_flow(video.frames_THWC)], 64).moves
 
@@ -82,6 +89,8 @@ FUNCTIONS: dict[str, Callable[[Video], float | Tensor]] = {
     "motion_fidelity_compat_smm": published(compat_smm, 55),
     "motion_fidelity_compat_ditflow": published(compat_ditflow, 55),
     "motion_fidelity_compat_det": published(compat_det, 50, 64, 64),
+    "epe": apart,
+    "ctd": apart,
     "text_similarity": lambda video: text_similarity(rows(video), torch.eye(3)[0]),
     "text_similarity_l14": lambda video: text_similarity(rows(video), torch.eye(3)[0]),
     "temporal_consistency": lambda video: temporal_consistency(rows(video)),
