@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +23,10 @@ from fastvmt.engine.plan import cache_of, make_tracker
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
 from fastvmt.results.columns import mean_scores, score_summaries
+from fastvmt.results.doubts import doubt_notes
 from fastvmt.results.folder import slug
 from fastvmt.results.provenance import provenance
-from fastvmt.results.tables import SHOWN, show, summary_table
+from fastvmt.results.tables import SHOWN, explain, shown_score, summary_table, with_coverage
 from fastvmt.score.arguments import parser
 from fastvmt.score.files import Policy, failed, score_triple
 from fastvmt.score.networks import clip_path
@@ -156,17 +156,18 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
 def clip_table(records: Sequence[Mapping[str, Any]], headline: Mapping[str, str]) -> Table:
     """One row per clip: the ``headline`` scores that some clip has, and what was changed before scoring."""
     summaries = score_summaries(scored_clips(records))
-    columns = [name for name in headline if name in summaries and summaries[name].n]
+    columns = [name for name in with_coverage(headline) if name in summaries and summaries[name].n]
     table = Table(title="clips")
     table.add_column("clip", overflow="fold")
     for name in columns:
-        table.add_column(literal_text(headline[name]), justify="right", no_wrap=True)
+        table.add_column(literal_text(headline.get(name, name)), justify="right", no_wrap=True)
     table.add_column("notes")
     for record in records[:SHOWN]:
-        values = [show(record["scores"].get(name, math.nan)) for name in columns]
+        values = [shown_score(record["scores"], name) for name in columns]
         table.add_row(literal_text(record["id"]), *values, literal_text("; ".join(record["notes"])))
     if len(records) > SHOWN:
         table.add_row(f"... {len(records) - SHOWN} more", *[""] * (len(columns) + 1))
+    explain(table, doubt_notes({"": [record["scores"] for record in records]}, columns))
     return table
 
 

@@ -87,7 +87,7 @@ def table_markdown(table: StudyTable, grid: Grid | None) -> str:
         parts.append(claims_markdown(found))
     if published := TABLES.get(table.spec.published or ""):
         parts.append(published_markdown(published))
-    return "\n\n".join([*parts, *(literal(note) for note in footnotes(table.absent))]) + "\n"
+    return "\n\n".join([*parts, *(literal(note) for note in [*table.doubts, *footnotes(table.absent)])]) + "\n"
 
 
 def parts_markdown(names: Sequence[str], parts: Sequence[Part]) -> str:
@@ -139,7 +139,7 @@ def published_markdown(published: Published) -> str:
 
 def table_latex(table: StudyTable) -> str:
     """Write the table for LaTeX with booktabs, as a float that compiles by itself."""
-    told = " ".join(latex_words(line) for line in caption(table))
+    told = " ".join(latex_words(line) for line in [*caption(table), *(f"{note}." for note in table.doubts)])
     body = latex(table.names, table.columns, table.entries)
     notes = "".join(f"% {note}\n" for note in [*footnotes(table.absent), one_line(command(table))])
     start = "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
@@ -170,6 +170,7 @@ def table_json(table: StudyTable, grid: Grid | None) -> dict[str, Any]:
         "claims": [asdict(each) for each in verdicts(table)],
         "published": None if published is None else asdict(published),
         "missing": table.absent,
+        "doubts": table.doubts,
     }
 
 

@@ -21,8 +21,9 @@ def text(value: float) -> str:
 
 
 def counted(cell: Entry, most: int) -> str:
-    """Write a mean, with its own n behind it where that is not ``most``, the n of the row."""
-    return text(cell.mean) if cell.n in (0, most) else f"{text(cell.mean)} ({cell.n})"
+    """Write a mean with its signs of doubt, and its own n behind it where that is not ``most``, the n of the row."""
+    mean = f"{text(cell.mean)}{cell.signs}"
+    return mean if cell.n in (0, most) else f"{mean} ({cell.n})"
 
 
 def one_line(words: str) -> str:
@@ -52,7 +53,8 @@ def markdown(names: Sequence[str], columns: Sequence[str], body: Sequence[Sequen
     lines = ["| row | n | " + " | ".join(heads) + " |", "|---|" + "---|" * (len(columns) + 1)]
     for name, line in zip(names, body, strict=True):
         most = max(cell.n for cell in line)
-        shown = [f"**{counted(cell, most)}**" if cell.significant else counted(cell, most) for cell in line]
+        texts = [literal(counted(cell, most)) for cell in line]
+        shown = [f"**{mean}**" if cell.significant else mean for mean, cell in zip(texts, line, strict=True)]
         lines.append(f"| {code(name)} | {most} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 

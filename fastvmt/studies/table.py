@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastvmt.results.columns import absences
+from fastvmt.results.columns import absences, healthy
+from fastvmt.results.doubts import doubt_notes, signs
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
 from fastvmt.studies.quantities import DIVERGED, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
@@ -25,6 +26,8 @@ class Entry:
     """None in the base row."""
     significant: bool = False
     """Whether the difference is told from 0, by Holm's correction over the column; never for few references."""
+    signs: str = ""
+    """Of the doubts about some of its cases."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class StudyTable:
         """Count the cases without a score by the reason, for the columns where there are any."""
         records = [record for row in self.rows for record in row.records]
         return {name: found for name in self.columns if (found := absences(records, name))}
+
+    @property
+    def doubts(self) -> list[str]:
+        """Explain the signs of the entries, with the number of cases."""
+        return doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
 
 
 def spec_of(rows: Sequence[Row]) -> Spec:
@@ -101,7 +109,12 @@ def entry(table: StudyTable, row: int, name: str, chosen: Callable[[str], bool] 
     mine, base = ({k: v for k, v in table.values(i, name).items() if chosen(k)} for i in (row, table.base))
     summary = summarise(mine)
     difference = None if row == table.base else compare(mine, base)
-    return Entry(summary.mean, summary.n, difference)
+    return Entry(summary.mean, summary.n, difference, signs=signs(videos(table.rows[row], chosen), name))
+
+
+def videos(row: Row, chosen: Callable[[str], bool] = lambda case: True) -> list[Mapping[str, float]]:
+    """Give the scores of a row's ``chosen`` cases, but for those that diverged."""
+    return [record.scores for record in healthy(row.records) if chosen(record.id)]
 
 
 def corrected(entries: Sequence[Sequence[Entry]]) -> list[list[Entry]]:

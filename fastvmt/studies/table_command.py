@@ -19,6 +19,7 @@ from fastvmt.studies.table import Spec, spec_of, tabulated
 FORMS = ("md", "tex", "csv", "json")
 SHORT = (
     "motion_fidelity",
+    "coverage",
     "trajectory_cosine",
     "text_similarity",
     "temporal_consistency",
@@ -94,7 +95,7 @@ def short_table(folder: Path, also: Sequence[str] = ()) -> str:
     parts = [markdown(table.names, table.columns, table.entries).rstrip()]
     if found := verdicts(table):
         parts.append(claims_markdown(found))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *table.doubts])
 
 
 def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec:

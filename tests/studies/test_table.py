@@ -15,7 +15,7 @@ from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
 from fastvmt.studies.table import grid_of, tabulated
-from fastvmt.studies.table_command import main, make_table
+from fastvmt.studies.table_command import main, make_table, short_table
 from helpers.records import case_record
 from helpers.studies import scored, write_run
 
@@ -172,3 +172,16 @@ def test_parts_of_the_cases_stand_apart(tmp_path: Path) -> None:
     assert "| `delta=1` | 0.500 (4) | 1.500 (2) |" in written
     content = json.loads((tmp_path / "table.json").read_text())["parts"]
     assert content["small"]["delta=1"]["motion_fidelity"]["mean"] == 1.5
+
+
+def test_what_is_not_to_be_read_is_marked_in_every_form(tmp_path: Path) -> None:
+    for name, low in (("full", 0.0), ("sdedit", 1.0)):
+        records = [case_record(f"r{i}", scores={"motion_fidelity": 0.5, "low_coverage": low}) for i in range(3)]
+        write_run(tmp_path / "rows" / f"row={name}", [], records, {"row": name})
+    written = make_table([tmp_path], ["motion_fidelity"], tmp_path)
+    assert "| `full` | 3 | 0.500 |" in written and r"| `sdedit` | 3 | 0.500\* |" in written
+    note = "coverage below a fifth in 3 of 6 cases (sdedit: 3)"
+    assert written.rstrip().endswith(note) and note in short_table(tmp_path)
+    latex_text = (tmp_path / "table.tex").read_text()
+    assert f"{note}." in latex_text and "& 3 & 0.500* " in latex_text
+    assert json.loads((tmp_path / "table.json").read_text())["doubts"][0].endswith(note)
