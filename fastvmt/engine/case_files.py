@@ -34,7 +34,7 @@ def write_case(folder: CaseFolder, session: Session, transfer: Transfer) -> Case
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.clear()
     write_videos(folder, result, session)
-    plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window)
+    plot_motion(folder.motion, session.backbone, result, plan.guidance, plan.window, transfer.scores)
     write_trace(folder.trace, result.trace)
     if result.learned:
         write_tensors(folder.learned, result.learned, plan.method.name)

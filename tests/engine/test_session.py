@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 import fastvmt
 from fastvmt.cost.meters import open_meters
@@ -82,8 +83,11 @@ def test_the_reference_is_read_once(small, tmp_path):
 def test_a_picture_leaves_the_counted_passes_alone(session, tmp_path):
     transfer = session.transfer_case(session.plan.cases[0])
     counted = transfer.record.passes.block_forwards
-    plot_motion(tmp_path / "a.png", session.backbone, transfer.result, session.plan.guidance, session.plan.window)
-    assert (tmp_path / "a.png").stat().st_size > 0
+    hostile = replace(transfer.result, case=replace(transfer.result.case, prompt="$5 and $\\frac{1}$ for 猫"))
+    for scores in (None, transfer.scores):
+        plan = session.plan
+        plot_motion(tmp_path / "a.png", session.backbone, hostile, plan.guidance, plan.window, scores)
+        assert Image.open(tmp_path / "a.png").size[1] > 500
     assert transfer.result.passes.block_forwards == transfer.record.passes.block_forwards == counted
 
 
