@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from fastvmt.benchmarks import Benchmark
 from fastvmt.config import Rerun
@@ -66,16 +68,21 @@ def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseReco
     if cell is None or judged is None:
         return None
     lossless = session.plan.cfg.lossless
+    unasked = () if lossless else (folder.lossless, folder.lossless_reference)
     folder.clear()
-    link_files(cell.folder, folder, () if lossless else (folder.lossless, folder.lossless_reference))
+    link_files(cell.folder, folder, unasked)
+    here = folder.hashes()
+    if any(here.get(name) != digest for name, digest in wanted(cell, unasked)):
+        return None  # another process makes the cell anew
     if lossless and cell.record.diverged is None and not is_plain(folder.lossless_reference):
         write_exact_reference(folder.lossless_reference, case, session)
+        here = folder.hashes()
     scores = session.scores
     record = replace(
         cell.record,
         id=case.id,
         reference=case.reference_prompt or case.reference.name,
-        files=folder.hashes(),
+        files=here,
         scores=judged.values,
         notes=judged.notes,
         score_versions=scores.versions,
@@ -85,6 +92,12 @@ def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseReco
     )
     write_json(folder.record, record.to_json())
     return record
+
+
+def wanted(cell: Cell, but: Sequence[Path]) -> list[tuple[str, str]]:
+    """List name and hash of a cell's files, but for some."""
+    names = [file.name for file in but]
+    return [(name, digest) for name, digest in cell.record.files.items() if name not in names]
 
 
 def judgement(session: Session, cell: Cell, case: TransferCase) -> Judged | None:

@@ -127,7 +127,8 @@ class Cells:
             os.replace(partial.path, folder.path)
         except OSError as error:
             shutil.rmtree(partial.path, ignore_errors=True)
-            self._cannot_write(error)
+            if self.find(key) is None:  # or else another process was sooner
+                self._cannot_write(error)
 
     def _cannot_write(self, error: OSError) -> None:
         if not self.told:
@@ -147,6 +148,8 @@ def link_files(source: CaseFolder, target: CaseFolder, but: Sequence[Path] = ())
         partial.unlink(missing_ok=True)
         try:
             os.link(file, partial)
+        except FileNotFoundError:  # another process makes the cell anew
+            continue
         except OSError:  # another disk, or one without links
             shutil.copyfile(file, partial)
         os.replace(partial, place)
