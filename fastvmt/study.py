@@ -7,6 +7,7 @@ of the folder that are finished.
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ def tell_table(folder: Path) -> None:
 
     make_table([folder], None, folder)
     sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
+    page = shlex.join(["python", "-m", "fastvmt.report", str(folder)])
+    sys.stdout.write(f"as a page with its videos: {page}\n")
 
 
 def tell_failures(folder: Path) -> None:

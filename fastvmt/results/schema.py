@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+hints_of = cache(get_type_hints)
 NAMES = {bool: "boolean", int: "integer", str: "string"}
 
 
@@ -74,7 +76,7 @@ def decoded(kind: Any, value: Any, where: str = "") -> Any:
 
 def _decoded_fields(kind: Any, value: dict[str, Any], where: str) -> Any:
     """Read a dataclass."""
-    hints = get_type_hints(kind)
+    hints = hints_of(kind)
     for problem, keys in (("lacks", hints.keys() - value), ("has the unknown", value.keys() - hints)):
         if keys:
             raise ValueError(f"{where or 'the content'} {problem} {', '.join(sorted(keys))}")

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -126,9 +127,12 @@ def compare(
     return Comparison(mean, float(low), float(high), len(differences), len(clusters), lost, p_value(means))
 
 
+@lru_cache(maxsize=1)
 def resampled(count: int, resamples: int = RESAMPLES, seed: int = SEED) -> NDArray[np.int64]:
     """Draw the indices of ``count`` clusters with replacement, (resamples, count): the same at every call."""
-    return np.random.default_rng(seed).integers(0, count, (resamples, count))
+    picks = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    picks.flags.writeable = False  # kept for the next column of as many
+    return picks
 
 
 def resampled_means(clusters: Sequence[Floats], resamples: int = RESAMPLES, seed: int = SEED) -> Floats | None:

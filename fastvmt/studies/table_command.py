@@ -14,7 +14,7 @@ from fastvmt.studies.document import claims_markdown, grid_of_spec, table_csv, t
 from fastvmt.studies.forms import markdown
 from fastvmt.studies.quantities import known_columns
 from fastvmt.studies.rows import read_rows, unfinished
-from fastvmt.studies.table import Spec, spec_of, tabulated
+from fastvmt.studies.table import Spec, StudyTable, spec_of, tabulated
 
 FORMS = ("md", "tex", "csv", "json")
 SHORT = (
@@ -70,7 +70,11 @@ def make_table(
     """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there."""
     rows = read_rows(folders)
     spec = with_grid(spec_of(rows), grid, score)
-    table = tabulated(rows, columns, spec)
+    return write_table(tabulated(rows, columns, spec), output, forms)
+
+
+def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS) -> str:
+    """Write the files of a table into the folder ``output`` and return it in Markdown."""
     arranged = grid_of_spec(table)
     written = table_markdown(table, arranged)
     output.mkdir(parents=True, exist_ok=True)
