@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,6 @@ class Outcome:
 
     record: CaseRecord
     folder: CaseFolder
-    trace: Sequence[Mapping[str, float]]
-    """One row per inner iteration; none of a case that an earlier run completed."""
 
 
 class RunCallback(lightning.Callback):

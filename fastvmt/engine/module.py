@@ -53,17 +53,15 @@ class TransferModule(lightning.LightningModule):
 
         Raises :class:`fastvmt.divergence.Diverged` with ``on_diverged=stop``.
         """
-        folder, trace = self.folder.case(case.id), list[dict[str, float]]()
-        record = found_before(self.session, case, folder)
-        if record is None:
-            record, trace = self.generate(case, folder)
+        folder = self.folder.case(case.id)
+        record = found_before(self.session, case, folder) or self.generate(case, folder)
         folder.state.unlink(missing_ok=True)
-        outcome = Outcome(record, folder, trace)
+        outcome = Outcome(record, folder)
         self.outcomes.append(outcome)
         return {"outcome": outcome}
 
-    def generate(self, case: TransferCase, folder: CaseFolder) -> tuple[CaseRecord, list[dict[str, float]]]:
-        """Transfer a case and write its files; returns its record and trace."""
+    def generate(self, case: TransferCase, folder: CaseFolder) -> CaseRecord:
+        """Transfer a case and write its files; returns its record."""
         session = self.session
         found = session.attempt(
             case, on_step=self.on_step, on_iteration=self.on_iteration, checkpoint=self.state(case, folder)
@@ -71,13 +69,13 @@ class TransferModule(lightning.LightningModule):
         if not isinstance(found, DivergedCase):
             record = write_case(folder, session, found)
             keep(session, folder, record, found.result)
-            return record, found.trace
+            return record
         if session.plan.cfg.on_diverged is OnDiverged.stop:
             raise found.error
         log.warning(f"{found.error}; the case is recorded as diverged")
         record = write_diverged(folder, found)
         keep(session, folder, record, None)
-        return record, found.trace
+        return record
 
     @property
     def records(self) -> list[CaseRecord]:

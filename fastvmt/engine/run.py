@@ -9,7 +9,6 @@ from pathlib import Path
 
 import lightning
 import torch
-import wandb
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -30,7 +29,7 @@ from fastvmt.engine.resources import check_folder, check_trainer
 from fastvmt.engine.session import Session
 from fastvmt.engine.standing import Standing
 from fastvmt.engine.trainer import check_trainer_values, make_trainer, time_limit
-from fastvmt.engine.wandb_run import WandbRun
+from fastvmt.engine.wandb_run import WandbRun, row_logger
 from fastvmt.errors import UserError
 from fastvmt.results.columns import healthy, mean_scores
 from fastvmt.results.events import STARTED, note
@@ -96,9 +95,6 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
         raise out_of_memory.refusal(plan.cfg.backbone) from error
     except FloatingPointError as error:
         raise UserError(str(error)) from error
-    except wandb.errors.UsageError as error:
-        mode = plan.cfg.logger.mode.value
-        raise UserError(f"logger.mode={mode}: {error} Set logger.mode=offline to stay on this machine.") from error
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -126,8 +122,9 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
         shelf.take(plan).load()
     progress = CaseProgress(console, plan)
     module = TransferModule(session, folder, progress.on_step, progress.on_iteration)
-    watching = [progress, WandbRun(cfg.logger, session)]
-    cut = transfer_all(make_trainer(cfg.trainer, folder.path, watching), module, plan)
+    logger = row_logger(session)
+    watching = [progress, *([] if logger is None else [WandbRun(session, logger)])]
+    cut = transfer_all(make_trainer(cfg.trainer, folder.path, watching, logger), module, plan)
     headline = session.scores.headline
     records = module.records
     if cut:

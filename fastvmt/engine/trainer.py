@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig, ListConfig
 
@@ -88,7 +89,9 @@ def callback_nodes(cfg: DictConfig) -> list[tuple[str, Any]]:
     return [(f"trainer.callbacks[{i}]", node) for i, node in enumerate(cfg.callbacks)]
 
 
-def make_trainer(cfg: DictConfig, folder: Path, callbacks: Sequence[lightning.Callback]) -> lightning.Trainer:
+def make_trainer(
+    cfg: DictConfig, folder: Path, callbacks: Sequence[lightning.Callback], logger: Logger | None
+) -> lightning.Trainer:
     """Make what hands out cases, from the node ``trainer``; profiles go to ``folder``."""
     own: list[lightning.Callback] = [construct(node, key) for key, node in callback_nodes(cfg)]
     profiler = None if cfg.profiler is None else PROFILERS[cfg.profiler](dirpath=folder, filename="profile")
@@ -99,10 +102,10 @@ def make_trainer(cfg: DictConfig, folder: Path, callbacks: Sequence[lightning.Ca
         strategy=cfg.strategy,
         limit_test_batches=cfg.limit_test_batches,
         profiler=profiler,
-        callbacks=[*callbacks, *own],
+        callbacks=[*own, *callbacks],  # what they log at the end is before W&B's run is closed
         inference_mode=False,  # the guidance needs gradients
         use_distributed_sampler=False,
-        logger=False,
+        logger=logger or False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,25 +1,36 @@
-"""One Weights & Biases run per job: curves, videos, a table of cases, mean scores."""
+"""One Weights & Biases run per row, written when the row ends.
+
+It is a Lightning logger, so that callbacks of the user's have ``trainer.logger`` and log what they like. How the run
+is opened is our own: Lightning's way sets ``WANDB_MODE`` of the whole process when offline, resumes a run of the same
+id and so appends to its history, and makes ``trainer/global_step`` the axis of every key. The run is opened when a
+callback asks for it, from ``on_test_start`` on, or else at the end of the row.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import wandb
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 
-from fastvmt.config import WandbMode, in_sweep
+from fastvmt.config import WandbMode
 from fastvmt.engine.callback import Outcome, RunCallback
 from fastvmt.engine.session import Session
-from fastvmt.results.columns import healthy, mean_scores, mean_seconds
+from fastvmt.engine.wandb_content import RunContent, RunIdentity, run_content, run_identity
+from fastvmt.errors import UserError
+from fastvmt.files import is_plain, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 30
-"""Seconds."""
+"""Seconds to wait for a server."""
 
 
 def first_line(error: Exception) -> str:
@@ -27,105 +38,195 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-class WandbRun(RunCallback):
-    """Offline unless ``logger.mode=online``; runs of a sweep share a group."""
+class RowLogger(WandbLogger):
+    """The run of one row, in ``wandb/`` of its folder. One of an earlier invocation gives way to it."""
 
-    def __init__(self, cfg: DictConfig, session: Session) -> None:
-        self.cfg = cfg
-        self.session = session
-        self.added: list[str] = []
-        self.logged: set[str] = set()
+    def __init__(self, mode: WandbMode, project: str, identity: RunIdentity, folder: Path) -> None:
+        super().__init__(name=identity.name, project=project, id=identity.id, save_dir=folder)
+        self.mode = mode
+        self.project = project
+        self.identity = identity
+        self.folder = folder
+        self.ready = False
         self.run: wandb.Run | None = None
-        self.table: wandb.Table | None = None
+        self.added: list[str] = []
 
-    def group(self) -> str | None:
-        """Give the sweep's folder, inside a sweep."""
-        chosen: str | None = self.cfg.group
-        if chosen is not None or not in_sweep():
-            return chosen
-        return Path(HydraConfig.get().sweep.dir).as_posix()
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> wandb.Run | None:
+        """The run; one that keeps nothing where W&B cannot open any, which is told once.
 
-    def environment(self, folder: Path) -> dict[str, str]:
-        """Give what W&B takes from the environment alone, while the run lasts.
+        None until callbacks are set up: Lightning asks every logger before, and would open a run for a finished row.
+        """
+        if self.run is None and self.ready:
+            try:
+                self.run = self.reached()
+            except Exception as error:
+                self.refused(error)
+                self.run = self.opened(WandbMode.disabled)
+        return self.run
+
+    def refused(self, error: Exception) -> None:
+        """Tell that there will be no run."""
+        log.warning(
+            "Weights & Biases has no run of this row (%s): its results are in %s", first_line(error), self.folder
+        )
+
+    def check_server(self) -> None:
+        """With ``online``: keep the run offline if the server does not take the key. Raises :class:`UserError`
+        without a key."""
+        try:
+            known = wandb.login(prompt=False, verify=True)
+        except wandb.errors.Error as error:
+            self.kept_offline(error)
+            return
+        if not known:
+            lacking = "there is no API key: run `wandb login`, or set logger.mode=offline to stay on this machine"
+            raise UserError(f"logger.mode=online: {lacking}")
+
+    def kept_offline(self, error: Exception) -> None:
+        """Tell that the server will not get the run."""
+        log.warning("Weights & Biases cannot be reached (%s): this run is kept offline", first_line(error))
+        self.mode = WandbMode.offline
+
+    def reached(self) -> wandb.Run:
+        """Open the run as asked for, offline where the server fails."""
+        try:
+            return self.opened(self.mode)
+        except wandb.errors.Error as error:
+            if self.mode is not WandbMode.online:
+                raise
+            self.kept_offline(error)
+            wandb.teardown()  # its service would say that the id is taken
+            return self.opened(self.mode)
+
+    def opened(self, mode: WandbMode) -> wandb.Run:
+        """Open a run, in place of an earlier one of its id."""
+        self.set_environment()
+        run = wandb.init(
+            project=self.project,
+            mode=mode.value,
+            id=self.identity.id,
+            name=self.identity.name,
+            group=self.identity.group,
+            job_type=self.identity.job_type,
+            tags=self.identity.tags,
+            dir=self.folder,
+            config=dict(self.identity.config),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=PATIENCE),
+        )
+        for keys, step in (("case/*", "case/index"), ("inner/*", "inner/iteration")):
+            run.define_metric(step, hidden=True, summary="none")
+            run.define_metric(keys, step_metric=step, summary="none")
+        return run
+
+    def set_environment(self) -> None:
+        """Set what W&B takes from the environment alone, while the run lasts.
 
         Files of tables are staged in the home directory, unless told otherwise (settings, which name the host, stay
         there), and its service reports errors and usage to its makers, offline too.
         """
-        wanted = dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR"), str(folder / "wandb"))
-        return wanted if self.cfg.mode is WandbMode.online else wanted | {"WANDB_ERROR_REPORTING": "false"}
+        wanted = dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR"), str(self.folder / "wandb"))
+        if self.mode is not WandbMode.online:
+            wanted["WANDB_ERROR_REPORTING"] = "false"
+        added = [name for name in wanted if name not in os.environ]
+        os.environ |= {name: wanted[name] for name in added}
+        self.added += added
 
-    def begin(self, main_process: bool) -> None:
-        """Open the run, in one process."""
-        folder = Path(self.session.plan.cfg.output_dir)
-        wanted = self.environment(folder)
-        self.added = [name for name in wanted if name not in os.environ]
-        os.environ |= {name: wanted[name] for name in self.added}
-        mode = self.cfg.mode if main_process else WandbMode.disabled
+    @property
+    def mark(self) -> Path:
+        """Says which run was written last, and of what."""
+        return self.folder / "wandb" / "row.json"
+
+    def written(self) -> dict[str, Any]:
+        """Read the mark; nothing where there is none, or a damaged one."""
         try:
-            self.run = self.opened(mode)
-        except wandb.errors.UsageError:  # a bad or missing key, which the user can mend
-            raise
-        except wandb.errors.Error as error:
-            if mode is not WandbMode.online:
-                raise
-            log.warning("Weights & Biases cannot be reached (%s): this run is kept offline", first_line(error))
-            self.run = self.opened(WandbMode.offline)
+            found = read_json(self.mark) if is_plain(self.mark) else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
-    def opened(self, mode: WandbMode) -> wandb.Run:
-        """Open a run; waits for the server for ``PATIENCE`` seconds at most."""
-        plan = self.session.plan
-        return wandb.init(
-            project=self.cfg.project,
-            mode=mode.value,
-            group=self.group(),
-            dir=Path(plan.cfg.output_dir),
-            name=f"{plan.method.name}-{self.session.key[:8]}",
-            config=OmegaConf.to_container(plan.cfg, resolve=True, enum_to_str=True),  # type: ignore[arg-type]
-            settings=wandb.Settings(silent=True, console="off", init_timeout=PATIENCE, login_timeout=PATIENCE),
-        )
+    def write(self, content: RunContent, exit_code: int) -> None:
+        """Write the run and close it, unless it is there as it would be written."""
+        asked = self.mode
+        digest = content.digest(self.identity, exit_code)
+        before = self.written()
+        if self.run is None and (before.get("digest"), before.get("mode")) == (digest, asked.value):
+            return
+        run = self.experiment
+        assert run is not None
+        for row in (*content.cases, *content.inner):
+            run.log(dict(row))
+        run.log({key: wandb.Video(str(file), format="mp4") for key, file in content.videos.items()})
+        columns, rows = content.table
+        run.log({"cases": wandb.Table(columns=columns, data=rows)})
+        run.summary.update(dict(content.summary))
+        run.finish(exit_code=exit_code)
+        if run.disabled:
+            return
+        here = Path(run.dir).parent
+        for id in {self.identity.id, before.get("id")} - {None}:
+            for earlier in (self.folder / "wandb").glob(f"*run-*-{id}"):
+                if earlier.is_dir() and not earlier.is_symlink() and earlier.name != here.name:
+                    shutil.rmtree(earlier, ignore_errors=True)
+        write_json(self.mark, {"id": self.identity.id, "digest": digest, "mode": self.mode.value})
 
-    def case_ends(self, outcome: Outcome) -> None:
-        """Log a case: scores, seconds, curves, its video, a row of the table."""
-        assert self.run is not None
-        record = outcome.record
-        self.logged.add(record.id)
-        seconds = {f"seconds/{stage}": value for stage, value in record.seconds.items()}
-        self.run.log({f"score/{name}": value for name, value in record.scores.items()} | seconds)
-        for row in outcome.trace:
-            self.run.log({f"guidance/{name}": value for name, value in row.items()})
-        video = outcome.folder.side_by_side
-        media = wandb.Video(str(video), format="mp4") if video.exists() else None
-        if media is not None:
-            self.run.log({"side_by_side": media})
-        if self.table is None:
-            self.table = wandb.Table(["case", "category", "prompt", "video", *record.scores, "seconds"])
-        self.table.add_data(
-            record.id, record.category, record.prompt, media, *record.scores.values(), record.seconds["total"]
-        )
-
-    def end(self, outcomes: Sequence[Outcome]) -> None:
-        """Log the cases of other processes, the table and the means."""
-        assert self.run is not None
-        for outcome in outcomes:
-            if outcome.record.id not in self.logged:
-                self.case_ends(outcome)
-        records = [outcome.record for outcome in outcomes]
-        if self.table is not None:
-            self.run.log({"cases": self.table})
-        means = {f"mean/{name}": row["mean"] for name, row in mean_scores(records).items()}
-        counted = healthy(records)
-        seconds = {f"mean_seconds/{k}": v for k, v in mean_seconds(counted).items()}
-        self.run.summary.update(means | seconds | {"diverged": len(records) - len(counted)})
-        self.close()
-
-    def stop(self, exit_code: int) -> None:
-        """Close a failed or interrupted run as such."""
-        self.close(exit_code)
-
-    def close(self, exit_code: int = 0) -> None:
-        """End the run, if it began, and leave the environment as it was."""
-        if self.run is not None:
-            self.run.finish(exit_code=exit_code)
+    def close(self) -> None:
+        """Let go of a run that could not be written, and leave the environment as it was."""
+        if wandb.run is not None and wandb.run is self.run:
+            with suppress(Exception):  # what is wrong has been told
+                self.run.finish(exit_code=1)
         for name in self.added:
             os.environ.pop(name, None)
         self.added = []
+
+
+class WandbRun(RunCallback):
+    """Writes the run of a row when it ends, in the first of all processes."""
+
+    def __init__(self, session: Session, logger: RowLogger) -> None:
+        self.session = session
+        self.logger = logger
+        self.outcomes: list[Outcome] = []
+        self.main_process = False
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        """See Lightning."""
+        self.logger.ready = True
+
+    def begin(self, main_process: bool) -> None:
+        """See that the server takes the key."""
+        if main_process and self.logger.mode is WandbMode.online:
+            self.logger.check_server()
+        self.main_process = main_process
+
+    def case_ends(self, outcome: Outcome) -> None:
+        """Keep in mind what a stopped run has."""
+        self.outcomes.append(outcome)
+
+    def end(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the cases of all processes."""
+        self.write(outcomes, 0)
+
+    def stop(self, exit_code: int) -> None:
+        """Write a failed or interrupted run as such."""
+        self.write(self.outcomes, exit_code)
+
+    def write(self, outcomes: Sequence[Outcome], exit_code: int) -> None:
+        """Write the run. Whatever is wrong with W&B, the row's results stay, and that is told in one line."""
+        if not self.main_process:
+            return
+        try:
+            self.logger.write(run_content(self.session, outcomes), exit_code)
+        except Exception as error:
+            self.logger.refused(error)
+        finally:
+            self.logger.close()
+
+
+def row_logger(session: Session) -> RowLogger | None:
+    """Make the logger of a session's row; None with ``logger.mode=disabled``."""
+    cfg = session.plan.cfg
+    if cfg.logger.mode is WandbMode.disabled:
+        return None
+    return RowLogger(cfg.logger.mode, cfg.logger.project, run_identity(session), Path(cfg.output_dir))

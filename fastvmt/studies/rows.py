@@ -101,8 +101,7 @@ def labels(rows: Sequence[Row]) -> list[str]:
     """
     keys = {tuple(row.values) for row in rows}
     if len(keys) == 1 and keys != {()}:
-        endings = Counter(ending(key) for key in next(iter(keys)))
-        names = [", ".join(named(key, value, endings) for key, value in row.values.items()) for row in rows]
+        names = [named_all(row.values, ", ") for row in rows]
     else:
         shared = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
         names = [", ".join(word for word in row.overrides if word not in shared) or "default" for row in rows]
@@ -110,16 +109,23 @@ def labels(rows: Sequence[Row]) -> list[str]:
     return [name if counts[name] == 1 else f"{name} ({row.folder.name})" for name, row in zip(names, rows, strict=True)]
 
 
+def named_all(values: Mapping[str, str], between: str, symbols: Mapping[str, str] | None = None) -> str:
+    """Write a row's swept values, with ``symbols`` for the last parts of some keys."""
+    endings = Counter(ending(key) for key in values)
+    return between.join(named(key, value, endings, symbols) for key, value in values.items())
+
+
 def ending(key: str) -> str:
     """Give the last part of a key."""
     return re.split(r"[./]", key)[-1]
 
 
-def named(key: str, value: str, endings: Mapping[str, int]) -> str:
+def named(key: str, value: str, endings: Mapping[str, int], symbols: Mapping[str, str] | None = None) -> str:
     """Write a swept value: short, where no other key ends alike; a named row by its name."""
     if key == NAMED:
         return value
-    return f"{ending(key) if endings[ending(key)] == 1 else key}={value}"
+    last = ending(key)
+    return f"{(symbols or {}).get(last, last) if endings[last] == 1 else key}={value}"
 
 
 def unfinished(folder: Path) -> list[str]:

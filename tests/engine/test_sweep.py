@@ -62,26 +62,32 @@ def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wa
 
 
 def same_in_wandb(folder: Path, result: dict, group: Path) -> None:
-    """Group, config, scores, seconds, curves, video and table of the job's W&B run are those of its files."""
+    """Names, config, scores, seconds, curves, video and table of the job's W&B run are those of its files."""
     run, (case,) = contents(folder), result["cases"]
     assert (run["project"], run["exit_code"]) == ("fastvmt", 0)
     assert run["group"]
     assert group.as_posix().endswith(run["group"])
-    assert run["name"] == f"fastvmt-{result['config_hash'][:8]}"
+    delta = result["config"]["skip"]["delta"]
+    assert (run["name"], run["job_type"], run["tags"]) == (f"Δ={delta}", "fastvmt", ["tiny-wan", "demo"])
     assert run["config"]["skip"] == result["config"]["skip"]
-    (scores,) = (row for row in run["history"] if "score/speed" in row)
-    assert {k: scores[f"score/{k}"] for k in ("speed", "text_similarity")}.items() <= case["scores"].items()
-    assert scores["seconds/guide"] == case["seconds"]["guide"]
-    assert run["summary"]["mean/text_similarity"] == result["scores"]["text_similarity"]["mean"]
-    assert run["summary"]["mean_seconds/total"] == result["seconds"]["total"]
-    curve = [row["guidance/loss"] for row in run["history"] if "guidance/loss" in row]
+    assert run["config"]["values"] == {"skip.delta": delta}
+    assert run["config"]["paper"]["delta"] == delta and run["config"]["paper"]["J"] == 2
+    assert {"case/*": "case/index", "inner/*": "inner/iteration"}.items() <= run["axes"].items()
+    (scores,) = (row for row in run["history"] if "case/index" in row)
+    assert {k: scores[f"case/{k}"] for k in ("speed", "text_similarity")}.items() <= case["scores"].items()
+    assert scores["case/seconds/guide"] == case["seconds"]["guide"]
+    assert run["summary"]["text_similarity"] == result["scores"]["text_similarity"]["mean"]
+    assert run["summary"]["loop_cpu_seconds"] == sum(case["cost"]["cpu_seconds"][k] for k in ("guide", "denoise"))
+    assert (run["summary"]["n"], run["summary"]["gradients"]) == (1, case["passes"]["gradients"])
+    assert len(run["summary"]) <= 25
+    curve = [row["inner/loss"] for row in run["history"] if "inner/loss" in row]
     with (folder / "cases" / case["id"] / "trace.csv").open() as file:
         assert curve == pytest.approx([float(row["loss"]) for row in csv.DictReader(file)])
     (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
     (row,), columns = (json.loads(table.read_text())[key] for key in ("data", "columns"))
     assert row[columns.index("case")] == case["id"]
     assert row[columns.index("seconds")] == case["seconds"]["total"]
-    (video,) = folder.glob("wandb/offline-run-*/files/media/videos/*.mp4")
+    (video,) = folder.glob("wandb/offline-run-*/files/media/videos/video/*.mp4")
     assert video.read_bytes() == (folder / "cases" / case["id"] / "side_by_side.mp4").read_bytes()
 
 

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import wandb
 from omegaconf import DictConfig
 
 import fastvmt
@@ -159,15 +158,6 @@ def test_a_disk_that_takes_no_more_is_named(number) -> None:
     plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x", trainer=SimpleNamespace(max_time=None)))
     with pytest.raises(UserError, match=rf"output_dir=x: {os.strerror(number)}; finished cases are kept, run again"):
         transfer_all(SimpleNamespace(test=failed), None, plan)
-
-
-def test_online_logging_without_a_key_names_the_override() -> None:
-    def refused(*_: object, **__: object) -> None:
-        raise wandb.errors.UsageError("No API key configured.")
-
-    plan = make_plan(composed("logger.mode=online"))
-    with pytest.raises(UserError, match=r"logger\.mode=online: No API key.*logger\.mode=offline"):
-        transfer_all(SimpleNamespace(test=refused), None, plan)
 
 
 def test_the_python_function_has_one_kind_of_error() -> None:

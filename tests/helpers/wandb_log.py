@@ -29,12 +29,13 @@ def records(file: Path) -> Iterator[Record]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Of the only run below ``folder``: run, config, every logged history row, summary and exit code."""
+    """Of the only run below ``folder``: run, config, every logged history row, summary, axes and exit code."""
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    run: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "exit_code": None}
+    run: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "axes": {}, "exit_code": None}
     for record in records(file):
         if record.HasField("run"):
             run |= {"project": record.run.project, "group": record.run.run_group, "name": record.run.display_name}
+            run |= {"id": record.run.run_id, "job_type": record.run.job_type, "tags": list(record.run.tags)}
             run["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif record.HasField("history"):
             items = record.history.item
@@ -42,6 +43,8 @@ def contents(folder: Path) -> dict[str, Any]:
         elif record.HasField("summary"):
             items = record.summary.update
             run["summary"] |= {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
+        elif record.HasField("metric"):
+            run["axes"][record.metric.name or record.metric.glob_name] = record.metric.step_metric
         elif record.HasField("exit"):
             run["exit_code"] = record.exit.exit_code
     return run
