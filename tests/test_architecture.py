@@ -88,8 +88,8 @@ ONLY_IN = {
     "jinja2": ("studies/report",),
     "cryptography": ("credentials",),
 }
-COMMANDS = ("rescore", "retime", "adopt")
-"""Modules that only start a command of the engine's."""
+COMMANDS = ("rescore", "retime", "adopt", "table")
+"""Modules that only start a command, in which the engine does some of the work."""
 FILE_LINES, FUNCTION_LINES = 300, 50
 
 

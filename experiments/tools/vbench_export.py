@@ -1,7 +1,8 @@
 """Score finished runs with the official VBench tool, in an environment of its own, and bring its numbers back.
 
 1. ``python -m experiments.tools.vbench_export write FOLDER RUN [RUN ...]`` copies the generated videos of run
-   folders to ``FOLDER/videos/00000.mp4, 00001.mp4, ...`` and lists them in ``FOLDER/manifest.json``.
+   folders, or of all rows of a sweep's folder, to ``FOLDER/videos/00000.mp4, ...`` and lists them in
+   ``FOLDER/manifest.json``.
    Nothing is encoded again. Of a run with ``lossless=true`` those are the exact pixels in their own size, of
    any other run ``generated.mp4``: lossy (CRF 16, 4:2:0), and enlarged if it is lower than 384 pixels.
 2. In the other environment: ``vbench evaluate --mode custom_input --videos_path FOLDER/videos --dimension ...``
@@ -30,6 +31,7 @@ from rich.console import Console
 from fastvmt.files import read_json, write_json
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
+from fastvmt.studies.rows import runs_of
 from fastvmt.terminal import literal_text
 
 DIMENSIONS = (
@@ -57,6 +59,8 @@ def run_cases(run: Path) -> list[CaseRecord]:
 def write(folder: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
     """Copy the videos of every run, lossless where there are such, and list them; returns the list.
 
+    A sweep's folder stands for its finished rows.
+
     Raises ``FileExistsError`` if the folder holds videos already (numbers of two exports would mix), and
     ``ValueError`` if only some videos are lossless: their scores could not be compared.
     """
@@ -64,7 +68,8 @@ def write(folder: Path, runs: Sequence[Path]) -> list[dict[str, Any]]:
     if videos.exists() and any(videos.iterdir()):
         raise FileExistsError(f"{videos} is not empty: give a new folder")
     videos.mkdir(parents=True, exist_ok=True)
-    cases = [(run, record, RunFolder(run).case(record.id)) for run in runs for record in run_cases(run)]
+    rows_of = [row for run in runs for row in runs_of(run) or [run]]
+    cases = [(run, record, RunFolder(run).case(record.id)) for run in rows_of for record in run_cases(run)]
     lossy = [case.path.name for _, _, case in cases if not case.lossless.exists()]
     if 0 < len(lossy) < len(cases):
         raise ValueError(

@@ -59,6 +59,8 @@ def caption(table: StudyTable) -> list[str]:
         lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
     if diverged := len(records) - len(healthy(records)):
         lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")
+    if table.chance:
+        lines.append(f"Chance level, motion fidelity of {base} to references that it does not follow: {table.chance}.")
     makers = Counter((record.maker["commit"][:12], record.maker["hardware"]) for record in records)
     lines.append("Made at " + ", ".join(f"{made} on {where}" for made, where in makers) + ".")
     return lines

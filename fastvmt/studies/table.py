@@ -54,6 +54,8 @@ class StudyTable:
     entries: Sequence[Sequence[Entry]]
     base: int
     spec: Spec = field(default_factory=Spec)
+    chance: str = ""
+    """Motion fidelity of videos to references that they do not follow, in words, where it was measured."""
 
     def values(self, row: int, name: str) -> Column:
         """Give a row's column by case id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fastvmt.studies.claims import verdicts
 from fastvmt.studies.document import claims_markdown, grid_of_spec, table_csv, table_json, table_latex, table_markdown
 from fastvmt.studies.forms import markdown
 from fastvmt.studies.quantities import known_columns
-from fastvmt.studies.rows import read_rows, unfinished
+from fastvmt.studies.rows import Row, read_rows, unfinished
 from fastvmt.studies.table import Spec, StudyTable, spec_of, tabulated
 
 FORMS = ("md", "tex", "csv", "json")
@@ -33,6 +33,7 @@ examples:
   python run.py -m window.l=3,5,7 skip.delta=1,2,3 benchmark=world output_dir=outputs/windows
   python -m fastvmt.table outputs/windows                     # prints the table, writes table.{md,tex,csv,json}
   python -m fastvmt.table outputs/windows --grid window.l skip.delta --score motion_fidelity
+  python -m fastvmt.table outputs/windows --chance            # what unrelated clips score, in the caption
   python -m fastvmt.table runs/a runs/b --columns motion_fidelity text_similarity gradients
 
 A row is a run, named by what its sweep sweeps or by the overrides in which the rows differ. Bold: the paired difference
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--columns", nargs="+", metavar="NAME", help="scores and costs (default: the experiment's, or all)")
     p.add_argument("--grid", nargs=2, metavar="KEY", help="two swept keys: rows and columns of a table of one score")
     p.add_argument("--score", help="that of the grid (default: motion_fidelity)")
+    p.add_argument("--chance", action="store_true", help="measure motion fidelity to references of other cases too")
     p.add_argument("--format", default=",".join(FORMS), help="forms to write, by commas (default: %(default)s)")
     p.add_argument("--output", type=Path, help="where table.{md,tex,csv,json} go (default: the first folder)")
     return p
@@ -66,11 +68,18 @@ def make_table(
     grid: Sequence[str] | None = None,
     score: str | None = None,
     forms: Sequence[str] = FORMS,
+    chance: Callable[[Row], object] | None = None,
 ) -> str:
-    """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there."""
+    """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there.
+
+    ``chance`` measures the chance level of motion fidelity on the base row, whose words then stand in the caption.
+    """
     rows = read_rows(folders)
     spec = with_grid(spec_of(rows), grid, score)
-    return write_table(tabulated(rows, columns, spec), output, forms)
+    table = tabulated(rows, columns, spec)
+    if chance is not None:
+        table = replace(table, chance=str(chance(rows[table.base])))
+    return write_table(table, output, forms)
 
 
 def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS) -> str:
@@ -108,8 +117,8 @@ def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec
     return spec if score is None else replace(spec, score=score)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 with one line about what the user can mend."""
+def main(argv: Sequence[str] | None = None, chance: Callable[[Row], object] | None = None) -> int:
+    """Exit code 0, or 2 with one line about what the user can mend. ``chance`` is what ``--chance`` asks for."""
     arguments = parser().parse_args(argv)
     output = arguments.output or arguments.folders[0]
     forms = arguments.format.split(",")
@@ -117,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown := [form for form in forms if form not in FORMS]:
             raise ValueError(f"--format {unknown[0]}: it must be of {', '.join(FORMS)}")
         options = {"grid": arguments.grid, "score": arguments.score, "forms": forms}
+        options["chance"] = chance if arguments.chance else None
         sys.stdout.write(make_table(arguments.folders, arguments.columns, output, **options))
         sys.stdout.write(f"written: {output}/table.{{{','.join(forms)}}}\n")
         for folder in arguments.folders:

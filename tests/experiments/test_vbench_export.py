@@ -63,6 +63,15 @@ def test_lossless_videos_are_preferred_and_never_mixed_with_others(tmp_path: Pat
     assert "lossy; run with lossless=true" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_sweeps_folder_stands_for_its_finished_rows(tmp_path: Path) -> None:
+    for name, grey in (("l=3", 20), ("l=5", 60), ("l=7", 90)):
+        run = make_run(tmp_path / "sweep" / "rows" / name, {"a/1": grey})
+        if name != "l=7":  # stopped on the way
+            (run / "result.json").write_text("{}")
+    rows = write(tmp_path / "out", [tmp_path / "sweep"])
+    assert [(row["run"], row["scores"]["motion_fidelity"]) for row in rows] == [("l=3", 0.2), ("l=5", 0.6)]
+
+
 RESULTS = {
     "dynamic_degree": [
         0.5,
