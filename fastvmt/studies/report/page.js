@@ -20,6 +20,15 @@ function placeAt(time, frames, fps) {
   return ((time % length) + length) % length;
 }
 
+// A video this many seconds from the clock jumps, as at the end of its loop; a nearer one plays faster or slower, since
+// a jump takes longer than a frame.
+const FAR = 0.25;
+
+// How fast a video plays that is some seconds late.
+function pace(late) {
+  return Math.abs(late) > FAR ? 1 : Math.min(2, Math.max(0.5, 1 + 4 * late));
+}
+
 // The keys in which two rows' configurations differ, each with both values.
 function differences(keys, left, right) {
   return Object.entries(keys)
@@ -62,8 +71,10 @@ function startClock() {
     const [frames, fps] = facts(video);
     const wanted = placeAt(time, frames, fps);
     if (video.seeking || video.readyState < 1) return;
-    if (Math.abs(video.currentTime - wanted) > 0.75 / fps) video.currentTime = wanted;
+    const late = wanted - video.currentTime;
+    if (Math.abs(late) > FAR) video.currentTime = wanted;
     else if (video.paused && wanted < (frames - 0.5) / fps) video.play().catch(() => {});
+    video.playbackRate = pace(late);
   }
 
   function still(video) {
