@@ -21,7 +21,7 @@ from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.files import write_json
 from fastvmt.results.case_record import VERSION, CaseRecord
-from fastvmt.results.columns import cost_summaries, healthy, mean_scores, mean_seconds
+from fastvmt.results.columns import summaries
 from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import provenance
 from fastvmt.sweep import row_values, swept_of
@@ -116,16 +116,12 @@ def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     plan, model = session.plan, session.model
     return {
         "version": VERSION,
-        "scores": mean_scores(records),
-        "seconds": mean_seconds(healthy(records)),
-        "diverged": len(records) - len(healthy(records)),
-        "costs": {name: asdict(row) for name, row in cost_summaries(records).items()},
+        **summaries(records),
         "gpu_at_start": None if model is None else model.meters.gpu_at_start,
         "idle_power_w": None if model is None else model.meters.idle_power_w,
         "load_seconds": 0.0 if model is None else model.seconds,
         "lost": [asdict(lost) for lost in plan.cases.lost],
         "metrics": session.scores.provenance(),
-        "cases": [record.to_json() for record in records],
         "method": plan.method.name,
         "backbone": {
             "name": plan.layout.name,

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastvmt.cost.cost import Energy, loop_seconds, peak
 from fastvmt.results.case_record import CaseRecord
@@ -109,6 +109,17 @@ def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
     columns["energy_joules"] = {record.id: joules(record.cost.energy) for record in records}
     columns["cpu_energy_joules"] = {record.id: joules(record.cost.cpu_energy) for record in records}
     return {name: summarise(column) for name, column in columns.items()}
+
+
+def summaries(records: Sequence[CaseRecord]) -> dict[str, Any]:
+    """Give the cases and their means as ``result.json`` holds them."""
+    return {
+        "scores": mean_scores(records),
+        "seconds": mean_seconds(healthy(records)),
+        "diverged": len(records) - len(healthy(records)),
+        "costs": {name: asdict(row) for name, row in cost_summaries(records).items()},
+        "cases": [record.to_json() for record in records],
+    }
 
 
 def joules(energy: Energy) -> float:

@@ -61,17 +61,25 @@ def caption(table: StudyTable) -> list[str]:
         lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")
     if table.chance:
         lines.append(f"Chance level, motion fidelity of {base} to references that it does not follow: {table.chance}.")
-    makers = Counter((record.maker["commit"][:12], record.maker["hardware"]) for record in records)
-    lines.append("Made at " + ", ".join(f"{made} on {where}" for made, where in makers) + ".")
+    own = [record for row in table.rows if not row.name for record in row.records]
+    makers = Counter((record.maker["commit"][:12], record.maker["hardware"]) for record in own)
+    if makers:
+        lines.append("Made at " + ", ".join(f"{made} on {where}" for made, where in makers) + ".")
+    if others := [row.name for row in table.rows if row.name]:
+        lines.append(f"Clips of other systems, scored here, what they cost unknown: {', '.join(others)}.")
     return lines
 
 
 def command(table: StudyTable) -> str:
-    """Write the command line that makes the table's rows."""
-    rows = table.rows
+    """Write the command line that makes the table's rows, those of other systems aside."""
+    rows = [row for row in table.rows if not row.name]
     swept = list(dict.fromkeys(key for row in rows for key in row.values))
     values = {key: list(dict.fromkeys(row.values[key] for row in rows if key in row.values)) for key in swept}
-    shared = [word for word in rows[0].overrides if all(word in row.overrides for row in rows)]
+    shared = [
+        word
+        for word in dict.fromkeys(word for row in rows for word in row.overrides)
+        if all(word in row.overrides for row in rows)
+    ]
     shared = [word for word in shared if word.lstrip("+").partition("=")[0] not in swept]
     words = ["python", "run.py", *(["-m"] if swept else []), *shared]
     return shlex.join([*words, *(f"{key}={','.join(found)}" for key, found in values.items())])

@@ -35,6 +35,11 @@ def tuning_seconds(record: CaseRecord) -> float:
     return record.seconds.get("tune", math.nan)
 
 
+def gradients(record: CaseRecord) -> float:
+    """Gradients through the transformer; NaN for a video that another system made, whose passes nobody counted."""
+    return float(record.passes.gradients) if record.passes.block_forwards else math.nan
+
+
 def tera_operations(record: CaseRecord) -> float:
     """Floating point operations of the transformer, 1e12; NaN for an architecture without a closed form."""
     flops = record.cost.transformer_flops
@@ -42,7 +47,7 @@ def tera_operations(record: CaseRecord) -> float:
 
 
 COSTS: dict[str, Callable[[CaseRecord], float]] = {
-    "gradients": lambda record: float(record.passes.gradients),
+    "gradients": gradients,
     "transformer_tflop": tera_operations,
     "loop_seconds": loop_seconds,
     "loop_cpu_seconds": lambda record: loop(record.cost.cpu_seconds),

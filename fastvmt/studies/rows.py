@@ -32,6 +32,8 @@ class Row:
     """Its number in the latest sweep that it was in."""
     config: Mapping[str, Any]
     """As ``result.json`` has it."""
+    name: str = ""
+    """Of clips that another system made, which has no words."""
 
     def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the row has these values of swept keys."""
@@ -73,7 +75,8 @@ def read_row(folder: Path) -> Row:
     words = content.get("overrides") or [folder.name]
     overrides = tuple(str(word) for word in words if root(str(word)) not in UNNAMED)
     values = {str(key): str(value) for key, value in (row.get("values") or {}).items()}
-    return Row(folder, overrides, tuple(run.records()), values, int(row.get("job") or 0), content.get("config") or {})
+    job, name = int(row.get("job") or 0), str(row.get("name") or "")
+    return Row(folder, overrides, tuple(run.records()), values, job, content.get("config") or {}, name)
 
 
 def root(override: str) -> str:
@@ -82,8 +85,12 @@ def root(override: str) -> str:
 
 
 def in_order(row: Row) -> tuple[Any, ...]:
-    """Sort numbers by size, words by their place in the sweep."""
-    return tuple((number(value) is None, number(value) or 0.0, row.job) for value in row.values.values()), row.job
+    """Sort numbers by size, words by their place in the sweep; rows of other systems come last."""
+    return (
+        row.name,
+        tuple((number(value) is None, number(value) or 0.0, row.job) for value in row.values.values()),
+        row.job,
+    )
 
 
 def number(text: str) -> float | None:
@@ -99,12 +106,14 @@ def labels(rows: Sequence[Row]) -> list[str]:
 
     Rows that would have one name have their folder's behind it.
     """
-    keys = {tuple(row.values) for row in rows}
+    own = [row for row in rows if not row.name]
+    keys = {tuple(row.values) for row in own}
     if len(keys) == 1 and keys != {()}:
-        names = [named_all(row.values, ", ") for row in rows]
+        names = [row.name or named_all(row.values, ", ") for row in rows]
     else:
-        shared = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
-        names = [", ".join(word for word in row.overrides if word not in shared) or "default" for row in rows]
+        shared = set.intersection(*(set(row.overrides) for row in own)) if len(own) > 1 else set()
+        words = [[word for word in row.overrides if word not in shared] for row in rows]
+        names = [row.name or ", ".join(found) or "default" for row, found in zip(rows, words, strict=True)]
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name} ({row.folder.name})" for name, row in zip(names, rows, strict=True)]
 

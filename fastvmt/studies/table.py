@@ -185,7 +185,7 @@ def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:
         raise ValueError(f"--grid {' '.join(keys)}: two swept keys are needed, of {', '.join(swept) or 'none'}")
     if name not in (known := known_columns([record for row in table.rows for record in row.records])):
         raise ValueError(f"--score {name}: the runs have {', '.join(known)}")
-    first, second = (list(dict.fromkeys(row.values[key] for row in table.rows)) for key in keys)
-    rows = enumerate(table.rows)
+    rows = [(i, row) for i, row in enumerate(table.rows) if all(key in row.values for key in keys)]
+    first, second = (list(dict.fromkeys(row.values[key] for _, row in rows)) for key in keys)
     means = {(row.values[keys[0]], row.values[keys[1]]): entry(table, i, name) for i, row in rows}
     return Grid((keys[0], keys[1]), name, first, second, means)

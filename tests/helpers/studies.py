@@ -26,7 +26,7 @@ def write_run(
 ) -> Path:
     """A finished run."""
     row = None if values is None else {"values": values, "job": job}
-    content = {"version": VERSION, "overrides": overrides, "row": row, "config": CONFIG | config}
+    content = {"version": VERSION, "config_hash": "c", "overrides": overrides, "row": row, "config": CONFIG | config}
     write_json(folder / "result.json", content | {"cases": [record.to_json() for record in records]})
     return folder
 
