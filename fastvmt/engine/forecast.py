@@ -135,8 +135,8 @@ def clock(seconds: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
 
 
-def forecast_table(found: Forecast) -> Table:
-    """A forecast as it is printed."""
+def forecast_table(found: Forecast, kept: int = 0) -> Table:
+    """A forecast as it is printed; ``kept`` of its cases are there already."""
     table = Table(title="plan", show_header=False)
     passes, seconds, every = found.passes, found.seconds, found.all_seconds
     total = "not known for this architecture"
@@ -144,7 +144,7 @@ def forecast_table(found: Forecast) -> Table:
         one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15
         total = f"{one:.4g} PFLOP a case, {again:.3g} of it computed again; {one * found.cases:.4g} for all"
     rows = {
-        "cases": str(found.cases),
+        "cases": f"{found.cases}, of which {kept} are kept already" if kept else str(found.cases),
         "a case's passes": f"{passes.block_forwards} block forwards, {passes.block_backwards} block backwards, "
         f"{passes.gradients} gradients; reading the reference comes on top, once",
         "arithmetic": total,

@@ -6,15 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.benchmarks import Benchmark
 from fastvmt.config import Rerun
+from fastvmt.construct import class_of
 from fastvmt.data.video import read_video
 from fastvmt.engine.case_files import write_exact, write_exact_reference
-from fastvmt.engine.identity import cell_key
-from fastvmt.engine.session import Session
+from fastvmt.engine.identity import cell_key, config_hash
+from fastvmt.engine.plan import Plan
+from fastvmt.engine.session import Session, cells_of
 from fastvmt.files import is_plain, write_json
-from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.case_record import CaseRecord, Identity, case_key
 from fastvmt.results.cells import Cell, StoredScore, link_files
 from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import frames_sha256
@@ -59,6 +63,19 @@ def not_kept(session: Session, cases: Benchmark, folder: RunFolder) -> TransferC
         return session.cells.find(cell_key(identity)) is not None
 
     return next((case for case in cases if not there(case)), None)
+
+
+def kept(plan: Plan) -> int:
+    """Count the cases of a plan whose video is kept; nothing is loaded, no file but the records is read."""
+    cells = cells_of(plan.cfg)
+    kind: Any = class_of(plan.cfg.backbone, "backbone")
+    config, weights = config_hash(plan.cfg), kind.fingerprint_of(plan.cfg.backbone.path)
+
+    def there(case: TransferCase) -> bool:
+        folder = cells.at(cell_key(Identity(config, ALGORITHM, weights, case_key(case), {}, {})))
+        return folder is not None and is_plain(folder.record)
+
+    return sum(map(there, plan.cases))
 
 
 def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseRecord | None:

@@ -23,7 +23,7 @@ from fastvmt.engine.plan import Plan, cache_of, make_plan
 from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
-from fastvmt.engine.recall import has_all
+from fastvmt.engine.recall import has_all, kept
 from fastvmt.engine.rehearsal import rehearse
 from fastvmt.engine.resources import check_folder, check_trainer
 from fastvmt.engine.session import Session
@@ -63,7 +63,7 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
         print_lost(plan, console)
         return {}
     if cfg.plan:
-        console.print(forecast_table(forecast(plan, calibrated(plan))))
+        console.print(forecast_table(forecast(plan, calibrated(plan)), kept(plan)))
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads):

@@ -203,8 +203,7 @@ class Session:
     @cached_property
     def cells(self) -> Cells:
         """Where videos are kept for other runs."""
-        folder = self.plan.cfg.cache_dir
-        return Cells(None if folder is None else Path(folder) / "cells")
+        return cells_of(self.plan.cfg)
 
     def identity(self, case: TransferCase) -> Identity:
         """Tell what the record of a case would stand for."""
@@ -264,6 +263,11 @@ def peak_memory(cost: Cost) -> dict[str, float]:
     memory = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     allocated = peak(cost.memory_gib, "allocated")
     return memory if allocated is None else memory | {"device": allocated}
+
+
+def cells_of(cfg: DictConfig) -> Cells:
+    """Tell where a configuration keeps videos for other runs."""
+    return Cells(None if cfg.cache_dir is None else Path(cfg.cache_dir) / "cells")
 
 
 def open_session(cfg: DictConfig) -> Session:

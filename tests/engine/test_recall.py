@@ -13,6 +13,8 @@ import torch
 import fastvmt.engine.loaded
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.engine.loaded import Loaded, Shelf
+from fastvmt.engine.plan import make_plan
+from fastvmt.engine.recall import kept
 from fastvmt.engine.run import run
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
@@ -191,3 +193,11 @@ def test_jobs_of_one_process_load_the_model_once(small: list[str], tmp_path: Pat
     assert loaded == ["metrics", "backbone"]
     run(composed(*small, *WORDS, f"cache_dir={tmp_path}/cache", f"output_dir={tmp_path}/x", "metrics=fast"), shelf)
     assert loaded == ["metrics", "backbone", "metrics"]  # scored from kept pixels
+
+
+def test_a_plan_counts_what_is_kept(small: list[str], go: Any, tmp_path: Path):
+    words = [*small, *WORDS, f"cache_dir={tmp_path}/cache", "method=none", "benchmark.cases=2"]
+    assert kept(make_plan(composed(*words))) == 0
+    go("a", "method=none")
+    assert kept(make_plan(composed(*words))) == 1
+    assert kept(make_plan(composed(*words, "cache_dir=null"))) == 0
