@@ -31,14 +31,8 @@ WEIGHTS = "backbone.path"
 CASES = ("benchmark", "video", "seed", "seeds", *CLIP)
 """Keys that only choose cases: a case's content has a key of its own."""
 
-
-OFF = {
-    "backbone.cache": "none",
-    "backbone.cache_threshold": None,
-    "backbone.cache_interval": None,
-    "backbone.cache_ratios": None,
-}
-"""Options that came later, by the value that changes nothing: what was made before them counts."""
+OPTION = "backbone.cache"
+"""An option of the backbone with numbers of its own (``backbone.cache_*``), none of which is read without it."""
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -54,7 +48,8 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 def leaves(cfg: DictConfig) -> dict[str, Any]:
     """Give the resolved keys that decide what becomes of cases, and those that choose them."""
     found = flat(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-    return {key: value for key, value in found.items() if decides(key)}
+    off = found.get(OPTION) in (None, "none")
+    return {key: value for key, value in found.items() if decides(key) and not (off and key.startswith(OPTION))}
 
 
 def decides(key: str) -> bool:
@@ -72,9 +67,6 @@ def content(key: str, value: Any) -> Any:
 def config_hash(cfg: DictConfig) -> str:
     """Hash everything in the configuration that changes the video of a given case."""
     settings = {key: content(key, value) for key, value in leaves(cfg).items() if key.split(".")[0] not in CASES}
-    settings = {key: value for key, value in settings.items() if key not in OFF or OFF[key] != value}
-    if "backbone.cache" not in settings:  # nothing reads what it would need
-        settings = {key: value for key, value in settings.items() if key not in OFF}
     return content_key(config=settings)
 
 

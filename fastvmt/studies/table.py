@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,12 +67,20 @@ class StudyTable:
     def absent(self) -> dict[str, dict[str, int]]:
         """Count the cases without a score by the reason, for the columns where there are any."""
         records = [record for row in self.rows for record in row.records]
-        return {name: found for name in self.columns if (found := absences(records, name))}
+        return {name: by_kind(found) for name in self.columns if (found := absences(records, name))}
 
     @property
     def doubts(self) -> list[str]:
         """Explain the signs of the entries, with the number of cases."""
         return doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
+
+
+def by_kind(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Count reasons that differ in a measured number only together."""
+    found = Counter[str]()
+    for reason, count in reasons.items():
+        found[re.sub(r"\d+\.\d+", "..", reason)] += count
+    return dict(found.most_common())
 
 
 def spec_of(rows: Sequence[Row]) -> Spec:

@@ -54,7 +54,7 @@ def test_what_no_method_reads_and_what_moves_no_pixel_makes_no_video_again(go: A
     (first,) = go("a", "method=none")
     assert len(made) == 1
     same = ["window.l=3", "skip.delta=1", "benchmark.seed=0", "threads=1", "on_diverged=stop", "backbone.memory=low"]
-    same.append("backbone.cache_ratios=[1.0,0.9,0.8]")
+    same += ["backbone.cache_ratios=[1.0,0.9,0.8]", "backbone.cache_threshold=0.5"]  # of an option that is off
     for i, word in enumerate(same):
         (record,) = go(f"b{i}", "method=none", word)
         assert record.frames_sha256 == first.frames_sha256, word
