@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compose import check_presets
 from fastvmt.compose_errors import explained
-from fastvmt.config import VERSION, config_folder, in_sweep
+from fastvmt.config import VERSION, config_folder, in_sweep, objectives
 from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from fastvmt.engine.loaded import Shelf
 
 log = logging.getLogger(__name__)
+
+RATIO = "loop_ratio"
+"""An objective that is no score: a trial's loop over the plain one."""
+Objective = float | list[float] | None
+"""What sweepers get; nothing of a job that failed."""
 
 
 class Application:
@@ -40,6 +45,8 @@ class Application:
         """Whether a job is at work: what fails outside of one is Hydra's composition or its writing."""
         self.shelf: Shelf | None = None
         """What the jobs of a sweep load once, when one has run in this process."""
+        self.infeasible = self.feasible = False
+        """Whether a search had trials that cannot be, and others."""
         self.failed = False
         """Whether a job of a sweep has failed, and has said so."""
         self.process = os.getpid()
@@ -50,7 +57,7 @@ class Application:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here as they are, not printed by Hydra
 
         @hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
-        def main(cfg: DictConfig) -> float | None:
+        def main(cfg: DictConfig) -> Objective:
             return self.job(cfg)
 
         try:
@@ -66,11 +73,11 @@ class Application:
                 raise
             sys.stderr.write(f"fastvmt: {explained(error, self.arguments)}\n")
             sys.exit(2)
-        if self.failed:
+        if self.failed or (self.infeasible and not self.feasible):
             sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
             sys.exit(1)
 
-    def job(self, cfg: DictConfig) -> float | None:
+    def job(self, cfg: DictConfig) -> Objective:
         """One run; returns the objective for sweepers.
 
         In a sweep every job has a folder of its own, ``rows/`` in ``output_dir`` and what it sweeps, and a job that
@@ -93,18 +100,22 @@ class Application:
             sys.stderr.write(f"fastvmt: {f'job {here.job.num}: ' if sweep else ''}{error}\n")
             if not sweep:
                 sys.exit(2)  # raised, Hydra would add a line of its own
-            self.failed = True
+            if searching(here.sweeper):  # a search passes over what cannot be
+                self.infeasible = True
+            else:
+                self.failed = True
         except Exception:
             if not sweep:
                 raise
             log.exception("job %d failed", here.job.num)
             self.failed = True
         self.inside = False
+        self.feasible = self.feasible or objective is not None
         if self.failed and os.getpid() != self.process:
             raise JobFailed  # what a launcher's process knows comes back no other way
         return objective
 
-    def work(self, cfg: DictConfig) -> float | None:
+    def work(self, cfg: DictConfig) -> Objective:
         """Run a composed configuration; returns the objective. Raises :class:`UserError`."""
         try:
             OmegaConf.to_container(cfg, resolve=True)
@@ -116,7 +127,20 @@ class Application:
         from fastvmt.engine.run import run
 
         self.shelf = self.shelf or Shelf()
-        return run(cfg, self.shelf).get(cfg.objective)
+        means, names = run(cfg, self.shelf), objectives(cfg)
+        if RATIO in names and means:
+            from fastvmt.engine.plain_loop import plain_ratio
+
+            means |= {RATIO: plain_ratio(cfg, self.shelf)}
+        values = [means[name] for name in names if name in means]
+        if len(values) < len(names):
+            return None
+        return values[0] if len(values) == 1 else values
+
+
+def searching(sweeper: DictConfig) -> bool:
+    """Whether the jobs are trials of a search."""
+    return "direction" in sweeper
 
 
 def following(cfg: DictConfig) -> AbstractContextManager[None]:

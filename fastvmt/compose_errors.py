@@ -63,6 +63,8 @@ def missing(error: MissingConfigException, overrides: Sequence[str]) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
     if group == "hydra/launcher" and option in LAUNCHERS:
         return 'the launchers of sweeps are packages of their own: pip install "fastvmt[launchers]"'
+    if (group, option) == ("hydra/sweeper", "optuna"):
+        return 'searches need a package of their own: pip install "fastvmt[search]"'
     listed = ", ".join(error.options)
     return f"{group}={option} is no option of {group}{nearest(option, error.options)}; it has {listed}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -168,8 +169,8 @@ class Config:
     """Denoising steps between two states of a case in progress, from which a stopped run goes on; None keeps none."""
     threads: int | None = None
     """CPU threads of torch and OpenCV while something runs; None: the physical cores, see fastvmt/threads.py."""
-    objective: str = "motion_fidelity"
-    """The score that a sweep optimises."""
+    objective: Any = "motion_fidelity"
+    """The score that a search optimises, or a list of them; beside scores ``loop_ratio``, over the plain loop."""
     swept: list[str] = field(default_factory=list)
     """Keys that the command line sweeps; the command sets it, and rows are named by it."""
     table: Table = field(default_factory=Table)
@@ -186,6 +187,11 @@ class Config:
     logger: Logger = field(default_factory=Logger)
     trainer: Trainer = field(default_factory=Trainer)
     provenance: Provenance = field(default_factory=Provenance)
+
+
+def objectives(cfg: Mapping[str, Any]) -> list[str]:
+    """List what a search optimises."""
+    return [cfg["objective"]] if isinstance(cfg["objective"], str) else list(cfg["objective"])
 
 
 def gpus() -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fastvmt.config import objectives
 from fastvmt.sweep import jobs_of, row_name, row_values, swept_of
 from fastvmt.terminal import harmless
 
@@ -39,7 +42,11 @@ class Study(Callback):
         if config.get("dry") or config.get("plan"):
             return
         folder = Path(config.hydra.sweep.dir)
-        for tell in (tell_table, tell_failures):
+        names, last = objectives(config), tell_failures
+        if len(names) > 1 and (directions := config.hydra.sweeper.get("direction")):  # what cannot be was told
+            last = partial(tell_pareto, names=names, directions=directions)
+        tells: list[Callable[[Path], None]] = [tell_table, last]
+        for tell in tells:
             try:
                 tell(folder)
             except (ValueError, OSError) as error:
@@ -54,6 +61,17 @@ def tell_table(folder: Path) -> None:
     sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
     page = shlex.join(["python", "-m", "fastvmt.report", str(folder)])
     sys.stdout.write(f"as a page with its videos: {page}\n")
+
+
+def tell_pareto(folder: Path, names: Sequence[str], directions: Sequence[str]) -> None:
+    """Write the best trade-offs of a search and print them. Raises ``ValueError`` where no trial is finished."""
+    from fastvmt.studies.pareto import write_pareto
+
+    for trial in write_pareto(folder, names, [str(direction) for direction in directions]):
+        sys.stdout.write(
+            f"{trial.name}: {', '.join(f'{n} {v:.3f}' for n, v in zip(names, trial.values, strict=True))}\n"
+        )
+    sys.stdout.write(f"written: {folder}/pareto.{{json,csv,png}}\n")
 
 
 def tell_failures(folder: Path) -> None:

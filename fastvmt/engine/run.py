@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fastvmt.config import in_sweep
+from fastvmt.config import in_sweep, objectives
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.fit import check_fit, predicted
@@ -36,6 +36,7 @@ from fastvmt.results.events import STARTED, note
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped, beside_the_first
+from fastvmt.studies.quantities import RATIO
 from fastvmt.terminal import literal_text
 from fastvmt.threads import computing_with
 
@@ -140,6 +141,6 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
         told = f"the first, {diverged[0].id}: {diverged[0].diverged}"
         raise UserError(f"all {len(diverged)} cases diverged, none has a video or scores; {told}")
     means = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
-    if in_sweep() and means and cfg.objective not in means:
-        log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", cfg.objective, ", ".join(means))
+    if in_sweep() and means and (unknown := [name for name in objectives(cfg) if name not in (*means, RATIO)]):
+        log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", unknown[0], ", ".join(means))
     return means

@@ -1,0 +1,67 @@
+"""The best trade-offs of a search: who is beaten, the ratio to the plain loop, files; a search on the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.checks.fork import run_command
+from fastvmt.studies.pareto import write_pareto
+from helpers.records import case_record
+from helpers.studies import scored, write_run
+
+NAMES = ["motion_fidelity", "text_similarity"]
+
+
+def trial(folder: Path, i: int, fidelity: float, text: float) -> Path:
+    record = case_record("a", scores={"motion_fidelity": fidelity, "text_similarity": text})
+    return write_run(folder / "rows" / f"l={i}", [], [record], {"window.l": str(i)}, i)
+
+
+def test_only_what_no_trial_beats_is_kept(tmp_path: Path) -> None:
+    for i, values in enumerate([(0.5, 0.5), (0.6, 0.6), (0.4, 0.1), (0.4, 0.2), (0.7, 0.6), (float("nan"), 0.0)]):
+        trial(tmp_path, i, *values)
+    best = write_pareto(tmp_path, NAMES, ["maximize", "minimize"])
+    assert [each.values for each in best] == [(0.4, 0.1), (0.5, 0.5), (0.7, 0.6)]
+    written = json.loads((tmp_path / "pareto.json").read_text())
+    assert written["trials"] == 5 and [line["row"] for line in written["pareto"]] == ["l=2", "l=0", "l=4"]
+    with (tmp_path / "pareto.csv").open() as file:
+        assert [float(line["motion_fidelity"]) for line in csv.DictReader(file)] == [0.4, 0.5, 0.7]
+    assert (tmp_path / "pareto.png").stat().st_size > 1000
+
+
+def test_the_ratio_is_over_the_trials_own_plain_loop(tmp_path: Path) -> None:
+    row = trial(tmp_path, 3, 0.5, 0.5)
+    with pytest.raises(ValueError, match="no trial with motion_fidelity and loop_ratio"):
+        write_pareto(tmp_path, ["motion_fidelity", "loop_ratio"], ["maximize", "minimize"])
+    write_run(row / "plain", [], scored({"a": 0.1}))
+    (best,) = write_pareto(tmp_path, ["motion_fidelity", "loop_ratio"], ["maximize", "minimize"])
+    assert best.values == (0.5, pytest.approx(1.0))
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_past_what_cannot_be_and_repeats_for_nothing(random_wan: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs pip install "fastvmt[search]"')
+    small = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "sampler.steps=2", "guidance.fraction=0.5"]
+    cases = [
+        "benchmark=world",
+        "benchmark.cases=1",
+        "seeds=null",
+        "metrics=fast",
+        "logger=none",
+        "objective=[text_similarity,loop_ratio]",
+    ]
+    found = ["window.l=choice(3,4)", "window.sf=1", "guidance.iterations=2", "skip.delta=choice(1,2)"]
+    words = ["experiment=search", f"backbone.path={random_wan}", *small, *cases, *found, "hydra.sweeper.n_trials=6"]
+    before: dict[Path, int] = {}
+    for _ in range(2):
+        done = run_command(("run", *words, "output_dir=own", f"cache_dir={tmp_path / 'cache'}"), tmp_path)
+        assert done.code == 0, done.stderr
+        assert "window.l=4 is out of range" in done.stderr
+        files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("cache/cells/*/*/case.json")}
+        assert json.loads((tmp_path / "own" / "pareto.json").read_text())["pareto"]
+        assert before in ({}, files)
+        before = files
