@@ -42,9 +42,9 @@ class Study(Callback):
         if config.get("dry") or config.get("plan"):
             return
         folder = Path(config.hydra.sweep.dir)
-        names, last = objectives(config), tell_failures
-        if len(names) > 1 and (directions := config.hydra.sweeper.get("direction")):  # what cannot be was told
-            last = partial(tell_pareto, names=names, directions=directions)
+        directions = config.hydra.sweeper.get("direction")
+        several = isinstance(directions, Sequence) and not isinstance(directions, str)
+        last = partial(tell_pareto, directions=directions) if several else tell_failures  # a search told its own
         tells: list[Callable[[Path], None]] = [tell_table, last]
         for tell in tells:
             try:
@@ -63,10 +63,12 @@ def tell_table(folder: Path) -> None:
     sys.stdout.write(f"as a page with its videos: {page}\n")
 
 
-def tell_pareto(folder: Path, names: Sequence[str], directions: Sequence[str]) -> None:
+def tell_pareto(folder: Path, directions: Sequence[str]) -> None:
     """Write the best trade-offs of a search and print them. Raises ``ValueError`` where no trial is finished."""
     from fastvmt.studies.pareto import write_pareto
+    from fastvmt.studies.rows import read_rows
 
+    names = objectives(read_rows([folder])[-1].config)  # the sweep's own configuration lacks the command line
     for trial in write_pareto(folder, names, [str(direction) for direction in directions]):
         sys.stdout.write(
             f"{trial.name}: {', '.join(f'{n} {v:.3f}' for n, v in zip(names, trial.values, strict=True))}\n"
