@@ -88,7 +88,7 @@ ONLY_IN = {
     "jinja2": ("studies/report",),
     "cryptography": ("credentials",),
 }
-COMMANDS = ("rescore", "retime", "adopt", "table")
+COMMANDS = ("rescore", "retime", "adopt", "table", "dashboard")
 """Modules that only start a command, in which the engine does some of the work."""
 FILE_LINES, FUNCTION_LINES = 300, 50
 

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
 
 from experiments.checks.fork import run_command
+from fastvmt.compose_errors import explained
 from fastvmt.studies.pareto import write_pareto
 from helpers.records import case_record
 from helpers.studies import scored, write_run
@@ -40,6 +42,11 @@ def test_the_ratio_is_over_the_trials_own_plain_loop(tmp_path: Path) -> None:
     write_run(row / "plain", [], scored({"a": 0.1}))
     (best,) = write_pareto(tmp_path, ["motion_fidelity", "loop_ratio"], ["maximize", "minimize"])
     assert best.values == (0.5, pytest.approx(1.0))
+
+
+def test_a_search_without_its_package_says_what_to_install() -> None:
+    error = MissingConfigException("", "hydra/sweeper/optuna", ["basic"])
+    assert 'pip install "fastvmt[search]"' in explained(error, ["experiment=search"])
 
 
 @pytest.mark.slow
