@@ -15,7 +15,7 @@ from fastvmt.backbones.attention import ATTENTIONS
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark, check_seeds
 from fastvmt.cache import TensorCache
-from fastvmt.config import Config, Logger, Provenance, Trainer
+from fastvmt.config import Config, Logger, Provenance, Table, Trainer
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.engine.marks import Marks, read_marks
@@ -83,6 +83,7 @@ def check_keys(cfg: DictConfig) -> None:
         "logger": Logger,
         "trainer": Trainer,
         "provenance": Provenance,
+        "table": Table,
     }
     for prefix, node, schema in [("", cfg, Config), *((f"{name}.", cfg[name], kind) for name, kind in groups.items())]:
         known = sorted(f.name for f in dataclasses.fields(schema))
@@ -115,9 +116,17 @@ def check_offload(backbone: DictConfig) -> None:
     check(not waits or backbone.get("compile", "none") == "none", "backbone.offload", waits, legal)
 
 
+def check_objective(wanted: Any) -> None:
+    """Raise ``ValueError`` for an objective that is neither a name nor a list of names."""
+    listed = isinstance(wanted, ListConfig) and len(wanted) > 0 and all(isinstance(each, str) for each in wanted)
+    legal = "a score's column, or a list of them, with loop_ratio, e.g. [motion_fidelity,loop_ratio]"
+    check(isinstance(wanted, str) or listed, "objective", wanted, legal)
+
+
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check_range("seed", cfg.seed, 0, LARGEST_SEED)
+    check_objective(cfg.objective)
     check_seeds(None if cfg.seeds is None else list(cfg.seeds))
     check(cfg.seeds is None or cfg.seed == 0, "seed", cfg.seed, "0, the default, where seeds= lists them")
     devices = cfg.trainer.devices

@@ -17,6 +17,13 @@ ROOT = Path(__file__).parents[2]
     ("overrides", "message"),
     [
         (["window.l=4"], "window.l=4"),
+        (["objective=3"], "objective=3 is out of range: it must be a score's column, or a list of them"),
+        (["objective=[]"], "objective="),
+        (["seeds=[]"], "seeds="),
+        (["seeds=[1,1]"], "seeds="),
+        (["seeds=[1,-1]"], "seeds=-1 is out of range"),
+        (["seeds=[1]", "seed=2"], "seed=2 is out of range: it must be 0, the default, where seeds= lists them"),
+        (["+table.foo=1"], "table.foo"),
         (["sampler.cfg_scale_2=3"], "sampler.cfg_scale_2=3.0 is out of range: it must be null: tiny-wan has one"),
         (["benchmark=single"], "benchmark=single is one clip of your own"),
         (["window.sf=5"], "window.sf"),
