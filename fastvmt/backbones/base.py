@@ -72,6 +72,11 @@ class Backbone(ABC):
         """Hash of the weights and settings of the model in ``path``, without loading it."""
 
     @classmethod
+    def words_of(cls, path: str) -> str:
+        """Hash of how the model in ``path`` reads words, beside its weights; empty where these say all."""
+        return ""
+
+    @classmethod
     def weights_of(cls, path: str, dtype: torch.dtype) -> Weights | None:
         """Bytes of the weights of the model in ``path``, from its JSON files; None where that is not known."""
         return None

@@ -141,6 +141,10 @@ class Pretrained(Backbone):
         return fingerprint(model_folder(path, cls.kind, cls.published), cls.identity)
 
     @classmethod
+    def words_of(cls, path: str) -> str:
+        return fingerprint(model_folder(path, cls.kind, cls.published), ("tokenizer/*",))
+
+    @classmethod
     def weights_of(cls, path: str, dtype: torch.dtype) -> Weights | None:
         return weigh(cls.parts, cls.stack, model_folder(path, cls.kind, cls.published), dtype)
 

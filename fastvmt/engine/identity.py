@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.cache import content_key
+from fastvmt.construct import class_of
 from fastvmt.engine.cases import CLIP
 from fastvmt.files import file_sha256
 from fastvmt.results.case_record import Identity
@@ -59,15 +61,27 @@ def decides(key: str) -> bool:
 
 
 def content(key: str, value: Any) -> Any:
-    """Give what a key stands for: of a file that the method or a mark reads its SHA-256, wherever it lies."""
-    named = key.startswith(("method.", "provenance.")) and isinstance(value, str) and Path(value).expanduser().is_file()
-    return {"sha256": file_sha256(Path(value).expanduser())} if named else value
+    """Give what a key stands for.
+
+    That is for a file that the method or a mark reads its SHA-256, wherever it lies, and for a class from outside of
+    fastvmt also that of its source.
+    """
+    if key.endswith("._target_") and not str(value).startswith("fastvmt."):
+        found = importlib.util.find_spec(str(value).rpartition(".")[0])
+        source = Path(found.origin) if found is not None and found.origin else None
+        return [value, file_sha256(source) if source is not None and source.is_file() else None]
+    if not key.startswith(("method.", "provenance.")) or not isinstance(value, str):
+        return value
+    path = Path(value).expanduser()
+    named = (path.suffix or path.name != value) and path.is_file()
+    return {"sha256": file_sha256(path)} if named else value
 
 
 def config_hash(cfg: DictConfig) -> str:
     """Hash everything in the configuration that changes the video of a given case."""
     settings = {key: content(key, value) for key, value in leaves(cfg).items() if key.split(".")[0] not in CASES}
-    return content_key(config=settings)
+    kind: Any = class_of(cfg.backbone, "backbone")
+    return content_key(config=settings, words=kind.words_of(str(cfg.backbone.get("path"))))
 
 
 def cell_key(identity: Identity) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,8 @@ from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import frames_sha256
 from fastvmt.score.scores import DIVERGED, Judged
 from fastvmt.types import TransferCase, TransferResult, Video
+
+log = logging.getLogger(__name__)
 
 
 def keep(session: Session, folder: CaseFolder, record: CaseRecord, result: TransferResult | None) -> None:
@@ -133,12 +136,20 @@ def judgement(session: Session, cell: Cell, case: TransferCase) -> Judged | None
             values = {column: new.values[column] for column in columns[name]}
             notes = {column: new.notes[column] for column in values if column in new.notes}
             known[name] = StoredScore(scores.versions[name], scores.judges[name], values, notes)
-            cell.keep(name, known[name])
+            kept_or_told(cell, name, known[name])
     return Judged(
         {column: known[name].values.get(column, math.nan) for name in columns for column in columns[name]},
         {column: note for name in columns for column, note in known[name].notes.items()},
         scores.headline,
     )
+
+
+def kept_or_told(cell: Cell, name: str, score: StoredScore) -> None:
+    """Keep a score in its cell, or say why it cannot be kept."""
+    try:
+        cell.keep(name, score)
+    except OSError as error:
+        log.warning("cache_dir: %s cannot be written to (%s): scores are not kept for other runs", cell.later, error)
 
 
 def latest(session: Session, name: str, found: list[StoredScore]) -> StoredScore | None:

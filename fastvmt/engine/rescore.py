@@ -23,7 +23,7 @@ from fastvmt.files import write_json
 from fastvmt.literals import literal
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
-from fastvmt.studies.rows import runs_of
+from fastvmt.studies.rows import root, runs_of
 from fastvmt.studies.table_command import FORMS, make_table, short_table
 
 EXAMPLES = """
@@ -34,6 +34,7 @@ examples:
 The words are those of run.py for metrics and tracker. Pixels come from cache_dir. Nothing is generated: a case without
 kept pixels is refused by name before anything is written. New columns join the study's table.
 """
+SCORING = ("metrics", "tracker", "cache_dir", "device", "threads")
 KEPT = ("row", "gpu_at_start", "idle_power_w", "load_seconds", "backbone")
 """Parts of ``result.json`` that are about the making of the videos."""
 
@@ -43,8 +44,8 @@ def rescore(study: Path, words: Sequence[str]) -> list[str]:
 
     Raises :class:`UserError` for what the user can mend, and ``ValueError`` for files that cannot be read.
     """
-    if any(word.partition("=")[0].lstrip("+") in ("output_dir", "rerun", "overwrite") for word in words):
-        raise UserError("output_dir=, rerun= and overwrite= are not for rescoring: every row stays where it is")
+    if others := [word for word in words if root(word) not in SCORING]:
+        raise UserError(f"{others[0]} is not for rescoring, whose words are of {', '.join(SCORING)}")
     runs = own_runs(runs_of(study))
     if not runs:
         raise UserError(f"{study} holds no finished run: no result.json there, in rows/ or in a folder below it")

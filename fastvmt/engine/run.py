@@ -115,6 +115,8 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     check_folder(cfg, "output_dir")
     check_trainer(cfg)
     if not beside_the_first():
+        if cfg.overwrite:
+            folder.result.unlink(missing_ok=True)  # of other settings, if this run is stopped
         OmegaConf.save(cfg, folder.config, resolve=True)
         note(folder.path, STARTED, cases=len(plan.cases))
     session = Session(plan, shelf.take(plan), cache_of(cfg))

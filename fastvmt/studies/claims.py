@@ -74,10 +74,13 @@ def judged(table: StudyTable, claim: str) -> Verdict:
         return float(sums.sum() / counts.sum()), sums[picks].sum(1) / counts[picks].sum(1)
 
     found = {term: means(column) for term, column in columns.items()}
-    value = float(evaluated(margin, {term: mean for term, (mean, _) in found.items()}))
+    with np.errstate(all="ignore"):  # a mean of 0 may be divided by
+        value = float(evaluated(margin, {term: np.float64(mean) for term, (mean, _) in found.items()}))
+        spread = evaluated(margin, {term: many for term, (_, many) in found.items()})
+    if not (math.isfinite(value) and np.isfinite(spread).all()):
+        return Verdict(claim, "undecided", math.nan, math.nan, math.nan, "it divides by 0")
     if len(references) < FEWEST:
         return Verdict(claim, undecided.verdict, value, math.nan, math.nan, f"fewer than {FEWEST} references")
-    spread = evaluated(margin, {term: many for term, (_, many) in found.items()})
     low, high = (float(each) for each in np.percentile(spread, [2.5, 97.5]))
     verdict = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
     return Verdict(claim, verdict, value, low, high)

@@ -55,6 +55,8 @@ def caption(table: StudyTable) -> list[str]:
             f"Loop ratio: seconds of guidance and denoising, of CPU where that computes, over those of {base} on the "
             "same machine; reading the reference, which later cases find in the cache, is not among them."
         )
+    if gone := [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]:
+        lines.append(f"Not shown, n/a for every case: {', '.join(gone)}.")
     if contended := sum(record.cost.contended for record in healthy(records)):
         lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
     if diverged := len(records) - len(healthy(records)):
@@ -62,12 +64,17 @@ def caption(table: StudyTable) -> list[str]:
     if table.chance:
         lines.append(f"Chance level, motion fidelity of {base} to references that it does not follow: {table.chance}.")
     own = [record for row in table.rows if not row.name for record in row.records]
-    makers = Counter((record.maker["commit"][:12], record.maker["hardware"]) for record in own)
+    makers = Counter((short(record.maker["commit"]), record.maker["hardware"]) for record in own)
     if makers:
         lines.append("Made at " + ", ".join(f"{made} on {where}" for made, where in makers) + ".")
     if others := [row.name for row in table.rows if row.name]:
         lines.append(f"Clips of other systems, scored here, what they cost unknown: {', '.join(others)}.")
     return lines
+
+
+def short(commit: str) -> str:
+    """Cut a commit, but not the sign that its checkout had changes."""
+    return f"{commit[:12]}{'+' if commit.endswith('+') else ''}"
 
 
 def command(table: StudyTable) -> str:

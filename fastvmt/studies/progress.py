@@ -61,9 +61,8 @@ def progress_of(study: Path) -> list[Progress]:
 
 def begun(study: Path) -> list[Path]:
     """List the folders of rows that have begun, or were tried."""
-    if (study / "config.yaml").is_file() or (study / "result.json").is_file():
-        return [study]
-    return [folder for folder in sorted(study.glob("rows/*")) if folder.is_dir()]
+    own = [study] if (study / "config.yaml").is_file() or (study / "result.json").is_file() else []
+    return [*own, *(folder for folder in sorted(study.glob("rows/*")) if folder.is_dir())]
 
 
 def planned(study: Path) -> list[str]:

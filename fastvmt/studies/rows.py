@@ -61,10 +61,9 @@ def read_rows(folders: Sequence[Path]) -> list[Row]:
 
 def runs_of(folder: Path) -> list[Path]:
     """List the folders of a study's finished runs."""
-    if (folder / "result.json").is_file():
-        return [folder]
-    found = [*folder.glob("rows/*/result.json"), *folder.glob("*/result.json")]
-    return sorted(file.parent for file in found)
+    own = [folder] if (folder / "result.json").is_file() else []
+    below = [] if own else folder.glob("*/result.json")
+    return [*own, *sorted(file.parent for file in (*folder.glob("rows/*/result.json"), *below))]
 
 
 def read_row(folder: Path) -> Row:
@@ -109,13 +108,27 @@ def labels(rows: Sequence[Row]) -> list[str]:
     own = [row for row in rows if not row.name]
     keys = {tuple(row.values) for row in own}
     if len(keys) == 1 and keys != {()}:
-        names = [row.name or named_all(row.values, ", ") for row in rows]
+        words = unswept(rows)
+        names = [row.name or ", ".join([named_all(row.values, ", "), *words[i]]) for i, row in enumerate(rows)]
     else:
         shared = set.intersection(*(set(row.overrides) for row in own)) if len(own) > 1 else set()
         words = [[word for word in row.overrides if word not in shared] for row in rows]
         names = [row.name or ", ".join(found) or "default" for row, found in zip(rows, words, strict=True)]
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name} ({row.folder.name})" for name, row in zip(names, rows, strict=True)]
+
+
+def unswept(rows: Sequence[Row]) -> list[list[str]]:
+    """List what rows were told beside what is swept, as far as not all of them were: sweeps may share a folder."""
+    own = [row for row in rows if not row.name]
+    swept = {key for row in own for key in row.values}
+
+    def told(row: Row) -> list[str]:
+        keys = ((word, word.lstrip("+").partition("=")) for word in row.overrides)
+        return [word for word, (key, equals, _) in keys if equals and key not in swept]
+
+    shared = set.intersection(*(set(told(row)) for row in own))
+    return [[] if row.name else [word for word in told(row) if word not in shared] for row in rows]
 
 
 def named_all(values: Mapping[str, str], between: str, symbols: Mapping[str, str] | None = None) -> str:

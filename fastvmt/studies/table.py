@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -130,13 +131,19 @@ def videos(row: Row, chosen: Callable[[str], bool] = lambda case: True) -> list[
 
 
 def corrected(entries: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
-    """Tell which differences of every column are significant."""
+    """Tell which differences of every column are significant.
+
+    Not those whose means, over other cases than the pairs, stand the other way round.
+    """
     found = [list(line) for line in entries]
     for i in range(len(found[0]) if found else 0):
         differences = {row: line[i].difference for row, line in enumerate(found)}
         values = {row: paired.p for row, paired in differences.items() if paired is not None and paired.p == paired.p}
+        base = next((line[i].mean for line in found if line[i].difference is None), math.nan)
         for row, adjusted in holm(values).items():
-            found[row][i] = replace(found[row][i], significant=adjusted < LEVEL)
+            each = found[row][i]
+            alike = each.difference is not None and (each.mean - base) * each.difference.mean > 0
+            found[row][i] = replace(each, significant=adjusted < LEVEL and alike)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 import fastvmt.engine.loaded
 from fastvmt.backbones.wan import WanBackbone
+from fastvmt.engine.identity import config_hash, content
 from fastvmt.engine.loaded import Loaded, Shelf
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.recall import kept
@@ -201,3 +203,38 @@ def test_a_plan_counts_what_is_kept(small: list[str], go: Any, tmp_path: Path):
     go("a", "method=none")
     assert kept(make_plan(composed(*words))) == 1
     assert kept(make_plan(composed(*words, "cache_dir=null"))) == 0
+
+
+def test_another_tokenizer_is_another_model(go: Any, made: list[str], random_wan: Path, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(random_wan, model)
+    go("a", f"backbone.path={model}", "method=none")
+    go("b", f"backbone.path={random_wan}", "method=none")  # the same in another place
+    assert len(made) == 1
+    file = next((model / "tokenizer").glob("*.json"))
+    file.write_text(file.read_text() + "\n")
+    go("c", f"backbone.path={model}", "method=none")
+    assert len(made) == 2
+
+
+def test_files_named_like_values_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def hashes_of_both() -> set[str]:
+        words = ("argmax", "expectation")
+        return {config_hash(composed("method=ditflow", f"method.displacement={word}")) for word in words}
+
+    hashes = hashes_of_both()
+    for name in ("argmax", "expectation"):
+        (tmp_path / name).touch()
+    assert len(hashes) == 2 and hashes_of_both() == hashes
+
+
+def test_the_source_of_a_class_from_outside_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "mylab_method.py"
+    module.write_text("SCALE = 1\n")
+    first = content("method._target_", "mylab_method.Mine")
+    module.write_text("SCALE = 50\n")
+    assert content("method._target_", "mylab_method.Mine") != first
+    assert content("method._target_", "fastvmt.methods.none.NoTransfer") == "fastvmt.methods.none.NoTransfer"

@@ -37,10 +37,10 @@ def test_columns_appear_and_no_model_loads(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["benchmark.cases=3"], "its pixels are not in cache_dir="),
-        (["guidance.lr=0.5"], "holds 2 finished cases made otherwise: guidance.lr=0.5"),
+        (["benchmark.cases=3"], "benchmark.cases=3 is not for rescoring"),
+        (["guidance.lr=0.5"], "guidance.lr=0.5 is not for rescoring, whose words are of metrics"),
         (["tracker=nothing"], "tracker=nothing is no option of tracker"),
-        (["output_dir=elsewhere"], "output_dir=, rerun= and overwrite= are not for rescoring"),
+        (["output_dir=elsewhere"], "output_dir=elsewhere is not for rescoring"),
     ],
 )
 def test_what_would_have_to_be_generated_is_refused_in_one_line(

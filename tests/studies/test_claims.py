@@ -63,6 +63,7 @@ def test_a_difference_has_the_interval_that_the_table_gives_it(table: StudyTable
         ("absent[1] > 0", "absent is n/a in row 1"),
         ("motion_fidelity[1]", "no inequality"),
         ("motion_fidelity[1] >", "cannot be read"),
+        ("motion_fidelity[1] / (gradients[1] - gradients[1]) > 1", "it divides by 0"),
         ("__import__('os').system('true') > 0", "is no number and no column[row]"),
         ("motion_fidelity[1] ** 2 > 0", "is no number and no column[row]"),
     ],

@@ -185,3 +185,22 @@ def test_what_is_not_to_be_read_is_marked_in_every_form(tmp_path: Path) -> None:
     latex_text = (tmp_path / "table.tex").read_text()
     assert f"{note}." in latex_text and "& 3 & 0.500* " in latex_text
     assert json.loads((tmp_path / "table.json").read_text())["doubts"][0].endswith(note)
+
+
+def test_a_single_run_and_sweeps_of_other_words_in_one_folder_are_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path, ["method=none"], better(0.0))
+    for job, (delta, steps) in enumerate({"1": 3, "2": 4}.items()):
+        words = [f"skip.delta={delta}", f"sampler.steps={steps}"]
+        write_run(tmp_path / "rows" / f"delta={delta}", words, better(0.1 * job), {"skip.delta": delta}, job)
+    assert len(read_rows([tmp_path])) == 3
+    rows = [row for row in read_rows([tmp_path]) if row.values]
+    assert labels(rows) == ["delta=1, sampler.steps=3", "delta=2, sampler.steps=4"]
+
+
+def test_no_mean_is_bold_that_stands_the_other_way_than_its_difference(tmp_path: Path) -> None:
+    easy = {f"r{i}/p/s0": 0.95 for i in range(6)}
+    write_run(tmp_path / "rows" / "1", [], scored(easy | {f"h{i}/p/s0": 0.05 for i in range(4)}), {"window.l": "1"}, 0)
+    write_run(tmp_path / "rows" / "2", [], scored(dict.fromkeys(easy, 0.81)), {"window.l": "2"}, 1)
+    (_,), (second,) = tabulated(read_rows([tmp_path]), ["motion_fidelity"]).entries
+    assert second.mean == pytest.approx(0.81) and second.difference is not None
+    assert second.difference.high < 0 and not second.significant
