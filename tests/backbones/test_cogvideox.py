@@ -17,7 +17,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastvmt.backbones.cogvideox import CogVideoXBackbone
-from fastvmt.backbones.layout import BlockShape
 from fastvmt.config import config_folder
 from fastvmt.cost.flops import block_forward, linear
 from fastvmt.schedule import add_noise, seeded_noise
@@ -271,7 +270,9 @@ def test_the_released_models_have_their_papers_shapes(
     assert layout.latent_shape == (1, 16, 13, 60, 90)
     assert (layout.grid, layout.depth, layout.rotary) == ((13, 30, 45), depth, option == "cogvideox_5b")
     assert math.prod(layout.grid) + cfg.max_tokens == 17776
-    assert layout.block == BlockShape(64 * heads, 256 * heads, 226, joint=True)
+    block = layout.block
+    assert block is not None
+    assert (block.width, block.ffn, block.text_tokens, block.joint) == (64 * heads, 256 * heads, 226, True)
 
 
 def test_flops_of_a_block_equal_torchs_count(cogvideox: CogVideoXBackbone) -> None:
