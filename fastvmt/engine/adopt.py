@@ -33,6 +33,7 @@ from fastvmt.results.provenance import frames_sha256, provenance
 from fastvmt.score.files import Policy, as_generated, tags
 from fastvmt.score.networks import clip_path
 from fastvmt.score.scores import Judged
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.rows import read_rows, runs_of
 from fastvmt.studies.table_command import FORMS, make_table, short_table
 from fastvmt.types import PassCounter, TransferCase, Video
@@ -202,12 +203,7 @@ def adopted_content(session: Session, own: dict[str, Any], records: Sequence[Cas
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.adopt",
-        description="Make clips of another system a row of a study.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("adopt", "Make clips of another system a row of a study.", EXAMPLES)
     p.add_argument("clips", type=Path, help="folder of clips, named after the study's cases")
     p.add_argument("--row", required=True, metavar="NAME", help="name of the row")
     p.add_argument("--study", type=Path, required=True, metavar="FOLDER", help="of a sweep")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from omegaconf import OmegaConf
 
 from fastvmt.data.alignment import evenly
-from fastvmt.data.video import read_video
 from fastvmt.engine.cases import make_cases
 from fastvmt.engine.identity import cell_key
 from fastvmt.engine.plan import cache_of, make_tracker, read_layout
 from fastvmt.engine.recall import pixels
-from fastvmt.files import is_plain
+from fastvmt.engine.session import cells_of
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.cells import Cells
+from fastvmt.results.cells import Cell
 from fastvmt.results.columns import healthy
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import frames_sha256
@@ -99,11 +97,6 @@ def references_of(row: Row) -> dict[str, Video]:
 
 def generated(row: Row, record: CaseRecord) -> Video | None:
     """Read what a case generated, as it was scored; None where those pixels are not kept."""
-    folder = row.config.get("cache_dir")
-    cell = Cells(None if folder is None else Path(folder) / "cells").find(cell_key(record.identity))
+    cell = cells_of(OmegaConf.create(dict(row.config))).find(cell_key(record.identity))
     video = None if cell is None else pixels(cell)
-    exact = RunFolder(row.folder).case(record.id).lossless
-    if video is None and is_plain(exact):
-        video = read_video(exact)
-    known = video is not None and frames_sha256(video) == record.frames_sha256.get("generated")
-    return video if known else None
+    return pixels(Cell(RunFolder(row.folder).case(record.id), record)) if video is None else video

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from fastvmt.config import WandbMode
 from fastvmt.engine.wandb_content import VIDEOS, paper_axes
 from fastvmt.errors import UserError
 from fastvmt.results.folder import slug
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.quantities import RATIO
 from fastvmt.studies.rows import Row, read_rows
 
@@ -76,12 +76,7 @@ def save(folder: Path, entity: str | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 with one line about what the user can mend."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastvmt.dashboard",
-        description="Make a workspace of Weights & Biases for the runs of a study.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("dashboard", "Make a workspace of Weights & Biases for the runs of a study.", EXAMPLES)
     parser.add_argument("folder", type=Path, help="of a sweep")
     parser.add_argument("--entity", help="user or team (default: that of the API key)")
     arguments = parser.parse_args(argv)

@@ -84,6 +84,13 @@ def config_hash(cfg: DictConfig) -> str:
     return content_key(config=settings, words=kind.words_of(str(cfg.backbone.get("path"))))
 
 
+def weights_hash(cfg: DictConfig) -> str:
+    """Hash the weights of a configuration's backbone, which need not be loaded for it."""
+    kind: Any = class_of(cfg.backbone, "backbone")
+    fingerprint: str = kind.fingerprint_of(cfg.backbone.path)
+    return fingerprint
+
+
 def cell_key(identity: Identity) -> str:
     """Hash what a video and its files depend on."""
     made = {"config": identity.config, "algorithm": identity.algorithm, "weights": identity.weights}

@@ -7,15 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.benchmarks import Benchmark
 from fastvmt.config import Rerun
-from fastvmt.construct import class_of
 from fastvmt.data.video import read_video
 from fastvmt.engine.case_files import write_exact, write_exact_reference
-from fastvmt.engine.identity import cell_key, config_hash
+from fastvmt.engine.identity import cell_key, config_hash, weights_hash
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.session import Session, cells_of
 from fastvmt.files import is_plain, write_json
@@ -71,8 +69,7 @@ def not_kept(session: Session, cases: Benchmark, folder: RunFolder) -> TransferC
 def kept(plan: Plan) -> int:
     """Count the cases of a plan whose video is kept; nothing is loaded, no file but the records is read."""
     cells = cells_of(plan.cfg)
-    kind: Any = class_of(plan.cfg.backbone, "backbone")
-    config, weights = config_hash(plan.cfg), kind.fingerprint_of(plan.cfg.backbone.path)
+    config, weights = config_hash(plan.cfg), weights_hash(plan.cfg)
 
     def there(case: TransferCase) -> bool:
         folder = cells.at(cell_key(Identity(config, ALGORITHM, weights, case_key(case), {}, {})))

@@ -23,6 +23,7 @@ from fastvmt.files import write_json
 from fastvmt.literals import literal
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.rows import root, runs_of
 from fastvmt.studies.table_command import FORMS, make_table, short_table
 
@@ -35,6 +36,7 @@ The words are those of run.py for metrics and tracker. Pixels come from cache_di
 kept pixels is refused by name before anything is written. New columns join the study's table.
 """
 SCORING = ("metrics", "tracker", "cache_dir", "device", "threads")
+"""Roots of the words that it takes."""
 KEPT = ("row", "gpu_at_start", "idle_power_w", "load_seconds", "backbone")
 """Parts of ``result.json`` that are about the making of the videos."""
 
@@ -110,12 +112,7 @@ def columns_beside(records: Sequence[CaseRecord], before: Container[str]) -> lis
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.rescore",
-        description="Compute new scores of a study's videos, without the diffusion model.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("rescore", "Compute new scores of a study's videos, without the diffusion model.", EXAMPLES)
     p.add_argument("folder", type=Path, help="of a sweep or of a run")
     p.add_argument("words", nargs="+", metavar="key=value", help="as for run.py: metrics.also=[..], tracker=lk")
     return p

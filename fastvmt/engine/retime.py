@@ -28,6 +28,7 @@ from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import maker
 from fastvmt.results.tables import show
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.quantities import loop
 from fastvmt.studies.rows import labels, read_rows
 from fastvmt.studies.timings import Sample, Timing, timings, timings_csv
@@ -174,12 +175,7 @@ def positive(word: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.retime",
-        description="Time a study's rows, interleaved, with plain sampling beside.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("retime", "Time a study's rows, interleaved, with plain sampling beside.", EXAMPLES)
     p.add_argument("folder", type=Path, help="of a sweep or of a run")
     p.add_argument("--repeats", type=positive, default=3, help="of every row and case, from 1 (default: %(default)s)")
     p.add_argument("--cases", type=positive, default=2, metavar="N", help="the first N, from 1 (default: %(default)s)")

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
-from fastvmt.construct import class_of
 from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
@@ -24,7 +23,7 @@ from fastvmt.cost.meters import Meters
 from fastvmt.divergence import Diverged
 from fastvmt.engine.cases import CLIP, checked_cases
 from fastvmt.engine.fit import check_fit, memory_of
-from fastvmt.engine.identity import config_hash
+from fastvmt.engine.identity import config_hash, weights_hash
 from fastvmt.engine.loaded import Loaded, Model
 from fastvmt.engine.plan import Plan, cache_of, make_plan
 from fastvmt.engine.transfer import DivergedCase, Transfer
@@ -195,10 +194,7 @@ class Session:
     @cached_property
     def weights(self) -> str:
         """SHA-256 of the backbone's weights, which need not be loaded for it."""
-        cfg = self.plan.cfg.backbone
-        kind: Any = class_of(cfg, "backbone")
-        fingerprint: str = kind.fingerprint_of(cfg.path)
-        return fingerprint
+        return weights_hash(self.plan.cfg)
 
     @cached_property
     def cells(self) -> Cells:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.algorithm import ALGORITHM
-from fastvmt.construct import class_of
-from fastvmt.engine.identity import config_hash, differences
+from fastvmt.engine.identity import config_hash, differences, weights_hash
 from fastvmt.engine.plan import Plan
 from fastvmt.errors import UserError
 from fastvmt.files import read_json
@@ -51,8 +49,7 @@ class Standing:
             self._refuse(len(self.foreign), self.foreign[:1])
         if not self.records:
             return
-        cfg, kind = self.plan.cfg, class_of(self.plan.cfg.backbone, "backbone")
-        config, weights = config_hash(cfg), self._weights(kind)
+        config, weights = config_hash(self.plan.cfg), weights_hash(self.plan.cfg)
 
         def told(record: CaseRecord) -> list[str]:
             settings = [] if record.config == config else self._settings() or [UNTOLD]
@@ -66,10 +63,6 @@ class Standing:
 
         self._compare(told)
         self._compare(self._case_apart())
-
-    def _weights(self, kind: Any) -> str:
-        fingerprint: str = kind.fingerprint_of(self.plan.cfg.backbone.path)
-        return fingerprint
 
     def _case_apart(self) -> Callable[[CaseRecord], list[str]]:
         """Compare contents of the cases that are asked for; only those that are there are read."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastvmt.errors import UserError
 from fastvmt.studies.bundle import bundle
+from fastvmt.studies.command_line import command_parser
 
 EXAMPLES = """
 example:
@@ -22,12 +23,7 @@ cache_dir are left out, of other absolute paths the last name stays; the tables 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.bundle",
-        description="Write a study into one file that recomputes its own table.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("bundle", "Write a study into one file that recomputes its own table.", EXAMPLES)
     p.add_argument("folder", type=Path, help="of a sweep or of a run")
     p.add_argument("--output", type=Path, metavar="ZIP", help="the file (default: the folder's name beside it, .zip)")
     p.add_argument("--videos", action="store_true", help="with videos, pictures and traces of every case")

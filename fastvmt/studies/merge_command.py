@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastvmt.errors import UserError
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.merge import merge
 from fastvmt.studies.table_command import FORMS, make_table
 
@@ -24,12 +25,7 @@ other settings, and cases with other pixels or scores, are refused. Files are li
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.merge",
-        description="Join studies that were made apart.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("merge", "Join studies that were made apart.", EXAMPLES)
     p.add_argument("folders", type=Path, nargs="+", help="of sweeps or runs")
     p.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="a new folder")
     return p

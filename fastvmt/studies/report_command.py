@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.report.page import write_page
 
 EXAMPLES = """
@@ -22,11 +23,8 @@ copy the whole folder.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.report",
-        description="Write the page of a study: warnings, claims, table, charts, videos on one clock.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = command_parser(
+        "report", "Write the page of a study: warnings, claims, table, charts, videos on one clock.", EXAMPLES
     )
     p.add_argument("folder", type=Path, help="of a sweep or of a run")
     p.add_argument("--columns", nargs="+", metavar="NAME", help="scores and costs that the page shows")

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.progress import Progress, counts, duration, failures, progress_of, total_left
 from fastvmt.terminal import harmless, literal_text
 
@@ -26,12 +27,7 @@ finished cases. Exit code 0, also where rows have failed.
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.status",
-        description="Tell how far the rows of a sweep are.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("status", "Tell how far the rows of a sweep are.", EXAMPLES)
     p.add_argument("folder", type=Path, help="of a sweep or of a run")
     return p
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastvmt.files import write_json
 from fastvmt.studies.claims import verdicts
+from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.document import claims_markdown, grid_of_spec, table_csv, table_json, table_latex, table_markdown
 from fastvmt.studies.forms import markdown
 from fastvmt.studies.quantities import known_columns
@@ -44,12 +45,7 @@ that others used at the same time are left out; the loop's ratio is of CPU secon
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m fastvmt.table",
-        description="Make a table of finished runs.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = command_parser("table", "Make a table of finished runs.", EXAMPLES)
     p.add_argument("folders", type=Path, nargs="+", help="of a sweep or of runs")
     p.add_argument("--columns", nargs="+", metavar="NAME", help="scores and costs (default: the experiment's, or all)")
     p.add_argument("--grid", nargs=2, metavar="KEY", help="two swept keys: rows and columns of a table of one score")

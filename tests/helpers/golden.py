@@ -97,7 +97,8 @@ def measure(overrides: Sequence[str], random_wan: Path) -> dict[str, Any]:
         "frames_sha256": hashlib.sha256(result.video.frames_THWC.contiguous().numpy().tobytes()).hexdigest(),
         "case": case.id,
         "scores": {
-            name: None if math.isnan(value) else round(value, 6) for name, value in scores(result.case, result.video).values.items()
+            name: None if math.isnan(value) else round(value, 6)
+            for name, value in scores(result.case, result.video).values.items()
         },
         "passes": vars(result.passes),
         "overrides": list(overrides),
