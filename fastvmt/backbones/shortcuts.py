@@ -137,7 +137,7 @@ class Shortcuts:
             yield
 
     def _begin(self, transformer: Any, blocks: Sequence[Block], series: Series) -> None:
-        from diffusers.hooks import HookRegistry, ModelHook
+        from diffusers.hooks.hooks import HookRegistry, ModelHook
 
         shortcuts = self
 

@@ -15,7 +15,7 @@ from fastvmt.backbones.attention import ATTENTIONS
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark, check_seeds
 from fastvmt.cache import TensorCache
-from fastvmt.config import Config, Logger, Provenance, Table, Trainer
+from fastvmt.config import Config, Logger, Provenance, Table, Trainer, objectives
 from fastvmt.construct import check_arguments, class_of, construct
 from fastvmt.engine.cases import check_clip, make_cases
 from fastvmt.engine.marks import Marks, read_marks
@@ -24,6 +24,7 @@ from fastvmt.engine.shortcuts import check_shortcuts
 from fastvmt.errors import UserError
 from fastvmt.methods.base import Method
 from fastvmt.methods.requirements import check_solver
+from fastvmt.score.registry import entries
 from fastvmt.score.requirements import check_settings
 from fastvmt.settings import (
     LARGEST_COUNT,
@@ -39,6 +40,7 @@ from fastvmt.settings import (
     check_choice,
     check_range,
 )
+from fastvmt.studies.quantities import KNOWN, RATIO
 from fastvmt.trackers.base import Tracker
 from fastvmt.trackers.cached import CachedTracker
 
@@ -123,10 +125,21 @@ def check_objective(wanted: Any) -> None:
     check(isinstance(wanted, str) or listed, "objective", wanted, legal)
 
 
+def check_columns(cfg: DictConfig) -> None:
+    """Raise ``ValueError`` for a column of the table, or an objective, that no score writes and no cost is."""
+    scores = [column for entry in entries().values() for column in entry.columns]
+    for name in objectives(cfg):
+        check_choice("objective", name, (*scores, RATIO))
+    for key, names in (("table.score", [cfg.table.score]), ("table.columns", cfg.table.columns)):
+        for name in names:
+            check_choice(key, name, (*scores, *KNOWN))
+
+
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
     check_range("seed", cfg.seed, 0, LARGEST_SEED)
     check_objective(cfg.objective)
+    check_columns(cfg)
     check_seeds(None if cfg.seeds is None else list(cfg.seeds))
     check(cfg.seeds is None or cfg.seed == 0, "seed", cfg.seed, "0, the default, where seeds= lists them")
     devices = cfg.trainer.devices

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 
 from fastvmt.config import WandbMode
 from fastvmt.engine.callback import Outcome, RunCallback

@@ -72,8 +72,8 @@ def moving(tracks: Tracks, diagonal: float) -> Tensor:
     """Which points (N,) move: by more than the tracker's noise in the mean visible step."""
     seen_NS = tracks.visible_NT[:, 1:] & tracks.visible_NT[:, :-1]
     step_NS = tracks.points_NT2.diff(dim=1).norm(dim=-1).where(seen_NS, 0.0)
-    least = max(STATIC * diagonal, JITTER)
-    return step_NS.sum(1) / seen_NS.sum(1).clamp(min=1) > least
+    mean_N: Tensor = step_NS.sum(1) / seen_NS.sum(1).clamp(min=1)
+    return mean_N > max(STATIC * diagonal, JITTER)
 
 
 class TrackDistance(ScoreMetric):

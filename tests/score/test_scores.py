@@ -29,7 +29,7 @@ from fastvmt.score.scores import Scores
 from fastvmt.score.similarity import text_similarity
 from fastvmt.score.weights import MissingWeightsError
 from fastvmt.trackers.dis import DisTracker
-from fastvmt.types import PassCounter, TransferCase, TransferResult, Truth, Video
+from fastvmt.types import TransferCase, Truth, Video
 from fastvmt.world.scene import Scene, render, sample_scene
 from fastvmt.world.scores import SURE_OBJECT
 from helpers.config import composed
@@ -76,7 +76,7 @@ def test_every_result_gets_every_column(scores: Scores) -> None:
     video, truth = sample(scene)
     mask = torch.ones(video.size, dtype=torch.bool)
     case = TransferCase("a", video, scene.caption, category=scene.category, truth=truth, foreground_THW=mask)
-    found = scores(TransferResult(case, video, {}, [], PassCounter(), torch.zeros(0))).values
+    found = scores(case, video).values
     expected = {column for entry in scores.entries.values() for column in entry.columns}
     assert set(found) == expected and expected > EARLIER
     assert all(isinstance(value, float) and math.isfinite(value) for value in found.values())

@@ -100,6 +100,8 @@ PATHS = (
 UNTYPED = {
     "fps": 1.0,
     "target_fps": 1.0,
+    "cache_threshold": 0.05,
+    "cache_interval": 1,
     "metrics.frames": 1,
     "tracker.side": 1,
     "metrics.clip.quick_gelu": True,
