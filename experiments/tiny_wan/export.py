@@ -22,7 +22,7 @@ from rich.progress import track
 from experiments.tiny_wan.dit import build
 from experiments.tiny_wan.text import MAX_TOKENS
 from fastvmt.config import VERSION
-from fastvmt.score.encoder import ClipEncoder
+from fastvmt.score.clip.encoder import ClipEncoder
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 Clips = NDArray[np.uint8]

@@ -22,7 +22,7 @@ from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fastvmt.score.clip_weights import ARCHITECTURE, FOLDER
+from fastvmt.score.clip.files import ARCHITECTURE, FOLDER
 from fastvmt.weight_file import WeightFile
 
 TOWERS = {"text_model": "", "vision_model": "visual."}

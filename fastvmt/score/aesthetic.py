@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fastvmt.score.clip_weights import CLIP_L14
+from fastvmt.score.clip.files import CLIP_L14
 from fastvmt.score.encoder import ImageEncoder
 from fastvmt.score.features import FeatureMetric
 from fastvmt.score.networks import Networks

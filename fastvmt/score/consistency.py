@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastvmt.score.clip_weights import CLIP
+from fastvmt.score.clip.files import CLIP
 from fastvmt.score.encoder import ImageEncoder
 from fastvmt.score.features import FeatureMetric, cosines
 from fastvmt.score.networks import Networks

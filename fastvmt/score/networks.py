@@ -11,9 +11,9 @@ from typing import Any
 
 from fastvmt.device import device_of
 from fastvmt.score.amt import AmtInterpolator
-from fastvmt.score.clip_weights import ARCHITECTURE, CLIP_L14
+from fastvmt.score.clip.files import ARCHITECTURE, CLIP, CLIP_L14
 from fastvmt.score.dense_flow import RaftFlow
-from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
+from fastvmt.score.encoder import RememberingEncoder
 from fastvmt.score.subject import load_dino
 from fastvmt.score.weights import WeightSource
 from fastvmt.trackers.base import Tracker
@@ -59,22 +59,22 @@ class Networks:
     @cached_property
     def clip(self) -> RememberingEncoder:
         """The encoder of text, temporal and background scores: a shipped model or the user's."""
-        return RememberingEncoder(
-            ClipEncoder(
-                clip_path(self.settings.get("model")),
-                self.device,
-                self.preprocess,
-                self.settings.get("architecture") or ARCHITECTURE,
-                self.settings.get("quick_gelu"),
-            )
-        )
+        architecture = self.settings.get("architecture") or ARCHITECTURE
+        return self.encoder(CLIP, clip_path(self.settings.get("model")), architecture, self.settings.get("quick_gelu"))
 
     @cached_property
     def clip_l14(self) -> RememberingEncoder:
         """CLIP ViT-L/14, for aesthetic quality and the extra text column."""
-        path = self.weights.get("clip_l14")
+        return self.encoder(CLIP_L14, self.weights.get("clip_l14"), "ViT-L-14-quickgelu")
+
+    def encoder(
+        self, source: WeightSource, path: str | Path | None, architecture: str, quick_gelu: bool | None = None
+    ) -> RememberingEncoder:
+        """Load a CLIP model. Raises as :class:`ClipEncoder` does."""
+        from fastvmt.score.clip.encoder import ClipEncoder  # open_clip takes seconds, and a dry run needs none
+
         return RememberingEncoder(
-            ClipEncoder(path, self.device, self.preprocess, "ViT-L-14-quickgelu", source=CLIP_L14)
+            ClipEncoder(path, self.device, self.preprocess, architecture, quick_gelu, source=source)
         )
 
     def as_vbench(self, clip: RememberingEncoder) -> RememberingEncoder:

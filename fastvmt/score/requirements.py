@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports torchvision
-
-# isort: split
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import open_clip
-
 from fastvmt.score.amt import CHECKOUT
-from fastvmt.score.clip_weights import ARCHITECTURE, CLIP, FOLDER
-from fastvmt.score.encoder import PREPROCESSING
+from fastvmt.score.clip.files import ARCHITECTURE, CLIP, FOLDER, PREPROCESSING
 from fastvmt.score.networks import CLIP_KEYS, clip_path
 from fastvmt.score.registry import entries, weight_sources
 from fastvmt.score.weights import MissingWeightsError
@@ -45,14 +39,25 @@ def check_settings(
     for key, path in (paths | {"metrics.clip.model": clip.get("model")}).items():
         check(path is None or isinstance(path, str), key, path, "a path, or null")
     check_choice("metrics.clip.preprocess", clip.get("preprocess", "pil"), PREPROCESSING)
-    architecture = ARCHITECTURE if clip.get("architecture") is None else clip["architecture"]
-    check(architecture in open_clip.list_models(), "metrics.clip.architecture", architecture, "one of open_clip's")
+    check_architecture(clip.get("architecture"))
     gelu = clip.get("quick_gelu")
     scale = clip.get("scale", 1.0)
     check(gelu is None or isinstance(gelu, bool), "metrics.clip.quick_gelu", gelu, "true, false or null")
     number = isinstance(scale, int | float) and not isinstance(scale, bool)
     check(number, "metrics.clip.scale", scale, "a number")
     check_range("metrics.clip.scale", scale, 0, LARGEST_STEP, above=True)
+
+
+def check_architecture(architecture: Any) -> None:
+    """Raise ``ValueError`` for a name that open_clip does not know; None is the default."""
+    if architecture in (None, ARCHITECTURE):
+        return
+    import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports torchvision
+
+    # isort: split
+    import open_clip  # takes seconds, and hardly anyone names an architecture
+
+    check(architecture in open_clip.list_models(), "metrics.clip.architecture", architecture, "one of open_clip's")
 
 
 def check_files(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from fastvmt.score.clip_weights import CLIP, CLIP_L14
+from fastvmt.score.clip.files import CLIP, CLIP_L14
 from fastvmt.score.encoder import FrameEncoder
 from fastvmt.score.features import embed_frames
 from fastvmt.score.metric import ScoreMetric

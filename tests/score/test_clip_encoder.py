@@ -14,9 +14,10 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 # isort: split
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-from fastvmt.score import encoder as encoder_module
+from fastvmt.score.clip import encoder as encoder_module
+from fastvmt.score.clip.encoder import ClipEncoder
 from fastvmt.score.consistency import temporal_consistency
-from fastvmt.score.encoder import ClipEncoder, RememberingEncoder
+from fastvmt.score.encoder import RememberingEncoder
 from helpers.clip_forms import as_folder, clip, random_clip
 
 

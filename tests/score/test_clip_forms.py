@@ -18,8 +18,8 @@ import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports to
 import open_clip
 
 from experiments.tools.convert_clip import convert, main
-from fastvmt.score.clip_weights import CLIP_L14
-from fastvmt.score.encoder import ClipEncoder
+from fastvmt.score.clip.encoder import ClipEncoder
+from fastvmt.score.clip.files import CLIP_L14
 from fastvmt.score.weights import MissingWeightsError
 from helpers.clip_forms import (
     FORMS,

@@ -21,8 +21,8 @@ from fastvmt.errors import UserError
 from fastvmt.files import write_json
 from fastvmt.results.columns import score_summaries
 from fastvmt.results.provenance import processor
+from fastvmt.score.clip.encoder import ClipEncoder
 from fastvmt.score.consistency import consistency, temporal_consistency
-from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.motion_fidelity import score_motion
 from fastvmt.score.sample import Sample
 from fastvmt.score.scores import Scores

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
 from fastvmt.score.aesthetic import HEAD, read_head
-from fastvmt.score.clip_weights import CLIP_L14
+from fastvmt.score.clip.encoder import ClipEncoder
+from fastvmt.score.clip.files import CLIP_L14
 from fastvmt.score.dense_flow import RaftFlow
-from fastvmt.score.encoder import ClipEncoder
 from fastvmt.score.subject import load_dino
 from fastvmt.trackers.raft import RaftTracker
 from fastvmt.weight_file import WeightFile

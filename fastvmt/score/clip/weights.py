@@ -19,29 +19,10 @@ import open_clip
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from fastvmt.score.weights import MissingWeightsError, WeightSource
+from fastvmt.score.clip.files import ARCHITECTURE, FOLDER
+from fastvmt.score.weights import MissingWeightsError
 from fastvmt.weight_file import WeightFile
 
-CLIP = WeightSource(
-    name="clip",
-    what="CLIP ViT-B/32",
-    file="ViT-B-32.pt or an open_clip folder",
-    origin="OpenAI's CLIP release or the Hugging Face repository timm/vit_base_patch32_clip_224.openai",
-    licence="MIT",
-    size="350 MB to 600 MB",
-    override="metrics.clip.model",
-)
-CLIP_L14 = WeightSource(
-    name="clip_l14",
-    what="CLIP ViT-L/14",
-    file="ViT-L-14.pt or an open_clip folder",
-    origin="OpenAI's CLIP release or the Hugging Face repository timm/vit_large_patch14_clip_224.openai",
-    licence="MIT",
-    size="900 MB to 1.7 GB",
-    override="metrics.weights.clip_l14",
-)
-ARCHITECTURE = "ViT-B-32-quickgelu"
-FOLDER = ("open_clip_config.json", "open_clip_model.safetensors")
 CONVERT = "convert it with python -m experiments.tools.convert_clip"
 
 

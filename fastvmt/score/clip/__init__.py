@@ -1,0 +1,1 @@
+"""CLIP from local files: what they may be, how they are loaded, and the encoder of frames and prompts."""
