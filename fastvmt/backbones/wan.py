@@ -77,6 +77,17 @@ def autoencoder_of(vae: Fields) -> AutoencoderShape:
     return AutoencoderShape(4 * encode * first / patch**2, 4 * decode * last / patch**2, TILE**2)
 
 
+def check_positions(layout: Layout, positions: int, whence: str) -> None:
+    """Raise ``ValueError`` for a clip with more positions along a side than the model has embeddings for."""
+    frames = (positions * layout.patch[0] - 1) * layout.temporal_factor + 1
+    height, width = (positions * patch * layout.spatial_factor for patch in layout.patch[1:])
+    for side, most in (("frames", frames), ("height", height), ("width", width)):
+        if getattr(layout, side) > most:
+            raise ValueError(
+                f"{whence}: backbone.{side}={getattr(layout, side)} is out of range: it must be at most {most}"
+            )
+
+
 class WanBackbone(Pretrained):
     """Wan's transformer predicts the velocity itself."""
 
@@ -142,11 +153,7 @@ class WanBackbone(Pretrained):
             autoencoder=autoencoder_of(vae),
         )
         positions = transformer.count("rope_max_seq_len", 1024)
-        if max(layout.grid) > positions:
-            raise ValueError(
-                f"rope_max_seq_len={positions} in {transformer.file} is less than the {max(layout.grid)} positions of "
-                "a clip: lower backbone.frames, backbone.height or backbone.width"
-            )
+        check_positions(layout, positions, f"rope_max_seq_len={positions} in {transformer.file}")
         return layout
 
     def _statistics(self) -> tuple[Tensor, Tensor]:

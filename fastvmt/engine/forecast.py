@@ -18,7 +18,8 @@ from fastvmt.engine.plan_tables import memory_line
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
 from fastvmt.errors import UserError
-from fastvmt.schedule import seeded_noise
+from fastvmt.results.statistics import reference_of
+from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.terminal import literal_text
 from fastvmt.threads import computing_with
@@ -45,20 +46,33 @@ class Forecast:
 
     cases: int
     passes: PassCounter
-    """Of one case, without those that read the reference: these are kept in ``cache_dir`` for other prompts."""
+    """Of one case, without those that read the reference."""
+    references: int
+    reading: PassCounter
+    """Of one reference, if nothing of it is kept in ``cache_dir``; prompts and seeds share it."""
     flops: Mapping[str, float] | None
     """Of one case's passes; None for an architecture without a closed form."""
+    reading_flops: Mapping[str, float] | None
     peaks: Mapping[str, float] | None
     """Bytes on the device by stage, see :func:`fastvmt.cost.peaks.peaks`."""
     seconds: float | None
     """Of one case's passes, encoding and decoding left out; None: not calibrated."""
+    reading_seconds: float
+    """Of one reference's passes; 0 where nothing was calibrated."""
     reason: str
-    """Why not; empty otherwise."""
+    """Why nothing was; empty otherwise."""
 
     @property
     def all_seconds(self) -> float | None:
-        """Of all cases, one after the other."""
-        return None if self.seconds is None else self.cases * self.seconds
+        """Of all cases, one after the other, and of all references."""
+        return None if self.seconds is None else self.cases * self.seconds + self.references * self.reading_seconds
+
+    @property
+    def all_flops(self) -> float | None:
+        """Of all cases and references."""
+        if self.flops is None or self.reading_flops is None:
+            return None
+        return self.cases * self.flops["total"] + self.references * self.reading_flops["total"]
 
 
 def seconds_of(passes: PassCounter, calibration: Calibration, frames: int) -> float:
@@ -73,16 +87,28 @@ def forecast(plan: Plan, calibration: Calibration | str = "no weights were loade
 
     With ``backbone.cache`` passes are an upper bound, with tuned methods those of a reference that is not tuned yet.
     """
-    passes = plan.method.budget(plan.layout, plan.sampler)
+    passes, layout, memory = plan.method.budget(plan.layout, plan.sampler), plan.layout, memory_of(plan.cfg)
+    reading = PassCounter(plan.method.readings(layout, levels(plan)))
     known = isinstance(calibration, Calibration)
     return Forecast(
         cases=len(plan.cases),
         passes=passes,
-        flops=transformer_flops(plan.layout, passes, memory_of(plan.cfg)),
+        references=len({reference_of(case.id) for case in plan.cases}),
+        reading=reading,
+        flops=transformer_flops(layout, passes, memory),
+        reading_flops=transformer_flops(layout, reading, memory),
         peaks=predicted(plan),
-        seconds=seconds_of(passes, calibration, plan.layout.grid[0]) if isinstance(calibration, Calibration) else None,
+        seconds=seconds_of(passes, calibration, layout.grid[0]) if isinstance(calibration, Calibration) else None,
+        reading_seconds=reading.block_forwards * calibration.forward if isinstance(calibration, Calibration) else 0.0,
         reason="" if known else str(calibration),
     )
+
+
+def levels(plan: Plan) -> list[float]:
+    """The noise levels of a plan's denoising by the schedule that most models share: no model is loaded."""
+    sampler = plan.sampler
+    strength = sampler.strength if plan.method.uses_strength else 1.0
+    return [*sampler.sigmas, 0.0] if sampler.sigmas else sigma_schedule(sampler.steps, sampler.shift, strength)
 
 
 def timed(device: torch.device, work: Callable[[], object]) -> float:
@@ -138,15 +164,16 @@ def clock(seconds: float) -> str:
 def forecast_table(found: Forecast, kept: int = 0) -> Table:
     """A forecast as it is printed; ``kept`` of its cases are there already."""
     table = Table(title="plan", show_header=False)
-    passes, seconds, every = found.passes, found.seconds, found.all_seconds
+    passes, seconds, every, reading = found.passes, found.seconds, found.all_seconds, found.reading.block_forwards
     total = "not known for this architecture"
-    if found.flops is not None:
+    if found.flops is not None and found.all_flops is not None:
         one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15
-        total = f"{one:.4g} PFLOP a case, {again:.3g} of it computed again; {one * found.cases:.4g} for all"
+        total = f"{one:.4g} PFLOP a case, {again:.3g} of it computed again; {found.all_flops / 1e15:.4g} for all"
     rows = {
         "cases": f"{found.cases}, of which {kept} are kept already" if kept else str(found.cases),
         "a case's passes": f"{passes.block_forwards} block forwards, {passes.block_backwards} block backwards, "
-        f"{passes.gradients} gradients; reading the reference comes on top, once",
+        f"{passes.gradients} gradients",
+        "reading a reference": f"{reading} block forwards, once for each of {found.references}, unless kept",
         "arithmetic": total,
         "seconds of the passes": f"not calibrated: {found.reason}"
         if seconds is None or every is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor
@@ -72,6 +72,13 @@ class Method:
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         """The passes of one transfer in closed form, without those that read the reference."""
         return PassCounter(block_forwards=sampling_passes(layout, sampler))
+
+    def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
+        """The block forwards, in closed form, that read a reference of which nothing is kept yet.
+
+        ``sigmas`` are the denoising's noise levels, from the start to 0.
+        """
+        return 0
 
     def inner_iterations(self, steps: int) -> int:
         """How many inner iterations a transfer of ``steps`` denoising steps makes (progress bars)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,10 @@ class FlowMotion(OwnNumbers):
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         inner = list(range(self.optimised_steps(sampler.steps))) * self.optimisation.iterations
         return PassCounter(sampling_passes(layout, sampler, [*range(sampler.steps), *inner]))
+
+    def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
+        predicted = self.representation == "source_velocity"
+        return layout.depth * self.optimised_steps(len(sigmas) - 1) if predicted else 0
 
     def reference_latents(self, job: Job, i: int, sigma: float) -> Tensor:
         """The reference's clean latents: predicted at this noise level and cached on disk, or encoded."""

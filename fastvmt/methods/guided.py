@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -95,6 +95,8 @@ class BlockGuided(Guided):
 
     stops_after = 0
     """Blocks, from ``block`` on, that a reading has to run: 0 reads the block's input, 1 its output."""
+    noisiest = 0.0
+    """Guided steps read the reference at their own noise level, but at most at this one; 0: clean, once for all."""
     block: int
 
     def requirements(self, layout: Layout) -> None:
@@ -105,3 +107,7 @@ class BlockGuided(Guided):
         gradients = self.optimised_steps(sampler.steps) * self.optimisation.gradients
         blocks = gradients * (self.block + self.stops_after)
         return PassCounter(sampling_passes(layout, sampler) + blocks, blocks, gradients)
+
+    def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
+        guided = sigmas[: self.optimised_steps(len(sigmas) - 1)]
+        return (self.block + self.stops_after) * len({min(sigma, self.noisiest) for sigma in guided})

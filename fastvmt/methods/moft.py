@@ -35,6 +35,7 @@ class MOFT(BlockGuided, OwnNumbers):
         check_range("method.share", self.share, 0, 1, above=True)
         check_range("method.reference_noise", self.reference_noise, 0, 1)
         check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        self.noisiest = self.reference_noise
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:
         """``channels`` and the reference's ``motion`` (F, S, channels) on them, cached on disk."""

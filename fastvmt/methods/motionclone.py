@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -70,6 +71,9 @@ class MotionClone(Method):
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         gradients = guided_steps(sampler.steps, self.fraction)
         return PassCounter(sampling_passes(layout, sampler), gradients * self.block, gradients)
+
+    def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
+        return self.block if self.guided_steps(len(sigmas) - 1) else 0
 
     def reference_attention(self, job: Job) -> tuple[Tensor, Tensor]:
         """The reference's largest probabilities and their frames, each (S, N, F, 1), cached on disk."""

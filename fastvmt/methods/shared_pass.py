@@ -72,6 +72,7 @@ class QueryKeyGuided(BlockGuided):
             group="guidance",
         )
         self.block = guidance.block
+        self.noisiest = guidance.reference_noise
         self.guidance = guidance
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -71,12 +71,17 @@ class SMM(BlockGuided, OwnNumbers):
         check_choice("method.init", self.init, ("highfreq", "noise"))
         check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
         self.repeats = "method.restart=true" if self.restart else None
+        self.noisiest = 0.0 if self.ref == "clean" else 1.0
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         passes = super().budget(layout, sampler)
         if self.restart:
             passes.block_forwards += sampling_passes(layout, sampler, range(1, sampler.steps))
         return passes
+
+    def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
+        inverted = layout.depth * (len(sigmas) - 1) if self.ref == "rf_inversion" else 0
+        return inverted + super().readings(layout, sigmas)
 
     def start(self, job: Job) -> Tensor:
         if self.init == "noise":

@@ -39,6 +39,7 @@ def test_a_real_run_makes_the_planned_passes(session: Session, small: list[str],
     made = running.transfer_case(next(iter(running.plan.cases))).result.passes
     own = replace(made, block_forwards=made.block_forwards - made.reference_forwards, reference_forwards=0)
     assert own == told.passes
+    assert made.reference_forwards == told.reading.block_forwards
     assert told.flops["forward"] > 0
     assert (told.flops["backward"] > 0) == (told.passes.block_backwards > 0)
     assert told.peaks == predicted(running.plan)
@@ -50,6 +51,12 @@ def test_seconds_are_passes_times_the_calibration() -> None:
     assert seconds_of(passes, Calibration(1.0, 2.0), frames=5) == pytest.approx(90 + 10 / 5 + 2 * (15 + 5 / 5))
 
 
+def test_prompts_and_seeds_share_a_reference(plan_of: Callable[..., Plan]) -> None:
+    told = forecast(plan_of("benchmark=world", "benchmark.cases=4", "benchmark.prompts=2", "seeds=[0,1]"))
+    assert (told.cases, told.references) == (8, 2)
+    assert told.all_flops == pytest.approx(8 * told.flops["total"] + 2 * told.reading_flops["total"])
+
+
 def test_a_calibration_is_of_the_loaded_model(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of()
     found = calibrated(plan)
@@ -57,7 +64,8 @@ def test_a_calibration_is_of_the_loaded_model(plan_of: Callable[..., Plan]) -> N
     assert found.forward > 0
     told = forecast(plan, found)
     assert told.seconds == seconds_of(told.passes, found, plan.layout.grid[0])
-    assert told.all_seconds == told.seconds * len(plan.cases)
+    assert told.reading_seconds == told.reading.block_forwards * found.forward > 0
+    assert told.all_seconds == told.seconds * len(plan.cases) + told.reading_seconds * told.references
     assert told.reason == ""
 
 

@@ -16,15 +16,10 @@ from fastvmt.engine.plan import Plan
 from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
+from fastvmt.solver import solver_of
 from helpers.config import composed
-from helpers.contract import BLOCK, CASES, GUIDED, OPTIONS, STEPS, VARIANTS, left_in, transfer
+from helpers.contract import CASES, OPTIONS, VARIANTS, left_in, transfer
 from helpers.transfers import same
-
-READ = dict.fromkeys(["ditflow", "motionclone", *(name for name in OPTIONS if name.startswith("fastvmt"))], BLOCK)
-READ |= {"moft": BLOCK + 1, "smm": BLOCK + 1}
-"""Blocks of one reading of the reference, up to the block's input or its output; FlowMotion reads all, others none."""
-AT_EVERY_STEP = ("flowmotion", "guidance.reference_noise=1.0", "method.reference_noise=1.0", "method.ref=matched")
-"""Methods and settings that read it at the noise level of every guided step; the others at one level, hence once."""
 
 
 def test_every_file_of_conf_method_is_here() -> None:
@@ -40,16 +35,6 @@ def test_every_variant_changes_the_settings(option: str, change: str) -> None:
     assert [word for word in change.split() if settings(word) == settings()] == []
 
 
-def reference_forwards(option: str, change: str, depth: int) -> int:
-    """Block forwards over a reference that is not stored yet."""
-    if change == "method.representation=clean_latent":
-        return 0
-    if "rf_inversion" in change:
-        return STEPS * depth + GUIDED * READ[option]
-    blocks = depth if option == "flowmotion" else READ.get(option, 0)
-    return blocks * (GUIDED if option in AT_EVERY_STEP or change in AT_EVERY_STEP else 1)
-
-
 @pytest.mark.parametrize(("option", "change"), CASES)
 def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     backbone: Backbone, plan_of: Callable[..., Plan], option: str, change: str, tmp_path: Path
@@ -58,7 +43,8 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     before = left_in(backbone)
     first = transfer(backbone, plan, tmp_path)
     assert left_in(backbone) == before
-    assert first.passes.reference_forwards == reference_forwards(option, change, backbone.layout.depth)
+    sigmas, _ = solver_of(backbone, plan.sampler, plan.method.uses_strength)
+    assert first.passes.reference_forwards == plan.method.readings(backbone.layout, sigmas)
 
     assert first.latents_BCFHW.shape == backbone.layout.latent_shape
     assert first.latents_BCFHW.dtype == torch.float32
