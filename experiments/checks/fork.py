@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import os
 import pkgutil
@@ -69,6 +70,7 @@ def forked(work: Callable[[], int]) -> int:
     child = os.fork()
     if child:
         return child
+    gc.freeze()  # the parent's garbage is not collected here: what waits there for threads would wait for ever
     code = 1
     try:
         code = work()

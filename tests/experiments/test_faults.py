@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -247,3 +248,28 @@ def test_what_the_parent_removes_at_its_end_survives_its_forks(tmp_path: Path) -
     with tempfile.TemporaryDirectory() as folder:
         assert fork.run_command(("score", "--list"), tmp_path).code == 0
         assert Path(folder).is_dir()
+
+
+def test_a_fork_leaves_the_garbage_of_its_parent(tmp_path: Path) -> None:
+    """A decoder that waits in a cycle, with threads that the fork has not, would be waited for without end."""
+
+    class Decoder:
+        def __del__(self) -> None:
+            (tmp_path / str(os.getpid())).touch()
+
+    def work() -> int:
+        gc.collect()
+        return 0
+
+    gc.disable()
+    try:
+        cycle = [Decoder()]
+        cycle.append(cycle)
+        del cycle
+        child = fork.forked(work)
+        assert fork.wait(child, 60) == 0
+    finally:
+        gc.enable()
+    assert not (tmp_path / str(child)).exists()
+    gc.collect()
+    assert (tmp_path / str(os.getpid())).exists()
