@@ -7,8 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,22 +37,6 @@ def measured(lines: Sequence[Line]) -> list[Measured]:
         )
         for line in lines
     ]
-
-
-@contextmanager
-def locked(file: Path, wait: bool = True) -> Iterator[bool]:
-    """Whether this process holds ``file`` alone among all; without ``wait`` False at once while another does.
-
-    A process that ends in any way lets it go.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            mine = True
-        except BlockingIOError:
-            mine = False
-        yield mine
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:

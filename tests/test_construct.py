@@ -32,7 +32,7 @@ HOSTILE = [
     "fastvmt.engine.plan.make_plan",
     "fastvmt.nosuch.Video",
     "fastvmt.types.Nosuch",
-    "experiments.tune.Search",
+    "experiments.speed.Size",
     "this.Zen",
     "hydra.utils.get_method",
     "",
