@@ -1,14 +1,12 @@
-"""Logs of JSON lines that several processes write, and their lines as columns take them."""
+"""Logs of JSON lines that several processes write."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,6 @@ from fastvmt.files import finite
 
 Line = dict[str, Any]
 """A line of a log: older ones have other keys."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Scores and seconds of a line."""
-
-    id: str
-    scores: Mapping[str, float]
-    seconds: Mapping[str, float]
-
-
-def measured(lines: Sequence[Line]) -> list[Measured]:
-    """Lines as columns take them: null is NaN; those of transfers that failed have neither scores nor seconds."""
-    return [
-        Measured(
-            line["id"],
-            {name: math.nan if value is None else value for name, value in line["scores"].items()},
-            line.get("seconds", {}),
-        )
-        for line in lines
-    ]
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:

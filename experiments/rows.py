@@ -1,4 +1,4 @@
-"""What the tables share: composing and running a row, and what makes two rows comparable."""
+"""What experiments share: composing a configuration, what makes two lines comparable, and paired differences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt import compose
 from fastvmt.cache import content_key
-from fastvmt.engine.run import run
-from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import Scored, score_column
-from fastvmt.results.folder import RunFolder, slug
 from fastvmt.results.statistics import compare
 
 RESULTS = Path(__file__).parent / "results"
@@ -21,6 +18,8 @@ DIGITS = 12
 READ_BY_METHOD = ("window", "skip", "guidance")
 """Groups that reach a run through the method's node alone."""
 NO_SETTINGS = (
+    "benchmark",
+    "seed",
     "output_dir",
     "cache_dir",
     "dry",
@@ -39,24 +38,15 @@ def composed(overrides: Sequence[str]) -> DictConfig:
     return compose.composed(["logger=none", "output_dir=unused", *overrides])
 
 
-def run_row(
-    name: str, overrides: Sequence[str], folder: Path, cases: int, benchmark: str = "world"
-) -> list[CaseRecord]:
-    """Records of one row, one per case of a benchmark; finished cases are kept."""
-    out = folder / slug(name)
-    run(composed([f"benchmark={benchmark}", f"benchmark.cases={cases}", f"output_dir={out}", *overrides]))
-    return RunFolder(out).records()
-
-
-def settings_hash(cfg: DictConfig, but: Sequence[str] = ("benchmark", "seed")) -> str:
-    """Hash of everything that changes results, by default but for the cases and their seeds.
+def settings_hash(cfg: DictConfig) -> str:
+    """Hash of everything that changes results, but for the cases and their seeds.
 
     The method's own node holds what it reads of the numbers' groups, which are left out: a new default of
     FastVMT's makes no other method's line old.
     """
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
-    kept = {key: value for key, value in resolved.items() if key not in (*READ_BY_METHOD, *NO_SETTINGS, *but)}
+    kept = {key: value for key, value in resolved.items() if key not in (*READ_BY_METHOD, *NO_SETTINGS)}
     return content_key(config=kept)[:DIGITS]
 
 

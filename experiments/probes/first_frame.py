@@ -1,7 +1,7 @@
 """Does guidance damage the first frame? Its text similarity with and without, and all of them side by side.
 
-``python -m experiments.probes.first_frame`` runs plain sampling and FastVMT from pure noise on the comparison's
-cases of one seed and writes ``experiments/results/first_frame.{json,png}``: in the picture each pair of
+``python -m experiments.probes.first_frame`` runs plain sampling and FastVMT from pure noise on the tables' cases of one
+seed and writes ``experiments/results/first_frame.{json,png}``: in the picture each pair of
 rows shows plain sampling above FastVMT.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from experiments.comparison import PROMPTS, REFERENCES, Bench
-from experiments.rows import RESULTS
+from experiments.rows import RESULTS, composed
 from experiments.tools.readme_pictures import Frames
+from fastvmt.engine.session import Session, open_session
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.results.statistics import compare, summarise
@@ -26,13 +26,14 @@ from fastvmt.score.sample import Sample
 from fastvmt.types import TransferCase, Video
 
 METHODS = ("none", "fastvmt")
+PROMPTS = 2
 COLUMNS = 8
 SCORE = "text_similarity"
 
 
-def first_frame(bench: Bench, method: str, case: TransferCase) -> Video:
-    """The first frame of a transfer from pure noise, twice: scores take no single frame."""
-    made = bench.generated(method, 1.0, case).video
+def first_frame(session: Session, case: TransferCase) -> Video:
+    """The first frame of a transfer, twice: scores take no single frame."""
+    made = session.transfer_case(case).result.video
     return Video(made.frames_THWC[[0, 0]], made.fps)
 
 
@@ -48,17 +49,23 @@ def sheet(rows: Sequence[Sequence[Frames]]) -> Frames:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--references", type=int, default=REFERENCES, help=f"each with {PROMPTS} prompts")
+    parser.add_argument("--references", type=int, default=12, help=f"each with {PROMPTS} prompts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("overrides", nargs="*", help="applied to both")
     arguments = parser.parse_intermixed_args(argv)
-    bench = Bench(arguments.references, Path("outputs/first_frame"), arguments.overrides)
-    cases = bench.cases(arguments.seed)
-    frames = {m: [first_frame(bench, m, case) for case in track(cases, f"method={m}")] for m in METHODS}
-    judge = bench.session.scores.metrics[SCORE]
+    cases = ["benchmark=world_pairs", f"benchmark.cases={PROMPTS * arguments.references}", f"seed={arguments.seed}"]
+    common = [*cases, f"metrics.names=[{SCORE}]", *arguments.overrides]
+    with open_session(composed([f"method={METHODS[0]}", *common])) as session:
+        running = {method: session.under(composed([f"method={method}", *common])) for method in METHODS}
+        frames = {
+            method: [first_frame(under, case) for case in track(under.plan.cases, f"method={method}")]
+            for method, under in running.items()
+        }
+        shown = list(session.plan.cases)
+        judge = session.scores.metrics[SCORE]
     scores = {
-        method: {c.id: judge.score(Sample(v, None, c.prompt))[SCORE] for c, v in zip(cases, mine, strict=True)}
+        method: {c.id: judge.score(Sample(v, None, c.prompt))[SCORE] for c, v in zip(shown, mine, strict=True)}
         for method, mine in frames.items()
     }
     content = {method: asdict(summarise(column)) for method, column in scores.items()}

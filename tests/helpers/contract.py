@@ -54,8 +54,8 @@ ROTATING = ("guidance.rope=true", "method.target=embedding", "method.rope=true")
 CASES = [(option, change) for option in OPTIONS for change in ["", *VARIANTS.get(option, [])]]
 SMALL = {"iterations": 2, "fraction": 0.5, "tuning.iterations": 2, "blocks": [1]}
 """Applied to the keys of a method that has them, so that a transfer is short."""
-BLOCK, GUIDED, STEPS = 1, 2, 4
-"""The block that is read, and the guided ones of the denoising steps, in all plans here."""
+STEPS = 4
+"""Denoising steps of all plans here, the first half of them guided."""
 
 
 def left_in(backbone: Backbone) -> list[object]:
