@@ -17,7 +17,7 @@ from fastvmt.config import VERSION, config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
 
-PRESETS = ("preset", "method/preset", "experiment/preset")
+PRESETS = ("preset", "method/preset", "experiment/preset", "row/preset")
 """Groups that Hydra leaves out without a word where there is no such option: most models have none of their own."""
 
 

@@ -113,8 +113,8 @@ class Table:
     """What the table of a sweep shows, which ``python -m fastvmt.table`` reads from its rows' configurations."""
 
     question: str = ""
-    base: dict[str, Any] | None = None
-    """The row that others are compared with, by what it sweeps; None is the first."""
+    base: dict[str, Any] = field(default_factory=dict)
+    """The row that others are compared with, by what it sweeps; none is the first."""
     columns: list[str] = field(default_factory=list)
     """Scores and costs; empty: all that the rows have."""
     grid: list[str] = field(default_factory=list)

@@ -10,12 +10,14 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from fastvmt import compose
 from fastvmt.config import config_folder
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
 from fastvmt.settings import Guidance, Reduction, Sampler, Skip, Window
@@ -257,6 +259,7 @@ def test_presets_of_ones_own_follow_the_backbone(own: str, tmp_path: Path) -> No
         ("window.z=1", "window.z"),
         ("guidance.lr=abc", "abc"),
         ("method=nosuch", "nosuch"),
+        ("row/preset@_global_=nosuch", "fast_tiny_wan"),
         ("window=[", r"window=\["),
         ("window=null", "NoneType"),
     ],
@@ -273,3 +276,22 @@ def test_values_are_set_as_they_are_and_checked() -> None:
     for key in ("window.z", "nosuch"):
         with pytest.raises(UserError, match=key.split(".")[-1]):
             compose.composed([], {key: 3})
+
+
+def test_the_base_row_of_a_table_is_a_word_of_the_command_line() -> None:
+    assert composed("+table.base.row=fastvmt").table.base == {"row": "fastvmt"}
+    assert composed("experiment=table_main", "table.base.row=none").table.base == {"row": "none"}
+
+
+def test_settings_are_chosen_on_scenes_and_noises_that_no_table_shows() -> None:
+    tables = [file.stem for file in (config_folder() / "experiment").glob("table_*.yaml")]
+    chosen, *reported = (
+        [case for case in make_plan(composed(f"experiment={name}")).cases]
+        for name in ("tune", "table_main", "table_delta")
+    )
+    assert len(tables) == 10
+    assert not {case.seed for case in chosen} & {case.seed for cases in reported for case in cases}
+    known = [case.reference.frames_THWC for case in reported[0]]
+    assert not any(torch.equal(case.reference.frames_THWC, frames) for case in chosen for frames in known)
+    words = {str(composed(f"experiment={name}").benchmark) for name in tables}
+    assert words == {str(composed("experiment=table_main").benchmark)}

@@ -48,28 +48,32 @@ class Forecast:
     passes: PassCounter
     """Of one case, without those that read the reference."""
     references: int
+    """How often the reference is read: once for all prompts and seeds of a clip, or for each case."""
     reading: PassCounter
-    """Of one reference, if nothing of it is kept in ``cache_dir``; prompts and seeds share it."""
+    """Of one reading, if nothing of it is kept in ``cache_dir``."""
     flops: Mapping[str, float] | None
     """Of one case's passes; None for an architecture without a closed form."""
     reading_flops: Mapping[str, float] | None
+    """Of one reading's."""
     peaks: Mapping[str, float] | None
     """Bytes on the device by stage, see :func:`fastvmt.cost.peaks.peaks`."""
     seconds: float | None
     """Of one case's passes, encoding and decoding left out; None: not calibrated."""
-    reading_seconds: float
-    """Of one reference's passes; 0 where nothing was calibrated."""
+    reading_seconds: float | None
+    """Of one reading's."""
     reason: str
-    """Why nothing was; empty otherwise."""
+    """Why nothing was calibrated; empty otherwise."""
 
     @property
     def all_seconds(self) -> float | None:
-        """Of all cases, one after the other, and of all references."""
-        return None if self.seconds is None else self.cases * self.seconds + self.references * self.reading_seconds
+        """Of all cases, one after the other, and of all readings."""
+        if self.seconds is None or self.reading_seconds is None:
+            return None
+        return self.cases * self.seconds + self.references * self.reading_seconds
 
     @property
     def all_flops(self) -> float | None:
-        """Of all cases and references."""
+        """Of all cases and readings."""
         if self.flops is None or self.reading_flops is None:
             return None
         return self.cases * self.flops["total"] + self.references * self.reading_flops["total"]
@@ -85,27 +89,37 @@ def seconds_of(passes: PassCounter, calibration: Calibration, frames: int) -> fl
 def forecast(plan: Plan, calibration: Calibration | str = "no weights were loaded") -> Forecast:
     """What a plan costs; loads nothing. A ``calibration`` that is a text says why there is none.
 
-    With ``backbone.cache`` passes are an upper bound, with tuned methods those of a reference that is not tuned yet.
+    Passes are an upper bound with ``backbone.cache``, and with tuned methods, for which every case counts the tuning.
     """
-    passes, layout, memory = plan.method.budget(plan.layout, plan.sampler), plan.layout, memory_of(plan.cfg)
+    layout = plan.layout
+    memory = memory_of(plan.cfg)
+    passes = plan.method.budget(layout, plan.sampler)
     reading = PassCounter(plan.method.readings(layout, levels(plan)))
-    known = isinstance(calibration, Calibration)
+    seconds, reading_seconds = None, None
+    if isinstance(calibration, Calibration):
+        seconds = seconds_of(passes, calibration, layout.grid[0])
+        reading_seconds = seconds_of(reading, calibration, layout.grid[0])
+    clips = {reference_of(case.id) for case in plan.cases}
     return Forecast(
         cases=len(plan.cases),
         passes=passes,
-        references=len({reference_of(case.id) for case in plan.cases}),
+        references=len(plan.cases) if plan.method.reads_per_case else len(clips),
         reading=reading,
         flops=transformer_flops(layout, passes, memory),
         reading_flops=transformer_flops(layout, reading, memory),
         peaks=predicted(plan),
-        seconds=seconds_of(passes, calibration, layout.grid[0]) if isinstance(calibration, Calibration) else None,
-        reading_seconds=reading.block_forwards * calibration.forward if isinstance(calibration, Calibration) else 0.0,
-        reason="" if known else str(calibration),
+        seconds=seconds,
+        reading_seconds=reading_seconds,
+        reason="" if isinstance(calibration, Calibration) else calibration,
     )
 
 
 def levels(plan: Plan) -> list[float]:
-    """The noise levels of a plan's denoising by the schedule that most models share: no model is loaded."""
+    """Give the noise levels of a plan's denoising by Euler's steps on Wan's schedule.
+
+    CogVideoX and the multistep solvers have schedules of their own, which need what is not loaded here: for them a
+    method that reads the reference below ``reference_noise`` may read it at some levels more or less.
+    """
     sampler = plan.sampler
     strength = sampler.strength if plan.method.uses_strength else 1.0
     return [*sampler.sigmas, 0.0] if sampler.sigmas else sigma_schedule(sampler.steps, sampler.shift, strength)
@@ -164,7 +178,7 @@ def clock(seconds: float) -> str:
 def forecast_table(found: Forecast, kept: int = 0) -> Table:
     """A forecast as it is printed; ``kept`` of its cases are there already."""
     table = Table(title="plan", show_header=False)
-    passes, seconds, every, reading = found.passes, found.seconds, found.all_seconds, found.reading.block_forwards
+    passes, seconds, every = found.passes, found.seconds, found.all_seconds
     total = "not known for this architecture"
     if found.flops is not None and found.all_flops is not None:
         one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15
@@ -173,7 +187,7 @@ def forecast_table(found: Forecast, kept: int = 0) -> Table:
         "cases": f"{found.cases}, of which {kept} are kept already" if kept else str(found.cases),
         "a case's passes": f"{passes.block_forwards} block forwards, {passes.block_backwards} block backwards, "
         f"{passes.gradients} gradients",
-        "reading a reference": f"{reading} block forwards, once for each of {found.references}, unless kept",
+        "reading a reference": f"{found.reading.block_forwards} block forwards, {found.references} times unless kept",
         "arithmetic": total,
         "seconds of the passes": f"not calibrated: {found.reason}"
         if seconds is None or every is None

@@ -40,6 +40,8 @@ class Method:
     """The setting by which a step is taken more than once, if it is; a solver with a history cannot."""
     changes_blocks = False
     """Whether the model's blocks are not its own while a case is denoised: adapters."""
+    reads_per_case = False
+    """Whether what is read of a reference serves one case alone, instead of all its prompts and seeds."""
     least_frames = 1
     """Latent frames below which the method has nothing to work on."""
 

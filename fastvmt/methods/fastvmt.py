@@ -75,7 +75,7 @@ class FastVMT(QueryKeyGuided):
 
     def matched_motion(self, job: Job, sigma: float) -> MotionField:
         """What the latents at a noise level are compared with."""
-        return self.reference_motion(job, min(sigma, self.guidance.reference_noise))
+        return self.reference_motion(job, self.read_at(sigma))
 
     def reference_motion(self, job: Job, sigma: float) -> MotionField:
         """The reference's motion field at a noise level, cached on disk."""

@@ -96,7 +96,7 @@ class BlockGuided(Guided):
     stops_after = 0
     """Blocks, from ``block`` on, that a reading has to run: 0 reads the block's input, 1 its output."""
     noisiest = 0.0
-    """Guided steps read the reference at their own noise level, but at most at this one; 0: clean, once for all."""
+    """The highest noise level at which the reference is read; 0: clean, once for all steps."""
     block: int
 
     def requirements(self, layout: Layout) -> None:
@@ -108,6 +108,10 @@ class BlockGuided(Guided):
         blocks = gradients * (self.block + self.stops_after)
         return PassCounter(sampling_passes(layout, sampler) + blocks, blocks, gradients)
 
+    def read_at(self, sigma: float) -> float:
+        """The noise level at which a step at ``sigma`` reads the reference."""
+        return min(sigma, self.noisiest)
+
     def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
         guided = sigmas[: self.optimised_steps(len(sigmas) - 1)]
-        return (self.block + self.stops_after) * len({min(sigma, self.noisiest) for sigma in guided})
+        return (self.block + self.stops_after) * len({round(self.read_at(sigma), 6) for sigma in guided})

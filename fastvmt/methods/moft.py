@@ -39,7 +39,7 @@ class MOFT(BlockGuided, OwnNumbers):
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:
         """``channels`` and the reference's ``motion`` (F, S, channels) on them, cached on disk."""
-        level = min(sigma, self.reference_noise)
+        level = self.read_at(sigma)
 
         def compute() -> dict[str, Tensor]:
             noisy = job.noised_reference(level, self.reference_seed)

@@ -60,6 +60,7 @@ class ReleasedFastVMT(FastVMT):
         self.switches = switches
         self.name = name
         self.latent_dtype = getattr(torch, switches.latent_dtype)
+        self.reads_per_case = switches.ref_noise == "init"
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)

@@ -80,8 +80,9 @@ class SMM(BlockGuided, OwnNumbers):
         return passes
 
     def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
-        inverted = layout.depth * (len(sigmas) - 1) if self.ref == "rf_inversion" else 0
-        return inverted + super().readings(layout, sigmas)
+        steps = len(sigmas) - 1
+        inverts = self.ref == "rf_inversion" and (self.init == "highfreq" or self.optimised_steps(steps) > 0)
+        return super().readings(layout, sigmas) + (layout.depth * steps if inverts else 0)
 
     def start(self, job: Job) -> Tensor:
         if self.init == "noise":
@@ -114,7 +115,7 @@ class SMM(BlockGuided, OwnNumbers):
         """(F, E) the reference's marginal means, cached on disk."""
         if self.ref == "rf_inversion":
             return self.inverted(job)["mean"][i]
-        level = sigma if self.ref == "matched" else 0.0
+        level = self.read_at(sigma)
 
         def compute() -> dict[str, Tensor]:
             noisy = job.noised_reference(level, self.reference_seed)

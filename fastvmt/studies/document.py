@@ -46,6 +46,9 @@ def caption(table: StudyTable) -> list[str]:
         f"CLIP {config['metrics']['clip']['model']}."
     )
     base = table.names[table.base]
+    if table.spec.base and not table.rows[table.base].matches(table.spec.base):
+        wanted = ", ".join(f"{key}={value}" for key, value in table.spec.base.items())
+        lines.append(f"The row to compare with, {wanted}, is not here: the first stands in for it.")
     lines.append(
         f"Bold: the difference to {base}, paired by case with references resampled, is significant by Holm's "
         f"correction within the column. From fewer than {FEWEST} references none is."

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from fastvmt.engine.fit import predicted
-from fastvmt.engine.forecast import Calibration, calibrated, clock, forecast, forecast_table, seconds_of
+from fastvmt.engine.forecast import Calibration, calibrated, clock, forecast, forecast_table, levels, seconds_of
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session
+from fastvmt.solver import solver_of
 from fastvmt.types import PassCounter
 from helpers.config import composed
 
@@ -55,6 +56,19 @@ def test_prompts_and_seeds_share_a_reference(plan_of: Callable[..., Plan]) -> No
     told = forecast(plan_of("benchmark=world", "benchmark.cases=4", "benchmark.prompts=2", "seeds=[0,1]"))
     assert (told.cases, told.references) == (8, 2)
     assert told.all_flops == pytest.approx(8 * told.flops["total"] + 2 * told.reading_flops["total"])
+
+
+def test_a_reading_for_one_case_alone_counts_for_every_case(plan_of: Callable[..., Plan]) -> None:
+    words = ("benchmark=world", "benchmark.cases=4", "benchmark.prompts=2", "method=fastvmt_released")
+    shared, own = (forecast(plan_of(*words, f"method.switches.ref_noise={noise}")) for noise in ("independent", "init"))
+    assert (shared.references, own.references) == (2, 4)
+    assert shared.reading == own.reading
+
+
+@pytest.mark.parametrize("words", [[], ["sampler.strength=0.7"], ["sampler.steps=3", "sampler.sigmas=[1.0,0.8,0.3]"]])
+def test_levels_are_those_of_the_denoising(session: Session, plan_of: Callable[..., Plan], words: list[str]) -> None:
+    plan = plan_of(*words)
+    assert levels(plan) == pytest.approx(solver_of(session.backbone, plan.sampler)[0])
 
 
 def test_a_calibration_is_of_the_loaded_model(plan_of: Callable[..., Plan]) -> None:

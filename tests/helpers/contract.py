@@ -20,6 +20,7 @@ OPTIONS = sorted(file.stem for file in (config_folder() / "method").glob("*.yaml
 VARIANTS: dict[str, list[str]] = {
     "fastvmt": [
         "guidance.reference_noise=1.0",
+        "guidance.reference_noise=0.93",
         "guidance.rope=true",
         "guidance.source=pass",
         "guidance.diagnostics=true guidance.window_weight=1.0",
