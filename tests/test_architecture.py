@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +192,11 @@ def test_files_and_functions_are_short(file: Path) -> None:
 def test_files_of_tests_are_short() -> None:
     lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in TESTS}
     assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
+
+
+def test_the_page_of_the_house_names_every_room() -> None:
+    tree = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    words = set(re.findall(r"\w+", tree))
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    groups = {path.name for path in (PACKAGE.parent / "conf").iterdir() if path.is_dir()}
+    assert (rooms | groups) - words - {"__init__"} == set()

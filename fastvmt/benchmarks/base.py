@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastvmt.types import TransferCase
 
@@ -23,6 +24,8 @@ class Benchmark(ABC):
     """Cases by index, made when they are asked for."""
 
     lost: tuple[Lost, ...] = ()
+    attribution: Mapping[str, Any] = {}
+    """What results say of where the clips come from, and under which licence."""
     own_seeds: tuple[int, ...] = (0,)
     """Which it adds to the start seed for one and the same reference and prompt."""
 

@@ -165,7 +165,7 @@ class ManifestBenchmark(Benchmark):
         self.sample_seed = sample_seed
         self.cut_policy = cut_policy
         self.detector = cut_detector(cut_policy)
-        self.header, references = read_manifest(self.path)
+        header, references = read_manifest(self.path)
         known = sorted({reference.category for reference in references})
         check_filters(splits=(splits, SPLITS), categories=(categories, known), kinds=(kinds, KINDS))
         self.kinds = tuple(kinds or KINDS)
@@ -174,6 +174,8 @@ class ManifestBenchmark(Benchmark):
         if self.lost and on_lost == "error":
             raise ValueError(refusal(self.lost, len(chosen)))
         self._entries = self._cases_of(chosen)
+        clips = {reference.id: {"origin": reference.origin, "license": reference.license} for reference in chosen}
+        self.attribution = {"name": header["name"], "version": header.get("version", ""), "clips": clips}
         self.own_seeds = tuple(sorted({seed for *_, seed in self._entries}))
         self._latest: tuple[tuple[str, ClipShape], Video, Tensor | None] | None = None
 

@@ -22,6 +22,7 @@ class Seeds(Benchmark):
         self.seeds = list(benchmarks)
         self.benchmarks = list(benchmarks.values())
         self.lost = self.benchmarks[0].lost
+        self.attribution = self.benchmarks[0].attribution
         self.own_seeds = self.benchmarks[0].own_seeds
         sums = {own + seed for own in self.own_seeds for seed in self.seeds}
         apart = f"such that their sums with the benchmark's own, {list(self.own_seeds)}, all differ"

@@ -22,7 +22,10 @@ class Outcome:
 
 
 class RunCallback(lightning.Callback):
-    """Lightning's hooks, narrowed to what a run has: a case per batch. The order of callbacks does not matter."""
+    """Lightning's hooks, narrowed to what a run has: a case per batch.
+
+    None reads what another one writes; W&B's comes last, so that what users' callbacks log is in its run.
+    """
 
     def begin(self, main_process: bool) -> None:
         """Hear that the cases begin."""

@@ -121,6 +121,7 @@ def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
         "idle_power_w": None if model is None else model.meters.idle_power_w,
         "load_seconds": 0.0 if model is None else model.seconds,
         "lost": [asdict(lost) for lost in plan.cases.lost],
+        "attribution": plan.cases.attribution,
         "metrics": session.scores.provenance(),
         "method": plan.method.name,
         "backbone": {

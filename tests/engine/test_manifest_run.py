@@ -42,6 +42,8 @@ def test_run_over_a_manifest_and_resume_by_case(bench, random_wan, tmp_path, cap
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert [case["id"] for case in result["cases"]] == ["dog/fox/s4"]
     assert [lost["reference"] for lost in result["lost"]] == ["swan"]
+    assert result["attribution"]["name"] and set(result["attribution"]["clips"]) == {"dog", "swan"}
+    assert set(result["attribution"]["clips"]["dog"]) == {"origin", "license"}
     assert result["costs"]["total_seconds"]["n"] == 1 and result["costs"]["energy_joules"]["n"] == 0
     bench(seeds=[4])  # the other clip came back: only its cases run
     ran = []
