@@ -182,7 +182,7 @@ def conditions_line(record: dict[str, Any]) -> str:
 def loop_lines(record: dict[str, Any]) -> list[str]:
     """The record as a markdown table."""
     start = " ".join([record["model"], *record["overrides"]])
-    lines = ["## Transfers", "", f"{start}: {conditions_line(record)}.", ""]
+    lines = [f"## Transfers of {record['model']}", "", f"{start}: {conditions_line(record)}.", ""]
     busy = record["load"] > 1  # wall seconds are then of the others' work too
     lines += ["| form | CPU s | CPU / none | wall / none | block forwards | backwards |", "|---|---|---|---|---|---|"]
     return lines + [
