@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastvmt.results.statistics import FEWEST, Floats, finite, reference_of, resampled, seed_means
+from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
 from fastvmt.studies.rows import Row, plain
-from fastvmt.studies.table import StudyTable
+from fastvmt.studies.table import StudyTable, drifts
 
 OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -82,6 +83,8 @@ def judged(table: StudyTable, claim: str) -> Verdict:
     if len(references) < FEWEST:
         return Verdict(claim, undecided.verdict, value, math.nan, math.nan, f"fewer than {FEWEST} references")
     low, high = (float(each) for each in np.percentile(spread, [2.5, 97.5]))
+    if abs(value) < DRIFT and drifts(table) and {name for name, _ in columns} == {RATIO}:
+        return Verdict(claim, "undecided", value, low, high, f"{CONTENDED}: loop ratios drift by up to {DRIFT}")
     verdict = "supported" if low > 0 else "contradicted" if high < 0 else "undecided"
     return Verdict(claim, verdict, value, low, high)
 

@@ -25,8 +25,8 @@ from fastvmt.studies.forms import (
     text,
 )
 from fastvmt.studies.published import TABLES, Published
-from fastvmt.studies.quantities import CONTENDED, RATIO
-from fastvmt.studies.table import Grid, Part, StudyTable, grid_of, parts_of
+from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
+from fastvmt.studies.table import Grid, Part, StudyTable, drifts, grid_of, parts_of
 
 PAPERS = ("motion_fidelity", "text_similarity", "temporal_consistency", "total_seconds")
 """Columns of published tables."""
@@ -58,6 +58,8 @@ def caption(table: StudyTable) -> list[str]:
             f"Loop ratio: seconds of guidance and denoising, of CPU where that computes, over those of {base} on the "
             "same machine; reading the reference, which later cases find in the cache, is not among them."
         )
+        if drifts(table):
+            lines[-1] += f" Others wanted the machine: differences below {DRIFT} are not told from 0."
     if gone := [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]:
         lines.append(f"Not shown, n/a for every case: {', '.join(gone)}.")
     if contended := sum(record.cost.contended for record in healthy(records)):

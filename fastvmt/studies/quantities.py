@@ -56,6 +56,8 @@ COSTS: dict[str, Callable[[CaseRecord], float]] = {
 """Of one case. Beside them: ``loop_ratio``, the loop's seconds over those of the base row's same case on the same
 machine with as many threads, of CPU where that computes; and ``diverged``, the share of cases, which count in no other
 column."""
+DRIFT = 0.15
+"""How far loop ratios of equal work lie apart where others wanted the machine: 0.12 was seen between two sittings."""
 RATIO = "loop_ratio"
 DIVERGED = "diverged"
 KNOWN = (*COSTS, RATIO, DIVERGED)

@@ -12,7 +12,7 @@ from typing import Any
 from fastvmt.results.columns import absences, healthy
 from fastvmt.results.doubts import doubt_notes, signs
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
-from fastvmt.studies.quantities import DIVERGED, Column, column, known_columns
+from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
 
 LEVEL = 0.05
@@ -122,7 +122,14 @@ def entry(table: StudyTable, row: int, name: str, chosen: Callable[[str], bool] 
     mine, base = ({k: v for k, v in table.values(i, name).items() if chosen(k)} for i in (row, table.base))
     summary = summarise(mine)
     difference = None if row == table.base else compare(mine, base)
+    if name == RATIO and difference is not None and abs(difference.mean) < DRIFT and drifts(table):
+        difference = replace(difference, p=math.nan)
     return Entry(summary.mean, summary.n, difference, signs=signs(videos(table.rows[row], chosen), name))
+
+
+def drifts(table: StudyTable) -> bool:
+    """Whether some of the table's CPU seconds are of a machine that others wanted too."""
+    return any(record.cost.contended for row in table.rows for record in healthy(row.records))
 
 
 def videos(row: Row, chosen: Callable[[str], bool] = lambda case: True) -> list[Mapping[str, float]]:

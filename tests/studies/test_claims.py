@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastvmt.results.statistics import compare
 from fastvmt.studies.claims import judged
 from fastvmt.studies.rows import read_rows
 from fastvmt.studies.table import StudyTable, tabulated
+from helpers.records import case_record
 from helpers.studies import scored, write_run
 
 
@@ -78,3 +80,20 @@ def test_few_references_decide_nothing(tmp_path: Path) -> None:
     found = judged(table_of(tmp_path, rows), "motion_fidelity[2] > motion_fidelity[1]")
     assert (found.verdict, found.why) == ("undecided", "fewer than 6 references")
     assert found.margin == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("contended", [False, True])
+def test_loop_ratios_of_a_busy_machine_are_not_told_apart_by_a_tenth(tmp_path: Path, contended: bool) -> None:
+    """Whatever the spread over cases says: the whole sitting may be slower."""
+    names = [f"r{i}" for i in range(12)]
+    for job, (delta, seconds) in enumerate({"1": 4.0, "2": 4.4, "3": 8.0}.items()):
+        records = [case_record(name, scores={"motion_fidelity": 0.5}) for name in names]
+        cost = replace(records[0].cost, cpu_seconds={"guide": 0.0, "denoise": seconds}, contended=contended)
+        records = [replace(record, cost=cost) for record in records]
+        write_run(tmp_path / "rows" / str(job), [], records, {"skip.delta": delta}, job)
+    table = tabulated(read_rows([tmp_path]))
+    ratios = [line[table.columns.index("loop_ratio")] for line in table.entries]
+    assert [ratio.mean for ratio in ratios] == pytest.approx([1.0, 1.1, 2.0])
+    assert [ratio.significant for ratio in ratios] == [False, not contended, True]
+    assert judged(table, "loop_ratio[2] > loop_ratio[1]").verdict == ("undecided" if contended else "supported")
+    assert judged(table, "loop_ratio[3] > loop_ratio[1]").verdict == "supported"
