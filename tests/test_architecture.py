@@ -13,7 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "fastvmt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 IDS = [str(file.relative_to(PACKAGE)) for file in FILES]
-TESTS = sorted(Path(__file__).parent.rglob("*.py"))
+TESTS = Path(__file__).parent
+EXPERIMENTS = TESTS.parent / "experiments"
 CHAIN = ("types", "settings", "motion", "guidance", "tuning", "methods", "engine", "study", "application", "main")
 """Each may import only what stands before it (and units outside the chain, which may not import back)."""
 LEAVES: dict[str, set[str]] = {
@@ -180,18 +181,24 @@ def test_importing_loads_no_more_than_is_needed(module: str, absent: tuple[str, 
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("file", FILES, ids=IDS)
-def test_files_and_functions_are_short(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= FILE_LINES
-    for node in ast.walk(ast.parse(text)):
+def long_files(folder: Path) -> dict[str, int]:
+    """Lines of the files below a folder that have too many."""
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in folder.rglob("*.py")}
+    return {str(file.relative_to(folder)): lines for file, lines in lengths.items() if lines > FILE_LINES}
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, EXPERIMENTS, TESTS], ids=lambda folder: folder.name)
+def test_files_are_short(folder: Path) -> None:
+    assert long_files(folder) == {}
+
+
+@pytest.mark.parametrize(
+    "file", [*FILES, *sorted(EXPERIMENTS.rglob("*.py"))], ids=lambda file: str(file.relative_to(TESTS.parent))
+)
+def test_functions_are_short(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno + 1 <= FUNCTION_LINES, node.name
-
-
-def test_files_of_tests_are_short() -> None:
-    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in TESTS}
-    assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES} == {}
 
 
 def test_the_page_of_the_house_names_every_room() -> None:

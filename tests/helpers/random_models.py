@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,6 +27,8 @@ from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_toke
 
 SMALL = {"frames": 9, "height": 48, "width": 48, "fps": 8.0, "max_tokens": 16, "dtype": "float32", "device": "cpu"}
 """How to load a random model: clips on a grid of 5 x 6 x 6 tokens."""
+Changes = Callable[..., Path]
+"""Copies a random model, changes fields of one of its JSON files, and returns the folder."""
 TEXT_WIDTH = 32
 CHANNELS = 4
 

@@ -82,18 +82,10 @@ def listing(
     return Trial("lists", name, command, expect, names or (file,), prepare, scored(2, (said, "a cat, on grass")))
 
 
-def of_jsonl() -> list[Trial]:
-    """Lines of JSON."""
+def of_json_text() -> list[Trial]:
+    """Lines of JSON: how they are written."""
     accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
     good = as_jsonl()
-    wrong = [12, True, None, [], {}, [1], {"a": 1}, 1e300]
-    typed = [
-        listing(
-            f"jsonl_{key}_{i}", as_jsonl(changed(**{key: value})), either if (key, value) == ("id", None) else refuse
-        )
-        for key in ("generated", "reference", "prompt", "id")
-        for i, value in enumerate(wrong)
-    ]
     return [
         listing("jsonl_good", good, accept),
         listing("jsonl_bom", b"\xef\xbb\xbf" + good.encode(), accept),
@@ -120,6 +112,13 @@ def of_jsonl() -> list[Trial]:
         listing(
             "jsonl_twice_key", good.replace('"prompt": "a dog"', '"prompt": "a dog", "prompt": "x"'), either, said="x"
         ),
+    ]
+
+
+def of_json_keys() -> list[Trial]:
+    """Lines of JSON: keys that are missing or unknown, and what ids and paths say."""
+    accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
+    return [
         listing("jsonl_same_id", as_jsonl(changed(id="b")), refuse, "jsonl", "id"),
         listing("jsonl_unknown_key", as_jsonl(changed(promt="x")), either),
         listing("jsonl_capitals", as_jsonl([{k.title(): v for k, v in row.items()} for row in GOOD]), either),
@@ -133,7 +132,20 @@ def of_jsonl() -> list[Trial]:
         listing("jsonl_backslash", as_jsonl(changed(generated="made\\a.mp4")), refuse, "jsonl", "made"),
         listing("jsonl_markup_id", as_jsonl(changed(id="[/red]")), accept),
         listing("jsonl_long_id", as_jsonl(changed(id="x" * 300)), either),
-        *typed,
+    ]
+
+
+def of_json_types() -> list[Trial]:
+    """Lines of JSON: values that are no text."""
+    wrong = [12, True, None, [], {}, [1], {"a": 1}, 1e300]
+    return [
+        listing(
+            f"jsonl_{key}_{i}",
+            as_jsonl(changed(**{key: value})),
+            Expect.either if (key, value) == ("id", None) else Expect.refuse,
+        )
+        for key in ("generated", "reference", "prompt", "id")
+        for i, value in enumerate(wrong)
     ]
 
 
@@ -247,4 +259,4 @@ def of_options() -> list[Trial]:
 
 def rows() -> list[Trial]:
     """All of them."""
-    return [*of_jsonl(), *of_csv(), *of_prompts(), *of_options()]
+    return [*of_json_text(), *of_json_keys(), *of_json_types(), *of_csv(), *of_prompts(), *of_options()]

@@ -17,6 +17,8 @@ from experiments.checks.trial import HERE, Expect, Outcome, Trial
 
 ODD = ROOT / "experiments" / "checks" / "odd"
 HEADER = {"name": "bench", "version": 1, "license": "own", "defaults": {"seeds": [0, 3]}}
+PROMPTS = {"a": {"category": "camera", "prompts": [{"id": "cat", "text": "a cat"}]}}
+WRITER = ("manifest", f"{HERE}/clips", f"{HERE}/prompts.yaml", f"{HERE}/b.jsonl", "--license", "own")
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [*{old},*{old},*{old},*{old},*{old},*{old},*{old},*{old},*{old}]\n"
     for old, new in zip("abcd", "bcde", strict=True)
@@ -107,6 +109,13 @@ def write_manifest(here: Path) -> Path:
     return file
 
 
+def encoded(content: Any) -> bytes:
+    """Bytes and text as they are, all else as YAML."""
+    if isinstance(content, bytes):
+        return content
+    return (content if isinstance(content, str) else yaml.safe_dump(content)).encode()
+
+
 def command(*more: str) -> tuple[str, ...]:
     """A dry run of the manifest."""
     return (*DRY, "benchmark=manifest", f"benchmark.path={HERE}/bench.jsonl", *more)
@@ -130,8 +139,8 @@ def of_lines() -> list[Trial]:
     return trials
 
 
-def of_files() -> list[Trial]:
-    """The bytes of the manifest and of its header."""
+def of_bytes() -> list[Trial]:
+    """The bytes of the manifest."""
     accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
 
     def lines(name: str, change: Any, expect: Expect = refuse) -> Trial:
@@ -140,18 +149,6 @@ def of_files() -> list[Trial]:
             file.write_bytes(change(file.read_bytes()))
 
         return Trial("lists", f"manifest_{name}", command(), expect, ("bench.jsonl", "id"), prepare)
-
-    def header(name: str, content: Any, expect: Expect = refuse, *names: str) -> Trial:
-        text = (
-            content
-            if isinstance(content, bytes)
-            else (content if isinstance(content, str) else yaml.safe_dump(content)).encode()
-        )
-
-        def prepare(here: Path) -> None:
-            write_manifest(here).with_suffix(".yaml").write_bytes(text)
-
-        return Trial("lists", f"header_{name}", command(), expect, names or ("bench.yaml",), prepare)
 
     return [
         lines("good", lambda c: c, accept),
@@ -171,6 +168,20 @@ def of_files() -> list[Trial]:
         lines("infinity", lambda c: c.replace(b"24.0", b"Infinity")),
         lines("deep", lambda c: b"[" * 100000),
         lines("key_twice", lambda c: c.replace(b'"fps"', b'"fps": 24.0, "fps"'), either),
+    ]
+
+
+def of_headers() -> list[Trial]:
+    """The header of the manifest."""
+    accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
+
+    def header(name: str, content: Any, expect: Expect = refuse, *names: str) -> Trial:
+        def prepare(here: Path) -> None:
+            write_manifest(here).with_suffix(".yaml").write_bytes(encoded(content))
+
+        return Trial("lists", f"header_{name}", command(), expect, names or ("bench.yaml",), prepare)
+
+    return [
         header("bom", b"\xef\xbb\xbf" + yaml.safe_dump(HEADER).encode(), accept),
         header("empty", ""),
         header("list", "- a\n"),
@@ -193,43 +204,33 @@ def of_files() -> list[Trial]:
     ]
 
 
-def of_writer() -> list[Trial]:
-    """Prompts of the writer."""
-    good = {"a": {"category": "camera", "prompts": [{"id": "cat", "text": "a cat"}]}}
-    accept, refuse, either = Expect.accept, Expect.refuse, Expect.either
+def written(here: Path, _outcome: Outcome) -> str | None:
+    """The writer wrote the line of the one clip."""
+    return None if len((here / "b.jsonl").read_text().splitlines()) == 1 else "the manifest has not one line"
 
-    def written(here: Path, _outcome: Outcome) -> str | None:
-        return None if len((here / "b.jsonl").read_text().splitlines()) == 1 else "the manifest has not one line"
 
-    def prompts(name: str, content: Any, expect: Expect = refuse, *names: str, more: tuple[str, ...] = ()) -> Trial:
-        text = (
-            content
-            if isinstance(content, bytes)
-            else (content if isinstance(content, str) else yaml.safe_dump(content)).encode()
-        )
+def prompts(name: str, content: Any, expect: Expect = Expect.refuse, *names: str, more: tuple[str, ...] = ()) -> Trial:
+    """A trial of the writer with those prompts."""
 
-        def prepare(here: Path) -> None:
-            clip(here)
-            (here / "prompts.yaml").write_bytes(text)
+    def prepare(here: Path) -> None:
+        clip(here)
+        (here / "prompts.yaml").write_bytes(encoded(content))
 
-        words = ("manifest", f"{HERE}/clips", f"{HERE}/prompts.yaml", f"{HERE}/b.jsonl", "--license", "own", *more)
-        return Trial("lists", f"writer_{name}", words, expect, names or ("prompts.yaml", "prompts"), prepare, written)
+    return Trial(
+        "lists", f"writer_{name}", (*WRITER, *more), expect, names or ("prompts.yaml", "prompts"), prepare, written
+    )
 
-    def odd(name: str) -> Trial:
-        def prepare(here: Path) -> None:
-            clip(here)
-            (here / "clips" / "a.mp4").rename(here / "clips" / "clip-one.mp4")
-            shutil.copy(ODD / f"{name}.yaml", here / "prompts.yaml")
 
-        words = ("manifest", f"{HERE}/clips", f"{HERE}/prompts.yaml", f"{HERE}/b.jsonl", "--license", "own")
-        return Trial("lists", f"writer_odd_{name}", words, either, ("prompts", "prompts.yaml"), prepare)
+def of_prompts() -> list[Trial]:
+    """The file of prompts that the writer reads."""
+    accept, refuse = Expect.accept, Expect.refuse
 
     def one(**keys: Any) -> dict[str, Any]:
-        return {"a": good["a"] | keys}
+        return {"a": PROMPTS["a"] | keys}
 
     return [
-        prompts("good", good, Expect.accept),
-        prompts("bom", b"\xef\xbb\xbf" + yaml.safe_dump(good).encode(), Expect.accept),
+        prompts("good", PROMPTS, accept),
+        prompts("bom", b"\xef\xbb\xbf" + yaml.safe_dump(PROMPTS).encode(), accept),
         prompts("string", "abc"),
         prompts("list", "- a"),
         prompts("clip_string", {"a": "a cat"}, accept),
@@ -249,11 +250,33 @@ def of_writer() -> list[Trial]:
         prompts("bomb", BOMB),
         prompts("date", "a: {category: camera, prompts: [{id: x, text: 2024-01-01}]}", refuse, "text"),
         prompts("latin1", "a: caf\xe9\n".encode("latin-1")),
-        prompts("fps_inf", good, either, "folder-fps", more=("--folder-fps", "inf")),
-        prompts("start", good, refuse, "start", more=("--start", "-1")),
-        prompts("stride", good, refuse, "stride", more=("--stride", "0")),
-        prompts("frames", good, refuse, "num", "frames", more=("--frames", "0")),
-        prompts("seeds", good, refuse, "seeds", more=("--seeds", "0", "0")),
+    ]
+
+
+def of_writer_options() -> list[Trial]:
+    """Numbers of the writer itself."""
+    refuse = Expect.refuse
+    return [
+        prompts("fps_inf", PROMPTS, Expect.either, "folder-fps", more=("--folder-fps", "inf")),
+        prompts("start", PROMPTS, refuse, "start", more=("--start", "-1")),
+        prompts("stride", PROMPTS, refuse, "stride", more=("--stride", "0")),
+        prompts("frames", PROMPTS, refuse, "num", "frames", more=("--frames", "0")),
+        prompts("seeds", PROMPTS, refuse, "seeds", more=("--seeds", "0", "0")),
+    ]
+
+
+def of_odd_prompts() -> list[Trial]:
+    """Prompts for a clip of another name, as users write them."""
+
+    def odd(name: str) -> Trial:
+        def prepare(here: Path) -> None:
+            clip(here)
+            (here / "clips" / "a.mp4").rename(here / "clips" / "clip-one.mp4")
+            shutil.copy(ODD / f"{name}.yaml", here / "prompts.yaml")
+
+        return Trial("lists", f"writer_odd_{name}", WRITER, Expect.either, ("prompts", "prompts.yaml"), prepare)
+
+    return [
         odd("plain"),
         odd("noid"),
     ]
@@ -261,4 +284,4 @@ def of_writer() -> list[Trial]:
 
 def rows() -> list[Trial]:
     """All of them."""
-    return [*of_lines(), *of_files(), *of_writer()]
+    return [*of_lines(), *of_bytes(), *of_headers(), *of_prompts(), *of_writer_options(), *of_odd_prompts()]

@@ -24,6 +24,34 @@ VAE = "vae/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
 Change = Callable[[Path], object]
 MODEL = f"backbone.path={HERE}/model"
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("transformer/config.json", {"num_layers": 3}),
+    ("transformer/config.json", {"num_layers": 12}),
+    ("transformer/config.json", {"num_layers": "six"}),
+    ("transformer/config.json", {"num_layers": 10**6}),
+    ("transformer/config.json", {"num_layers": ...}),
+    ("transformer/config.json", {"patch_size": [1, 2]}),
+    ("transformer/config.json", {"patch_size": [0, 0, 0]}),
+    ("transformer/config.json", {"num_attention_heads": 5}),
+    ("transformer/config.json", {"in_channels": 3}),
+    ("transformer/config.json", {"text_dim": 7}),
+    ("transformer/config.json", {"rope_max_seq_len": 2}),
+    ("transformer/config.json", {"image_dim": 1280}),
+    ("transformer/config.json", {"_class_name": "UNet2DModel"}),
+    ("vae/config.json", {"z_dim": 3}),
+    ("vae/config.json", {"scale_factor_spatial": 0}),
+    ("vae/config.json", {"scale_factor_temporal": 3}),
+    ("vae/config.json", {"latents_std": [0.0] * 16}),
+    ("vae/config.json", {"latents_mean": [float("nan")] * 16}),
+    ("vae/config.json", {"latents_mean": []}),
+    ("model_index.json", {"_class_name": "StableDiffusionPipeline"}),
+    ("model_index.json", {"transformer": ["diffusers", "UNet2DModel"]}),
+    ("model_index.json", {"transformer": ["os", "system"]}),
+    ("model_index.json", {"vae": ...}),
+    ("text_encoder/config.json", {"d_model": 5}),
+    ("text_encoder/config.json", {"vocab_size": 3}),
+]
+"""Values by file, one of each changed; ``...`` takes a key away."""
 
 
 def copy(here: Path) -> Path:
@@ -184,39 +212,23 @@ def of_configs() -> list[Trial]:
             trial(f"{file}_cut", bytes_of(file, lambda c: c[: len(c) // 2]), part, last, expect=lenient),
             trial(f"{file}_list", bytes_of(file, lambda c: b"[1]"), part, last, expect=lenient),
         ]
-    wrong: list[tuple[str, dict[str, Any]]] = [
-        ("transformer/config.json", {"num_layers": 3}),
-        ("transformer/config.json", {"num_layers": 12}),
-        ("transformer/config.json", {"num_layers": "six"}),
-        ("transformer/config.json", {"num_layers": 10**6}),
-        ("transformer/config.json", {"num_layers": ...}),
-        ("transformer/config.json", {"patch_size": [1, 2]}),
-        ("transformer/config.json", {"patch_size": [0, 0, 0]}),
-        ("transformer/config.json", {"num_attention_heads": 5}),
-        ("transformer/config.json", {"in_channels": 3}),
-        ("transformer/config.json", {"text_dim": 7}),
-        ("transformer/config.json", {"rope_max_seq_len": 2}),
-        ("transformer/config.json", {"image_dim": 1280}),
-        ("transformer/config.json", {"_class_name": "UNet2DModel"}),
-        ("vae/config.json", {"z_dim": 3}),
-        ("vae/config.json", {"scale_factor_spatial": 0}),
-        ("vae/config.json", {"scale_factor_temporal": 3}),
-        ("vae/config.json", {"latents_std": [0.0] * 16}),
-        ("vae/config.json", {"latents_mean": [float("nan")] * 16}),
-        ("vae/config.json", {"latents_mean": []}),
-        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}),
-        ("model_index.json", {"transformer": ["diffusers", "UNet2DModel"]}),
-        ("model_index.json", {"transformer": ["os", "system"]}),
-        ("model_index.json", {"vae": ...}),
-        ("text_encoder/config.json", {"d_model": 5}),
-        ("text_encoder/config.json", {"vocab_size": 3}),
-    ]
-    for number, (file, values) in enumerate(wrong):
+    return rows
+
+
+def of_values() -> list[Trial]:
+    """Values of the JSON files that no model has."""
+    rows = []
+    for number, (file, values) in enumerate(WRONG):
         key = next(iter(values))
         rows.append(
             trial(f"value_{number}_{key}", configured(file, **values), file.split("/")[0], key, "config", "blocks")
         )
-    rows += [
+    return rows
+
+
+def of_folders() -> list[Trial]:
+    """The folder as a whole, and what else is in it."""
+    return [
         trial("code", coded, "text_encoder", "code", expect=Expect.either, check=harmless),
         trial("nothing", lambda m: shutil.rmtree(m)),
         trial("file", lambda m: (shutil.rmtree(m), m.write_text("x"))),
@@ -225,7 +237,6 @@ def of_configs() -> list[Trial]:
         trial("vocabulary", bytes_of("vocabulary.json", lambda c: b"[1]"), "vocabulary"),
         trial("vocabulary_cut", bytes_of("vocabulary.json", lambda c: c[:20]), "vocabulary"),
     ]
-    return rows
 
 
 def of_numbers() -> list[Trial]:
@@ -267,4 +278,4 @@ def of_numbers() -> list[Trial]:
 
 def rows() -> list[Trial]:
     """Folders of models."""
-    return [*of_weights(), *of_configs()]
+    return [*of_weights(), *of_configs(), *of_values(), *of_folders()]

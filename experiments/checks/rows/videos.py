@@ -182,7 +182,7 @@ def of_containers() -> list[Trial]:
 
 
 def of_damage() -> list[Trial]:
-    """Files that are cut short, changed or no video at all."""
+    """Files that are cut short, changed or of another kind."""
     refuse, either = Expect.refuse, Expect.either
     shares = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)
     whole = shown_as(lambda here: write(here / "whole.mp4", pattern(24)), [i / 24 for i in range(5)])
@@ -200,11 +200,25 @@ def of_damage() -> list[Trial]:
         row(
             "pointer", damaged(lambda c: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"), refuse
         ),
+    ]
+
+
+def of_no_files() -> list[Trial]:
+    """Nothing where the video is due, or a folder or a link that leads nowhere."""
+    refuse = Expect.refuse
+    return [
         row("missing", lambda here: None, refuse, names=("video",)),
         row("empty_folder", lambda here: (here / "clip.mp4").mkdir(), refuse),
         row("folder_of_text", lambda here: text_folder(here / "clip.mp4"), refuse),
         row("link_to_itself", lambda here: (here / "clip.mp4").symlink_to(here / "clip.mp4"), refuse),
         row("broken_link", lambda here: (here / "clip.mp4").symlink_to(here / "gone.mp4"), refuse),
+    ]
+
+
+def of_few_frames() -> list[Trial]:
+    """Videos with fewer frames than are asked for."""
+    refuse = Expect.refuse
+    return [
         row(
             "picture",
             lambda here: Image.fromarray(pattern(1)[0]).save(here / "clip.mp4", "PNG"),
@@ -215,7 +229,7 @@ def of_damage() -> list[Trial]:
         row(
             "one_frame_padded",
             lambda here: write(here / "clip.mp4", pattern(1)),
-            either,
+            Expect.either,
             "clip.mp4",
             "frame_policy=pad_last",
         ),
@@ -268,4 +282,11 @@ def of_stillness() -> list[Trial]:
 
 def rows() -> list[Trial]:
     """All of them."""
-    return [*of_odd_files(), *of_containers(), *of_damage(), *of_stillness()]
+    return [
+        *of_odd_files(),
+        *of_containers(),
+        *of_damage(),
+        *of_no_files(),
+        *of_few_frames(),
+        *of_stillness(),
+    ]
