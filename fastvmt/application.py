@@ -127,7 +127,8 @@ class Application:
         from fastvmt.engine.run import run
 
         self.shelf = self.shelf or Shelf()
-        means, names = run(cfg, self.shelf), objectives(cfg)
+        means = run(cfg, self.shelf)
+        names = objectives(cfg)
         if RATIO in names and means:
             from fastvmt.engine.plain_loop import plain_ratio
 

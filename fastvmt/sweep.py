@@ -24,7 +24,8 @@ SINGLE = "default"
 
 def swept_keys(arguments: Sequence[str]) -> list[str]:
     """List the keys to which the command line gives several values, groups without their package."""
-    parser, found = OverridesParser.create(), list[str]()
+    parser = OverridesParser.create()
+    found: list[str] = []
     for word in arguments:
         if word.startswith("-") or "=" not in word:
             continue

@@ -29,7 +29,8 @@ class Waiting:
         pinned = device.type == "cuda"
         self.host = {name: weights.pin_memory() if pinned else weights for name, weights in host.items()}
         self.away = {name: constant(weights.new_empty(0, device=device)) for name, weights in host.items()}
-        self.layer, self.device = layer, device
+        self.layer = layer
+        self.device = device
         self.release()
         layer.register_forward_pre_hook(self.fetch)
         layer.register_forward_hook(self.release, always_call=True)

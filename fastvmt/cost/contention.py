@@ -23,7 +23,9 @@ class Contention:
     """
 
     def __init__(self, own: Callable[[], float], machine: Callable[[], float], cpus: int) -> None:
-        self.own, self.machine, self.cpus = own, machine, cpus
+        self.own = own
+        self.machine = machine
+        self.cpus = cpus
         self.seconds: dict[str, float] = defaultdict(float)
         self._first: tuple[float, float, float] | None = None
         self._last = (0.0, 0.0, 0.0)

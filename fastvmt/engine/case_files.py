@@ -63,7 +63,8 @@ def write_videos(folder: CaseFolder, result: TransferResult, session: Session) -
 
     Every file that shows the generated video has the marks that are asked for; scores are of the frames without.
     """
-    case, marks = result.case, session.plan.marks
+    case = result.case
+    marks = session.plan.marks
     known = origin(session)
     tags = generated_tags(case, session)
     reference = Video(case.reference.frames_THWC, case.reference.fps, "reference")

@@ -59,7 +59,8 @@ def chance_level(row: Row) -> Chance:
             f"--chance needs videos of at least {FEWEST} references in exact pixels, {row.folder} has {len(names)}: "
             f"they are below cache_dir={cfg.cache_dir}, or in the run's folder with lossless=true"
         )
-    tracker, frames = make_tracker(cfg, cache_of(cfg)), cfg.metrics.frames
+    tracker = make_tracker(cfg, cache_of(cfg))
+    frames = cfg.metrics.frames
 
     def tracks(clip: Video) -> Tracks:
         return tracklets(clip if frames is None else evenly(clip, frames), tracker)

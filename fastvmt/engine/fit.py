@@ -44,7 +44,7 @@ def weights_of(cfg: DictConfig) -> Weights | None:
 
 def use_of(plan: Plan) -> Use:
     """How a plan uses the model's memory."""
-    cfg, device = plan.cfg, device_for(plan.cfg)
+    cfg = plan.cfg
     passes = plan.method.budget(plan.layout, plan.sampler)
     return Use(
         memory=memory_of(cfg),
@@ -52,7 +52,7 @@ def use_of(plan: Plan) -> Use:
         size=format_for(cfg).itemsize,
         blocks=ceil(passes.block_backwards / passes.gradients) if passes.gradients else 0,
         batch=2 if plan.sampler.batched_cfg and plan.sampler.cfg_scale != 1 else 1,
-        on_cpu=device.type == "cpu",
+        on_cpu=device_for(cfg).type == "cpu",
     )
 
 
@@ -104,7 +104,8 @@ def check_fit(plan: Plan, total: int | None = None) -> None:
     ``total`` are the device's bytes, those of this machine's by default. What is predicted is a lower bound, so that a
     run near the limit begins and may run out of memory.
     """
-    weights, use = weights_of(plan.cfg), use_of(plan)
+    weights = weights_of(plan.cfg)
+    use = use_of(plan)
     if weights is None or plan.layout.block is None:
         return
     device = device_for(plan.cfg)

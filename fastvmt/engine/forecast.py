@@ -139,9 +139,11 @@ def timed(device: torch.device, work: Callable[[], object]) -> float:
 
 def calibrate(backbone: Backbone) -> Calibration:
     """Time a velocity without gradient, and a gradient through half of the blocks."""
-    text, depth = backbone.embed(""), backbone.layout.depth
+    text = backbone.embed("")
+    depth = backbone.layout.depth
+    half = max(1, depth // 2)
     latents = seeded_noise(backbone.layout.latent_shape, 0, backbone.device)
-    leaf, half = latents.clone().requires_grad_(True), max(1, depth // 2)
+    leaf = latents.clone().requires_grad_(True)
 
     def gradient() -> None:
         with torch.enable_grad():
@@ -178,7 +180,8 @@ def clock(seconds: float) -> str:
 def forecast_table(found: Forecast, kept: int = 0) -> Table:
     """A forecast as it is printed; ``kept`` of its cases are there already."""
     table = Table(title="plan", show_header=False)
-    passes, seconds, every = found.passes, found.seconds, found.all_seconds
+    passes = found.passes
+    seconds, every = found.seconds, found.all_seconds
     total = "not known for this architecture"
     if found.flops is not None and found.all_flops is not None:
         one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15

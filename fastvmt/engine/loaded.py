@@ -52,7 +52,8 @@ class Loaded:
         cfg = self.plan.cfg
         start = time.perf_counter()
         with quiet_libraries(), computing_with(cfg.threads):
-            embeddings, prompts = self.cache.below("text"), self.plan.cases.texts()
+            embeddings = self.cache.below("text")
+            prompts = self.plan.cases.texts()
             backbone: Backbone = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=prompts)
         self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
         return self.model

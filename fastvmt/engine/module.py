@@ -113,7 +113,8 @@ def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:
 
 def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
-    plan, model = session.plan, session.model
+    plan = session.plan
+    model = session.model
     return {
         "version": VERSION,
         **summaries(records),

@@ -86,15 +86,17 @@ def rescore_row(session: Session, run: RunFolder, words: Sequence[str]) -> list[
 
     They join the columns of its table, where that names any.
     """
-    old, records = run.content(), list[CaseRecord]()
+    old = run.content()
     before = {name for record in run.records() for name in record.scores}
+    records: list[CaseRecord] = []
     for case in session.plan.cases:
         record = found_before(session, case, run.case(case.id))
         if record is None:
             refuse(session, run, case.id)
         else:
             records.append(record)
-    cfg, new = session.plan.cfg, columns_beside(records, before)
+    cfg = session.plan.cfg
+    new = columns_beside(records, before)
     listed = list(old["config"]["table"]["columns"])
     cfg.table.columns = [*listed, *(name for name in new if name not in listed)] if listed else []
     OmegaConf.save(cfg, run.config, resolve=True)

@@ -112,7 +112,8 @@ def shared_cases(rows: Sequence[TimedRow], count: int) -> list[TransferCase]:
 
 def timed(session: Session, case: TransferCase) -> Loop:
     """Transfer a case and tell the seconds of its loop; NaN where it diverges."""
-    account, plan = session.meters.account(), session.plan
+    plan = session.plan
+    account = session.meters.account()
     with computing_with(plan.cfg.threads):
         try:
             with account:

@@ -146,7 +146,9 @@ class Session:
         checkpoint: Checkpoint | None = None,
     ) -> Transfer | DivergedCase:
         """Do as :meth:`transfer_case`, but give what is known of a case that diverged."""
-        plan, trace, account = self.plan, list[dict[str, float]](), self.meters.account()
+        plan = self.plan
+        account = self.meters.account()
+        trace: list[dict[str, float]] = []
 
         def follow(row: dict[str, float]) -> None:
             trace.append(row)
@@ -178,11 +180,11 @@ class Session:
         self, case: TransferCase, error: Diverged, trace: list[dict[str, float]], account: CostAccount
     ) -> DivergedCase:
         """Give what is known of a case that diverged: its scores are missing, its cost is that so far."""
-        passes, last = replace(self.backbone.passes), trace[-1] if trace else {}
+        passes = replace(self.backbone.passes)
         scores = self.scores.nothing(DIVERGED)
         found = error.found
-        if found.loss is None and last:
-            found = replace(found, loss=last["loss"])
+        if found.loss is None and trace:
+            found = replace(found, loss=trace[-1]["loss"])
         record = self._record(case, passes, account.watch.totals(), scores, self._cost(account, passes, 0.0))
         return DivergedCase(Diverged(found, case.id), replace(record, diverged=found), trace)
 
@@ -219,7 +221,8 @@ class Session:
         cost: Cost,
         generated: Video | None = None,
     ) -> CaseRecord:
-        plan, video = self.plan, generated or case.reference
+        plan = self.plan
+        video = generated or case.reference
         made = {} if generated is None else {"generated": frames_sha256(generated)}
         return CaseRecord(
             version=VERSION,

@@ -36,7 +36,8 @@ class Standing:
     @classmethod
     def of(cls, plan: Plan) -> Standing:
         """Read the folder of a plan. Raises :class:`UserError` for what stands where a file belongs and is none."""
-        where, folder = plan.cfg.output_dir, RunFolder(Path(plan.cfg.output_dir))
+        where = plan.cfg.output_dir
+        folder = RunFolder(Path(where))
         if blocked := folder.in_the_way():
             raise UserError(f"output_dir={where}: {blocked[0]} is in the way, it is no plain file; remove it")
         cases = [] if plan.cfg.overwrite else folder.cases()

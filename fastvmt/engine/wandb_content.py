@@ -78,7 +78,8 @@ class RunContent:
 
 def run_identity(session: Session) -> RunIdentity:
     """Identify the run of a session's row, or of a single run."""
-    cfg, plan = session.plan.cfg, session.plan
+    plan = session.plan
+    cfg = plan.cfg
     whole = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     assert isinstance(whole, dict)
     config = {str(key): value for key, value in whole.items()}

@@ -36,7 +36,8 @@ def caption(table: StudyTable) -> list[str]:
     """Say what the numbers are of, and what they must not be taken for: a sentence each."""
     records = [record for row in table.rows for record in row.records]
     ids = {record.id for record in records}
-    first, config = records[0], table.rows[0].config
+    first = records[0]
+    config = table.rows[0].config
     lines = [table.spec.question] if table.spec.question else []
     seeds = len({record.seed for record in records}) if not ids else len(ids) // max(1, len(set(map(seedless, ids))))
     lines.append(

@@ -74,7 +74,8 @@ def read_row(folder: Path) -> Row:
     words = content.get("overrides") or [folder.name]
     overrides = tuple(str(word) for word in words if root(str(word)) not in UNNAMED)
     values = {str(key): str(value) for key, value in (row.get("values") or {}).items()}
-    job, name = int(row.get("job") or 0), str(row.get("name") or "")
+    job = int(row.get("job") or 0)
+    name = str(row.get("name") or "")
     return Row(folder, overrides, tuple(run.records()), values, job, content.get("config") or {}, name)
 
 
