@@ -52,7 +52,7 @@ LEAVES: dict[str, set[str]] = {
         "torchvision_ops",
         "weight_file",
     },
-    "world": {"types", "trackers", "score"},
+    "world": {"types", "settings", "trackers", "score"},
     "weight_file": set(),
     "motion": {"types", "settings"},
     "guidance": {"types", "settings", "divergence"},

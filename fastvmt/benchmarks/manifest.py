@@ -27,7 +27,7 @@ from fastvmt.data.clip import same_rate
 from fastvmt.data.cuts import cut_detector, one_shot
 from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.resample import doubts, frame_index
-from fastvmt.settings import LARGEST_RATE
+from fastvmt.settings import LARGEST_RATE, check_choice
 from fastvmt.types import ClipShape, TransferCase, Video
 
 log = logging.getLogger(__name__)
@@ -153,8 +153,7 @@ class ManifestBenchmark(Benchmark):
         """
         if path is None:
             raise ValueError("benchmark=manifest needs benchmark.path=<file>.jsonl")
-        if on_lost not in ON_LOST:
-            raise ValueError(f"benchmark.on_lost={on_lost} must be one of {', '.join(ON_LOST)}")
+        check_choice("benchmark.on_lost", on_lost, ON_LOST)
         if target_fps is not None and not 0 < target_fps <= LARGEST_RATE:
             raise ValueError(
                 f"benchmark.target_fps={target_fps} must be in (0, {LARGEST_RATE}], or null for each clip's own rate"

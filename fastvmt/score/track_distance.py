@@ -18,6 +18,7 @@ from fastvmt.score.published import check_frames
 from fastvmt.score.registry import score
 from fastvmt.score.sample import Sample
 from fastvmt.score.tracklets import GRID, featureless, followed, seeds
+from fastvmt.settings import check_choice
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import Video
 
@@ -97,8 +98,7 @@ class TrackDistance(ScoreMetric):
 
     def __init__(self, tracker: Tracker, kind: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise ValueError(f"kind={kind!r} of track distance must be one of {', '.join(KINDS)}")
+        check_choice("kind", kind, KINDS)
         self.tracker = tracker
         self.kind = kind
         self.columns = (kind, f"{kind}_diagonals")

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate, pad
 
 import fastvmt.torchvision_ops  # noqa: F401  before torchvision is imported
 from fastvmt.device import device_of
-from fastvmt.settings import LARGEST_COUNT, LARGEST_SIDE, check_range
+from fastvmt.settings import LARGEST_COUNT, LARGEST_SIDE, check_choice, check_range
 from fastvmt.trackers.base import Tracks, check_queries
 from fastvmt.trackers.chain import Float, flow_step, tracks_of
 from fastvmt.trackers.weights import find
@@ -27,8 +27,7 @@ MULTIPLE = 8
 
 def build_raft(model: str) -> nn.Module:
     """The untrained architecture, ``large`` or ``small``."""
-    if model not in FILES:
-        raise ValueError(f"model={model!r} must be one of {', '.join(FILES)}: set tracker.model=<value>")
+    check_choice("tracker.model", model, FILES)
     from torchvision.models.optical_flow import raft_large, raft_small
 
     network: nn.Module = (raft_large if model == "large" else raft_small)(weights=None, progress=False)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvmt.settings import check_choice
 from fastvmt.world.motion import CATEGORIES, KINDS, Camera, Pose, articulated, camera, moving, still
 from fastvmt.world.texture import background
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
@@ -67,8 +68,7 @@ def sample_scene(rng: np.random.Generator, frames: int, category: str | None = N
     """Draw a scene. ``category`` is one of ``CATEGORIES`` (default: drawn, objects more often)."""
     if category is None:
         category = str(rng.choice(CATEGORIES, p=[0.36, 0.16, 0.3, 0.18]))
-    if category not in CATEGORIES:
-        raise ValueError(f"category {category!r} is not one of {', '.join(CATEGORIES)}")
+    check_choice("category", category, CATEGORIES)
     kind = str(rng.choice(KINDS[category]))
     count = 2 if category == "multi_object" or (category == "camera" and rng.random() < 0.25) else 1
     objects = tuple(str(name) for name in rng.choice(list(OBJECTS), count, replace=False))

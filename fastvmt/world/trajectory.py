@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from fastvmt.score.tracklets import tracklets
+from fastvmt.settings import check_choice
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Truth, Video
 from fastvmt.world.locate import ObjectPath, object_paths
+from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.pose import pose_path
 
 Float = NDArray[np.float64]
@@ -79,8 +81,7 @@ def trajectory_cosine(
     frames, height, width = generated.size
     if frames != truth.tracks_NT2.shape[1]:
         raise ValueError(f"generated video has {frames} frames, its reference's truth {truth.tracks_NT2.shape[1]}")
-    if category not in ("camera", "single_object", "multi_object", "articulated"):
-        raise ValueError(f"category={category!r} must be camera, single_object, multi_object or articulated")
+    check_choice("category", category, CATEGORIES)
     side = min(height, width)
     if category == "camera":
         return camera_cosine(generated, truth, tracker)

@@ -80,7 +80,7 @@ def test_what_is_said_where_the_detector_is_not_installed(monkeypatch, caplog):
     assert caplog.text.count("cuts are not looked for") == 1 and "fastvmt[cuts]" in caplog.text
     with pytest.raises(ValueError, match=r"cut_policy=first_shot needs .*fastvmt\[cuts\]"):
         cut_detector("first_shot")
-    with pytest.raises(ValueError, match="cut_policy=both must be one of error, first_shot, ignore"):
+    with pytest.raises(ValueError, match="cut_policy=both .* one of error, first_shot, ignore"):
         cut_detector("both")
 
 

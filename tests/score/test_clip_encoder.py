@@ -50,7 +50,7 @@ def test_vbench_preprocessing_does_not_antialias_round_or_clamp(original, tmp_pa
     torch.testing.assert_close(encoder.prepared(frames), (small / 255 - mean) / std, atol=1e-5, rtol=0)
     smooth = ClipEncoder(as_folder(original, tmp_path)).prepared(frames)
     assert (smooth - encoder.prepared(frames)).abs().max() > 0.01
-    with pytest.raises(ValueError, match=r"metrics\.clip\.preprocess='squash'"):
+    with pytest.raises(ValueError, match=r"metrics\.clip\.preprocess=squash"):
         ClipEncoder(tmp_path, preprocess="squash")
 
 

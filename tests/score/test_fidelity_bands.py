@@ -225,5 +225,5 @@ def test_every_mode_prefers_the_motion_itself_to_its_reverse(mode: str) -> None:
 
 
 def test_illegal_settings_are_named() -> None:
-    with pytest.raises(ValueError, match="mode='speed'"):
+    with pytest.raises(ValueError, match="mode=speed"):
         MotionFidelity(DisTracker(), mode="speed")

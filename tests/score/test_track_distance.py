@@ -97,7 +97,7 @@ def test_what_cannot_be_compared_has_a_reason(kind: str, video: Video, reference
 
 
 def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match="kind='fde' of track distance must be one of epe, ctd"):
+    with pytest.raises(ValueError, match="kind=fde is out of range: it must be one of epe, ctd"):
         TrackDistance(DisTracker(), "fde")
     with pytest.raises(ValueError, match="motion is compared between videos of one size"):
         TrackDistance(DisTracker(), "epe").score(Sample(pan(1), Video(pan(1).frames_THWC[:, :32], 8.0)))

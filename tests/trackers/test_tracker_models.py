@@ -99,7 +99,7 @@ def test_wrong_weights_are_refused_at_set_up(raft_file: Path, tmp_path: Path) ->
         RaftTracker(str(tmp_path / "absent.pth"))
     with pytest.raises(ValueError, match="does not fit"):
         RaftTracker(str(raft_file), "large")
-    with pytest.raises(ValueError, match="model='huge'"):
+    with pytest.raises(ValueError, match=r"tracker\.model=huge"):
         RaftTracker(str(raft_file), "huge")
     with pytest.raises(ValueError, match="updates=0"):
         RaftTracker(str(raft_file), "small", updates=0)

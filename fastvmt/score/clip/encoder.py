@@ -17,6 +17,7 @@ from fastvmt.score.clip.files import ARCHITECTURE, CLIP, PREPROCESSING
 from fastvmt.score.clip.weights import load_clip
 from fastvmt.score.preprocess import check_frames, vbench_clip
 from fastvmt.score.weights import WeightSource
+from fastvmt.settings import check_choice
 
 BATCH = 64
 """Frames encoded at a time."""
@@ -38,8 +39,7 @@ class ClipEncoder:
 
         ``source`` is what errors quote.
         """
-        if preprocess not in PREPROCESSING:
-            raise ValueError(f"metrics.clip.preprocess={preprocess!r} must be one of {', '.join(PREPROCESSING)}")
+        check_choice("metrics.clip.preprocess", preprocess, PREPROCESSING)
         self.clip = load_clip(source.locate(path), device, architecture, quick_gelu)
         self.device = device
         self.preprocess = preprocess
