@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from fastvmt.compose import composed as compose_from_python
 from fastvmt.config import config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import KEYS, literal, quoted
+from helpers.config import composed
 
 PROMPTS = [
     "a dog's ball",
@@ -70,11 +70,6 @@ PROMPTS = [
     "clip (1).mp4",
     "C:\\clips\\a.mp4",
 ]
-
-
-def composed(*overrides: str):
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
-        return compose("config", overrides=["output_dir=unused", *overrides])
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

@@ -16,9 +16,9 @@ from fastvmt.studies.document import caption, command
 from fastvmt.studies.forms import footnotes, one_line, text
 from fastvmt.studies.published import TABLES
 from fastvmt.studies.quantities import RATIO
-from fastvmt.studies.report.cells import WORST, case_differences, cell, lines, signed
 from fastvmt.studies.report.charts import heat_map, over_key, swept_keys, trade_off
 from fastvmt.studies.report.configurations import differing
+from fastvmt.studies.report.entries import WORST, case_differences, cell, lines, signed
 from fastvmt.studies.report.gallery import gallery, link
 from fastvmt.studies.report.posters import Posters
 from fastvmt.studies.report.warnings import warnings

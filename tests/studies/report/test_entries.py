@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastvmt.studies.report.cells import case_differences, cell, lines
+from fastvmt.studies.report.entries import case_differences, cell, lines
 from fastvmt.studies.rows import read_rows
 from fastvmt.studies.table import Entry, StudyTable, tabulated
 from helpers.studies import scored, write_run

@@ -1,4 +1,4 @@
-"""The table of a study for the page: what a cell shows, sorts by and tells of its difference to the base row."""
+"""The entries of a table on the page: what a cell shows, sorts by and tells of its difference to the base row."""
 
 from __future__ import annotations
 
