@@ -9,9 +9,14 @@ from fastvmt.settings import Memory
 
 
 def refusal(backbone: DictConfig) -> UserError:
-    """The error for a run whose device ran out of memory; the presets of memory in order, then smaller clips."""
+    """The error for a run whose device ran out of memory; presets of memory in order, offload, smaller clips."""
     presets = [preset.value for preset in Memory]
     name = str(backbone.get("memory", presets[-1]))
     after = presets[presets.index(name) + 1 :]
-    mend = f"set backbone.memory={after[0]}" if after else "lower backbone.frames, backbone.height or backbone.width"
+    if after:
+        mend = f"set backbone.memory={after[0]}"
+    elif not backbone.get("offload", False):
+        mend = "set backbone.offload=true"
+    else:
+        mend = "lower backbone.frames, backbone.height or backbone.width"
     return UserError(f"backbone.memory={name}: the device ran out of memory; {mend}")

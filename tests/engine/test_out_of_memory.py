@@ -14,11 +14,16 @@ from helpers.config import composed
 
 @pytest.mark.parametrize(
     ("memory", "mend"),
-    [("fast", "memory=balanced"), ("balanced", "memory=low"), ("low", r"frames.* or backbone\.width")],
+    [
+        ("fast", "memory=balanced"),
+        ("balanced", "memory=low"),
+        ("low", "offload=true"),
+        ("low backbone.offload=true", r"frames.* or backbone\.width"),
+    ],
 )
 def test_the_next_preset_is_named(memory: str, mend: str) -> None:
-    error = refusal(composed(f"backbone.memory={memory}").backbone)
-    with pytest.raises(UserError, match=rf"^backbone\.memory={memory}: .*backbone\.{mend}$"):
+    error = refusal(composed(*f"backbone.memory={memory}".split()).backbone)
+    with pytest.raises(UserError, match=rf"^backbone\.memory={memory.split()[0]}: .*backbone\.{mend}$"):
         raise error
 
 
