@@ -30,7 +30,7 @@ NO_SETTINGS = (
     "device",
     "experiment",
 )
-"""Keys that change no line of a log."""
+"""Keys that change no line of a log, or only choose its cases."""
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RATIO = "loop_ratio"
-"""An objective that is no score: a trial's loop over the plain one."""
 Objective = float | list[float] | None
 """What sweepers get; nothing of a job that failed."""
 
@@ -125,6 +123,7 @@ class Application:
         check_presets([*here.hydra, *here.task])
         from fastvmt.engine.loaded import Shelf  # heavy imports only inside the job
         from fastvmt.engine.run import run
+        from fastvmt.studies.quantities import RATIO
 
         self.shelf = self.shelf or Shelf()
         means = run(cfg, self.shelf)
