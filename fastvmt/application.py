@@ -17,12 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compose import check_presets
 from fastvmt.compose_errors import explained
-from fastvmt.config import VERSION, config_folder, in_sweep, objectives
+from fastvmt.config import config_folder, in_sweep, objectives
 from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
 from fastvmt.sweep import swept_keys
+from fastvmt.versions import main_options
 
 if TYPE_CHECKING:
     from fastvmt.engine.loaded import Shelf
@@ -54,7 +55,7 @@ class Application:
         """Run the job, or the sweep's jobs. Prompts and paths are taken as the shell gives them."""
         os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here as they are, not printed by Hydra
 
-        @hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
+        @hydra.main(**main_options(), config_path=str(config_folder()), config_name="config")
         def main(cfg: DictConfig) -> Objective:
             return self.job(cfg)
 

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compose_errors import explained
-from fastvmt.config import VERSION, config_folder
+from fastvmt.config import config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
+from fastvmt.versions import BASE
 
 PRESETS = ("preset", "method/preset", "experiment/preset", "row/preset")
 """Groups that Hydra leaves out without a word where there is no such option: most models have none of their own."""
@@ -43,7 +44,7 @@ def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = N
     composed. Raises :class:`UserError` for unknown keys and options and for wrong types.
     """
     try:
-        with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
+        with initialize_config_dir(**BASE, config_dir=str(config_folder())):
             cfg: DictConfig = compose("config", overrides=list(overrides))
             check_presets(overrides)
         for key, value in (values or {}).items():

@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
-from fastvmt.config import VERSION, config_folder
+from fastvmt.config import config_folder
+from fastvmt.versions import BASE
 
 HELP = "python run.py --help lists all"
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
@@ -95,7 +96,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def known_keys(overrides: Sequence[str]) -> list[str]:
     """Every key of the configuration that those of ``overrides`` choose that name an option of a group."""
-    with initialize_config_dir(**VERSION, config_dir=str(config_folder())):
+    with initialize_config_dir(**BASE, config_dir=str(config_folder())):
         chosen = [word for word in overrides if is_option(word)]
         return list(keys(OmegaConf.to_container(compose("config", overrides=chosen))))
 

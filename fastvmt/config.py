@@ -8,17 +8,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from fastvmt import sweep
 from fastvmt.settings import Guidance, Sampler, Skip, Window
-
-VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
-"""Hydra 1.3 wants to be told that its own behaviour is meant; later versions have it, and warn when told."""
+from fastvmt.versions import register_resolver
 
 
 def config_folder() -> Path:
@@ -204,7 +200,7 @@ def gpus() -> int:
 def register() -> None:
     """Put the schema where ``conf/config.yaml`` finds it, and what its yaml files call."""
     ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("gpus", gpus, replace=True)
+    register_resolver("gpus", gpus)
     sweep.register()
 
 

@@ -14,6 +14,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from fastvmt.versions import register_resolver
+
 LONGEST = 100
 """Characters of a name."""
 DIGITS = 8
@@ -102,4 +104,4 @@ def row_of(*, _root_: DictConfig) -> str:
 
 def register() -> None:
     """Make ``${row:}`` known where ``conf/config.yaml`` is composed."""
-    OmegaConf.register_new_resolver("row", row_of, replace=True)
+    register_resolver("row", row_of)

@@ -31,7 +31,7 @@ from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from experiments.tiny_wan.vae import ParallelVAE
 from fastvmt.backbones.wan import WanBlock
 from fastvmt.cache import content_key
-from fastvmt.config import VERSION
+from fastvmt.versions import main_options
 from fastvmt.world.scene import Scene
 
 
@@ -196,7 +196,7 @@ def matmul_attention(query: Tensor, key: Tensor, value: Tensor, **options: objec
     return (logits.float().softmax(-1).type_as(v) @ v).transpose(1, 2)
 
 
-@hydra.main(**VERSION, config_path="conf", config_name="dit")
+@hydra.main(**main_options(), config_path="conf", config_name="dit")
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     if cfg.device == "cpu":

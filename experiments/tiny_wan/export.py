@@ -21,8 +21,8 @@ from rich.progress import track
 
 from experiments.tiny_wan.dit import build
 from experiments.tiny_wan.text import MAX_TOKENS
-from fastvmt.config import VERSION
 from fastvmt.score.clip.encoder import ClipEncoder
+from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 Clips = NDArray[np.uint8]
@@ -143,7 +143,7 @@ def write_card(folder: Path, cfg: DictConfig, facts: dict[str, float], vae: dict
     (folder / "README.md").write_text(text)
 
 
-@hydra.main(**VERSION, config_path="conf", config_name="dit")
+@hydra.main(**main_options(), config_path="conf", config_name="dit")
 def main(cfg: DictConfig) -> None:
     folder = Path(cfg.output)
     facts = write_model(cfg, folder)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from experiments.tiny_wan.clips import HELD_OUT, drawn_scenes, rendered, to_model
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
-from fastvmt.config import VERSION
+from fastvmt.versions import main_options
 
 
 def resample_all_frames(layer: WanResample, x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def crop(pool: Tensor, batch: int, side: int, generator: torch.Generator) -> Ten
     return to_model(pool[index, :, top : top + side, left : left + side])
 
 
-@hydra.main(**VERSION, config_path="conf", config_name="vae")
+@hydra.main(**main_options(), config_path="conf", config_name="vae")
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     torch.manual_seed(cfg.seed)

@@ -107,7 +107,7 @@ def tags(cfg: DictConfig) -> list[str]:
     """Name the backbone, and the benchmark and the experiment that were chosen on a command line."""
     chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     found = (cfg.backbone.name, *(chosen.get(group) for group in ("benchmark", "experiment")))
-    return list(dict.fromkeys(str(name)[:64] for name in found if name is not None))
+    return list(dict.fromkeys(str(name)[:64] for name in found if name not in (None, "none")))
 
 
 def paper_axes(method: Mapping[str, Any]) -> dict[str, float | str]:

@@ -1,0 +1,46 @@
+"""Hydra 1.3 and 1.4 are both told what they ask for, and nothing of theirs reaches the user."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fastvmt.construct import PLUGINS
+from fastvmt.versions import main_options, register_resolver
+
+ROOT = Path(__file__).parents[1]
+LISTS = "execution_whitelist" in main_options()
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    done = [sys.executable, "-W", "error::UserWarning:fastvmt", "run.py", "dry=true", "logger=none", *words]
+    return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_dry_run_warns_of_nothing(tmp_path: Path) -> None:
+    done = command(f"output_dir={tmp_path / 'out'}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not LISTS, reason="Hydra 1.3 has no list of the classes that its own nodes may name")
+@pytest.mark.parametrize("target", ["os.system", "builtins.exec", "fastvmt_evil.Study", "subprocess.Popen"])
+def test_hydra_s_own_nodes_run_no_other_code(target: str, tmp_path: Path) -> None:
+    done = command(f"+hydra.callbacks.other._target_={target}", f"output_dir={tmp_path / 'out'}")
+    assert done.returncode == 2 and target in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not LISTS, reason="Hydra 1.3 has no list of the classes that its own nodes may name")
+def test_the_user_s_packages_are_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLUGINS, "mine, ours")
+    assert main_options()["execution_whitelist"] == ["fastvmt.*", "mine.*", "ours.*", "optuna.samplers.*"]
+
+
+def test_a_resolver_is_known_and_can_be_replaced() -> None:
+    for value in (1, 2):
+        register_resolver("of_this_test", lambda value=value: value)
+        assert OmegaConf.create({"key": "${of_this_test:}"}).key == value
