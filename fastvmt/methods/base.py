@@ -52,6 +52,7 @@ class Method:
     def start(self, job: Job) -> Tensor:
         """The first latents (1, C, F, H', W'): pure noise, or the noised reference when ``sampler.strength`` < 1."""
         if self.uses_strength and job.sampler.strength < 1:
+            # SDEdit (arXiv 2108.01073), Sec. 3: the reference noised to t_0 by Eq. 1
             return add_noise(job.reference, job.noise, job.sigmas[0])
         return job.noise
 

@@ -1,4 +1,7 @@
-"""DiTFlow: dense attention motion flow (arXiv 2412.07776), guiding the latents or the rotary embedding."""
+"""DiTFlow: dense attention motion flow (arXiv 2412.07776), guiding the latents or the rotary embedding.
+
+Numbers of equations and lines are those of arXiv v2.
+"""
 
 from __future__ import annotations
 
@@ -110,11 +113,13 @@ class DiTFlow(BlockGuided, OwnNumbers):
     def read(self, job: Job, latents: Tensor, sigma: float, text: Tensor, *, argmax: bool = False) -> MotionField:
         """The displacements of latents at a noise level; differentiable unless ``argmax``."""
         grid = job.backbone.layout.grid
+        # DiTFlow, Eq. 2 (reference) and Eq. 5 (generated video): queries and keys of one block
         q, k = job.backbone.query_key(latents, sigma, text, self.block, self.rope)
         q, k, scale = reduce_heads(q, k, HeadReduce.mean_logit)
         pairs = all_pairs(grid[0])
         if argmax:
             return strongest_flow(q, k, pairs, grid)
+        # DiTFlow, Eq. 6: the temperature is tau
         return expected_flow(q, k, pairs, grid, scale * self.temperature)
 
     def reference_motion(self, job: Job) -> MotionField:
@@ -122,6 +127,7 @@ class DiTFlow(BlockGuided, OwnNumbers):
         argmax = self.displacement == "argmax"
 
         def compute() -> dict[str, Tensor]:
+            # DiTFlow, Eq. 2: the reference at t = 0, without noise, under an empty prompt
             return {"flow": self.read(job, job.reference, 0.0, job.null_text, argmax=argmax).flow_PS2}
 
         temperature = None if argmax else self.temperature
@@ -131,6 +137,7 @@ class DiTFlow(BlockGuided, OwnNumbers):
 
     def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_motion(job)
+        # DiTFlow, Alg. 1, lines 13 to 19
         return lambda x: moving_flow_loss(self.read(job, x, sigma, job.text), reference)
 
     @contextmanager

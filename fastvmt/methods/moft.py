@@ -1,4 +1,7 @@
-"""MOFT, motion features (arXiv 2405.14864), as DiTFlow's authors carry them to a video transformer."""
+"""MOFT, motion features (arXiv 2405.14864), as DiTFlow's authors carry them to a video transformer.
+
+Numbers of equations and lines are those of the paper at NeurIPS 2024.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,7 @@ class MOFT(BlockGuided, OwnNumbers):
             noisy = job.noised_reference(level, self.reference_seed)
             motion = motion_part(job.backbone.hidden(noisy, level, job.null_text, self.block))
             channels = motion_channels(motion, self.share)
+            # MOFT, Eq. 2: the motion on the channels that carry it
             return {"channels": channels, "motion": motion[..., channels]}
 
         return job.stored(
@@ -55,6 +59,7 @@ class MOFT(BlockGuided, OwnNumbers):
         reference = self.reference_features(job, sigma)
 
         def loss(x: Tensor) -> Tensor:
+            # MOFT, Alg. 1, lines 2 to 4
             motion = motion_part(job.backbone.hidden(x, sigma, job.text, self.block))
             return moft_loss(motion[..., reference["channels"]], reference["motion"])
 

@@ -1,4 +1,7 @@
-"""MotionClone: one gradient of sparse temporal attention per step (arXiv 2406.05338), on a video transformer."""
+"""MotionClone: one gradient of sparse temporal attention per step (arXiv 2406.05338), on a video transformer.
+
+Equation numbers are those of arXiv v6.
+"""
 
 from __future__ import annotations
 
@@ -80,6 +83,7 @@ class MotionClone(Method):
         level = self.reference_noise
 
         def compute() -> dict[str, Tensor]:
+            # MotionClone, Sec. 3.4: the reference is noised once, without an inversion
             noisy = job.noised_reference(level, self.reference_seed)
             q, k = job.backbone.query_key(noisy, level, job.null_text, self.block, self.rope)
             value, index = strongest(temporal_probability(q, k), self.exclude_self)
@@ -117,6 +121,7 @@ class MotionClone(Method):
             what = "the motion loss, the features that it reads or its gradient are not finite"
             cause = FEATURES if i == 0 else f"{FEATURES}, or lower method.weight"
             raise Diverged(Divergence(what, cause, iteration=0, loss=row["loss"], norm=rms(x)))
+        # MotionClone, Eq. 2: the energy's gradient beside classifier-free guidance, weighted by lambda
         move = self.weight * ramp(i, guided, self.ramp_share) * sigma * sigma_next * gradient.value
         ratio = float(move.norm() / ((sigma - sigma_next) * velocity).norm())
         job.record({"step": i, "sigma": sigma} | row | {"self_hits": self_hits(index), "move_ratio": ratio})

@@ -1,4 +1,7 @@
-"""DiTFlow's displacements (arXiv 2412.07776): every token of every frame in every frame, itself included."""
+"""DiTFlow's displacements (arXiv 2412.07776): every token of every frame in every frame, itself included.
+
+Equation numbers are those of arXiv v2.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def strongest_flow(q_FSE: Tensor, k_FSE: Tensor, pairs: Pairs, grid: tuple[int, 
     positions_S2 = token_positions(grid[1], grid[2], q_FSE.device).to(q_FSE.dtype)
 
     def displacement(q_SE: Tensor, k_JSE: Tensor) -> Tensor:
-        # Delta_ij(s) = pos(argmax_t Q_i[s] K_j[t]) - pos(s)
+        # DiTFlow, Sec. 4.2, whose set over all i and j is Eq. 4: Delta_ij(s) = pos(argmax_t Q_i[s] K_j[t]) - pos(s)
         logits_JSS = torch.einsum("se,jte->jst", q_SE, k_JSE)
         return positions_S2[logits_JSS.argmax(-1)] - positions_S2
 
@@ -43,7 +46,7 @@ def moving_flow_loss(generated: MotionField, reference: MotionField) -> Tensor:
 
     Zero where nothing moves in the reference.
     """
-    # L = mean of |Delta_ref - Delta_gen|^2 / 2 over ij, s with Delta_ref(s) != 0
+    # DiTFlow, Eq. 8, as its authors' code has it: the mean of |Delta_ref - Delta_gen|^2 / 2 where Delta_ref(s) != 0
     target_PS2 = reference.flow_PS2.detach()
     moving_PS = (target_PS2 != 0).any(-1)
     squared_PS = (generated.flow_PS2 - target_PS2).square().mean(-1)

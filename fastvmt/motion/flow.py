@@ -1,7 +1,8 @@
 """Attention motion flow (AMF): where each token of frame i finds itself in frame j.
 
 FastVMT (arXiv 2602.05551), section "Motion redundancy". Here the dense form, which attends to every
-token of frame j; :mod:`fastvmt.motion.windowed` has the windowed one.
+token of frame j; :mod:`fastvmt.motion.windowed` has the windowed one. DiTFlow (arXiv 2412.07776) reads the generated
+video in the same way; its equation numbers are those of v2.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def frame_logits(q_SE: Tensor, k_JSE: Tensor, scale: float) -> Tensor:
 
 def expected_displacement(q_SE: Tensor, k_JSE: Tensor, positions_S2: Tensor, scale: float) -> Tensor:
     """(J, S, 2) expected position under the attention to each of J frames, minus the token's own."""
-    # Delta_ij(s) = sum_t A_t pos(t) - pos(s) with A = softmax_t(scale Q_i[s] K_j[t])
+    # DiTFlow, Eq. 6: A = softmax_t(scale Q_i[s] K_j[t]); Eq. 7: Delta_ij(s) = sum_t A_t pos(t) - pos(s)
     return frame_logits(q_SE, k_JSE, scale).softmax(-1) @ positions_S2 - positions_S2
 
 

@@ -1,4 +1,7 @@
-"""Which frame pairs carry the flow, and how much each one weighs: FastVMT (arXiv 2602.05551), DiTFlow (2412.07776)."""
+"""Which frame pairs carry the flow, and how much each one weighs.
+
+FastVMT (arXiv 2602.05551), DiTFlow (arXiv 2412.07776, its equation number that of v2).
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ def frame_pairs(frames: int, sf: int) -> Pairs:
 
 def all_pairs(frames: int) -> Pairs:
     """All ordered pairs (i, j) with i = j among them, in order of i, then j (DiTFlow)."""
+    # DiTFlow, Eq. 4: i and j are any of the F frames
     return tuple((i, j) for i in range(frames) for j in range(frames))
 
 

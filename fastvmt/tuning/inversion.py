@@ -1,4 +1,7 @@
-"""A start that remembers the reference's layout: its inverted noise blended with fresh noise."""
+"""A start that remembers the reference's layout: its inverted noise blended with fresh noise.
+
+Equation numbers of RF-Inversion (arXiv 2410.10792) are those of v1.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ def inverted_path(backbone: Backbone, latents: Tensor, sigmas: list[float], text
     rising = sigmas[::-1]
     yield x
     for sigma, following in zip(rising[:-1], rising[1:], strict=True):
+        # RF-Inversion, Eq. 6, by Euler steps: the flow backwards, without the controller of Eq. 8
         x = x + (following - sigma) * backbone.velocity(x, sigma, text)
         yield x
 
