@@ -22,10 +22,11 @@ LEAVES: dict[str, set[str]] = {
     "settings": set(),
     "errors": set(),
     "device": set(),
-    "sweep": set(),
-    "config": {"settings", "sweep"},
-    "compose_errors": {"config"},
-    "compose": {"compose_errors", "config", "errors", "literals"},
+    "versions": {"construct"},
+    "sweep": {"versions"},
+    "config": {"settings", "sweep", "versions"},
+    "compose_errors": {"config", "versions"},
+    "compose": {"compose_errors", "config", "errors", "literals", "versions"},
     "stopping": set(),
     "threads": set(),
     "construct": {"errors"},
@@ -66,7 +67,7 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "literals", "application", "study", "sweep"),
+    "hydra": ("engine", "compose", "config", "literals", "application", "study", "sweep", "versions"),
     "omegaconf": (
         "engine",
         "compose",
@@ -76,6 +77,7 @@ ONLY_IN = {
         "study",
         "studies/progress",
         "sweep",
+        "versions",
         "score/command",
     ),
     "lightning": ("engine",),

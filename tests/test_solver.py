@@ -10,8 +10,11 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler, WanPipeline
 from torch import Tensor
 
+from fastvmt.backbones.base import NAMED_PROMPTS
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
+from fastvmt.config import config_folder
+from fastvmt.construct import class_of
 from fastvmt.data.video import write_video
 from fastvmt.engine.plan import make_plan
 from fastvmt.errors import UserError
@@ -183,3 +186,9 @@ def test_wans_negative_prompt_is_for_wan(random_cogvideox, random_wan, case, tmp
     cog = ["backbone=cogvideox_5b", f"backbone.path={random_cogvideox}", "backbone.frames=9"]
     with pytest.raises(UserError, match=r"^negative_prompt=wan stands for Wan's own, and cogvideox-5b is another"):
         make_plan(composed(*cog, *words))
+
+
+def test_every_named_negative_prompt_is_known_to_all() -> None:
+    files = sorted((config_folder() / "backbone").glob("*.yaml"))
+    kinds = {class_of(composed(f"backbone={file.stem}").backbone, "backbone") for file in files}
+    assert {name for kind in kinds for name in kind.negative_prompts} == NAMED_PROMPTS.keys()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from fastvmt.backbones.block import Block, half_tables, rotate
+from fastvmt.backbones.block import Block, Rotary, half_tables, rotate
 
 
 @contextmanager
@@ -28,40 +28,34 @@ def given_keys_and_values(block: Block, k: Tensor, v: Tensor) -> Iterator[None]:
 
 
 class GivenRotation:
-    """A self-attention processor that turns queries and keys of the video by tables of their own."""
+    """A self-attention processor that turns queries and keys of the video by tables of their own.
+
+    An architecture's own has a ``__call__`` that names the arguments with which its blocks call their self-attention:
+    diffusers hands over what it asks for by name.
+    """
 
     def __init__(self, block: Block) -> None:
         self.block = block
 
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: None = None,
-        rotary_emb: Tensor | None = None,
-        image_rotary_emb: Tensor | None = None,
-    ) -> Any:
-        """The arguments, by diffusers' names, with which blocks call their self-attention.
+    def attend(self, attn: Any, video: Tensor, text: Tensor | None, rotary: Rotary) -> Any:
+        """What self-attention returns for video (B, tokens, E) and, where it passes through the same, text.
 
-        The tables (4, tokens, D / 2) come along as an argument: blocks that run again during the backward pass
-        (gradient checkpointing) see those of their first run.
+        The tables (4, tokens, D / 2) come along as the rotary argument: blocks that run again during the backward
+        pass (gradient checkpointing) see those of their first run.
         """
-        rotary = rotary_emb if image_rotary_emb is None else image_rotary_emb
-        assert rotary is not None
         tables = half_tables(rotary)
-        text = hidden_states[:, :0] if encoder_hidden_states is None else encoder_hidden_states
-        count = text.shape[1]
+        before = video[:, :0] if text is None else text
+        count = before.shape[1]
 
         def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
             return torch.cat([x[:, :count], rotate(x[:, count:], cos, sin)], 1)
 
-        seen = torch.cat([text, hidden_states], 1)
+        seen = torch.cat([before, video], 1)
         q, k = turned(self.block.queries(seen), *tables[:2]), turned(self.block.keys(seen), *tables[2:])
         q, k, v = (each.transpose(1, 2) for each in (q, k, self.block.values(seen)))
         attended = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).type_as(q)
         out: Tensor = attn.to_out[1](attn.to_out[0](attended))
-        return out if encoder_hidden_states is None else (out[:, count:], out[:, :count])
+        return out if text is None else (out[:, count:], out[:, :count])
 
 
 @contextmanager
@@ -70,7 +64,7 @@ def given_rotation(blocks: Sequence[Block]) -> Iterator[None]:
     processors = [block.attention.processor for block in blocks]
     try:
         for block in blocks:
-            block.attention.set_processor(GivenRotation(block))
+            block.attention.set_processor(block.rotation(block))
         yield
     finally:
         for block, processor in zip(blocks, processors, strict=True):

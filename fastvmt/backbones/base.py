@@ -31,6 +31,10 @@ def check_reading(*features: Tensor, block: int) -> None:
             check_finite(f"features of block {block} that the guidance reads", tensor, FEATURES)
 
 
+NAMED_PROMPTS = {"wan": "Wan's own"}
+"""Negative prompts that have a name, and whose they are: that name is no prompt for another model."""
+
+
 class Backbone(ABC):
     """A text-to-video model as a flow: x_sigma = (1 - sigma) x_0 + sigma noise, v = noise - x_0.
 
@@ -40,7 +44,7 @@ class Backbone(ABC):
     stack: ClassVar[str]
     """The transformer's attribute that lists its blocks."""
     negative_prompts: ClassVar[Mapping[str, str]] = {}
-    """Those that have a name, by which ``negative_prompt`` calls them."""
+    """Those of the model, by their names in ``NAMED_PROMPTS``."""
     layout: Layout
     """Sizes of clips, latents and token grid."""
     name: str

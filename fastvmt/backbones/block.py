@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,8 @@ class Block(ABC):
     cheap_layers: tuple[str, ...] = ("attn1.to_out.0",)
     """Paths of linear layers that selective checkpointing computes again: width by width, their results as large as
     the residual stream."""
+    rotation: ClassVar[Any]
+    """The :class:`fastvmt.backbones.alter.GivenRotation` of the architecture, where its models rotate."""
 
     def __init__(self, module: nn.Module, path: str) -> None:
         """``path`` is the module's place in the transformer."""

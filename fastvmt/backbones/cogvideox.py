@@ -21,6 +21,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor
 from transformers import T5EncoderModel
 
+from fastvmt.backbones.alter import GivenRotation
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import LAYERS, Fields, model_folder, read_json
 from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
@@ -30,9 +31,25 @@ DECODED_TOGETHER = 2
 """Latent frames that the autoencoder decodes at a time, after the first: an even number of them makes other clips."""
 
 
+class CogVideoXRotation(GivenRotation):
+    """Called as CogVideoX's blocks call their attention."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: None = None,
+        image_rotary_emb: Rotary | None = None,
+    ) -> Any:
+        assert image_rotary_emb is not None
+        return self.attend(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+
+
 class CogVideoXBlock(Block):
     """Text and video attend to each other and themselves in one attention, text first."""
 
+    rotation = CogVideoXRotation
     feed_forward_layers = ("ff.net.0.proj", "ff.net.2")
 
     def called(

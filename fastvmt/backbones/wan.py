@@ -16,6 +16,7 @@ from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
+from fastvmt.backbones.alter import GivenRotation
 from fastvmt.backbones.block import Block, Call, Rotary
 from fastvmt.backbones.folder import LAYERS, Fields, model_folder
 from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
@@ -31,9 +32,24 @@ NEGATIVE = (
 """The negative prompt of the released configuration, of all Wan models: garish, overexposed, still, blurred ..."""
 
 
+class WanRotation(GivenRotation):
+    """Called as Wan's blocks call their self-attention."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: None,
+        attention_mask: None,
+        rotary_emb: Rotary,
+    ) -> Any:
+        return self.attend(attn, hidden_states, encoder_hidden_states, rotary_emb)
+
+
 class WanBlock(Block):
     """Self-attention of the video alone; the text comes in by a cross-attention."""
 
+    rotation = WanRotation
     feed_forward_layers = ("ffn.net.0.proj", "ffn.net.2")
     cheap_layers = ("attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_out.0")
 

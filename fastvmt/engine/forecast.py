@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from rich.table import Table
 
 from fastvmt.backbones.base import Backbone
-from fastvmt.construct import construct
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.engine.fit import check_fit, memory_of, predicted
-from fastvmt.engine.plan import Plan, cache_of
+from fastvmt.engine.loaded import load_backbone
+from fastvmt.engine.plan import Plan
 from fastvmt.engine.plan_tables import memory_line
-from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
 from fastvmt.errors import UserError
 from fastvmt.results.statistics import reference_of
@@ -161,9 +159,8 @@ def calibrated(plan: Plan) -> Calibration | str:
     try:
         check_devices(cfg)
         check_fit(plan)
-        with quiet_libraries(), computing_with(cfg.threads):
-            embeddings = cache_of(cfg).below("text")
-            backbone: Any = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=[""])
+        backbone = load_backbone(cfg, [""])
+        with computing_with(cfg.threads):
             return calibrate(backbone)
     except (UserError, ValueError, OSError) as error:
         return str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,14 @@ class Model:
     """The prompts' embeddings, and the weights from disk to device."""
 
 
+def load_backbone(cfg: DictConfig, prompts: Iterable[str]) -> Backbone:
+    """Load the video model of a configuration and embed prompts. Raises as its constructor."""
+    with quiet_libraries(), computing_with(cfg.threads):
+        embeddings = cache_of(cfg).below("text")
+        backbone: Backbone = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=prompts)
+    return backbone
+
+
 class Loaded:
     """The scores of a plan, and its model once it is asked for."""
 
@@ -39,22 +48,17 @@ class Loaded:
         cfg = plan.cfg
         check_devices(cfg)
         self.plan = plan
-        self.cache = cache_of(cfg)
         self.model: Model | None = None
         """None until :meth:`load`."""
         with quiet_libraries(), computing_with(cfg.threads):
-            self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, self.cache))
+            self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
 
     def load(self) -> Model:
         """Give the model, loaded at the first call. Raises as its constructor."""
         if self.model is not None:
             return self.model
-        cfg = self.plan.cfg
         start = time.perf_counter()
-        with quiet_libraries(), computing_with(cfg.threads):
-            embeddings = self.cache.below("text")
-            prompts = self.plan.cases.texts()
-            backbone: Backbone = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=prompts)
+        backbone = load_backbone(self.plan.cfg, self.plan.cases.texts())
         self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
         return self.model
 

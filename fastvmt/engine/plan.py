@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.backbones.attention import ATTENTIONS
+from fastvmt.backbones.base import NAMED_PROMPTS
 from fastvmt.backbones.layout import Layout
 from fastvmt.benchmarks import Benchmark, check_seeds
 from fastvmt.cache import TensorCache
@@ -47,7 +48,6 @@ from fastvmt.trackers.cached import CachedTracker
 DTYPES = ("bfloat16", "float16", "float32")
 """Number formats of the transformer and the text encoder."""
 MOST_DEVICES = 1000
-WAN = "wan"
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,13 @@ def read_layout(backbone: DictConfig) -> Layout:
 
 
 def check_negative(cfg: DictConfig, name: str) -> None:
-    """Raise ``ValueError`` for Wan's negative prompt with another model."""
+    """Raise ``ValueError`` for the name of another model's negative prompt."""
     kind: Any = class_of(cfg.backbone, "backbone")
-    if cfg.negative_prompt == WAN and WAN not in kind.negative_prompts:
-        raise ValueError(f"negative_prompt={WAN} stands for Wan's own, and {name} is another model: write one out")
+    word = cfg.negative_prompt
+    if word in NAMED_PROMPTS and word not in kind.negative_prompts:
+        raise ValueError(
+            f"negative_prompt={word} stands for {NAMED_PROMPTS[word]}, and {name} is another model: write one out"
+        )
 
 
 def check_offload(backbone: DictConfig) -> None:
