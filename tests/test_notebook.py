@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_transfer_notebook_runs():
+def test_transfer_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of its kernel: several threads wait by spinning on a busy machine
     notebook = nbformat.read(ROOT / "notebooks" / "transfer.ipynb", as_version=4)
     NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(ROOT)}}).execute()
     figures = [output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in str(output)]

@@ -47,11 +47,11 @@ TABLES: dict[str, Callable[[Path], list[Trial]]] = {
     "disks": lambda shared: disks.rows(shared),
 }
 SHORT = {
-    "settings": 30,
+    "settings": 20,
     "commands": 6,
-    "videos": 8,
-    "words": 8,
-    "lists": 20,
+    "videos": 6,
+    "words": 6,
+    "lists": 10,
     "models": 6,
     "stores": 6,
     "numbers": 4,

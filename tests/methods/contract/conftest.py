@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.construct import construct
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.errors import UserError
-from fastvmt.types import PassCounter
+from fastvmt.types import PassCounter, Video
 from helpers.architectures import ARCHITECTURES
 from helpers.config import composed
 from helpers.contract import NEEDED, OWN, ROTATING, SMALL, STEPS, Model
@@ -34,7 +35,18 @@ def overrides(model: Model) -> list[str]:
 
 @pytest.fixture(scope="session")
 def loaded(overrides: list[str]) -> Backbone:
-    return construct(composed(*overrides).backbone, "backbone")
+    """The model, which encodes a clip once: most of hundreds of transfers have the same reference."""
+    backbone: Backbone = construct(composed(*overrides).backbone, "backbone")
+    encode, known = backbone.encode, {}
+
+    def encoded(video: Video) -> Tensor:
+        key = video.frames_THWC.numpy().tobytes()
+        if key not in known:
+            known[key] = encode(video)
+        return known[key].clone()
+
+    backbone.encode = encoded
+    return backbone
 
 
 @pytest.fixture
