@@ -44,6 +44,11 @@ def check_range(key: str, value: float, low: float, high: float, *, above: bool 
     check(ok, key, value, f"in {'(' if above else '['}{low}, {high}{')' if below else ']'}")
 
 
+def check_rate(key: str, value: float) -> None:
+    """Raise ``ValueError`` for frames per second that cannot be."""
+    check_range(key, value, 0, LARGEST_STEP, above=True)
+
+
 def check_choice(key: str, value: object, options: Collection[object]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``options``, which are named as they are spelt in yaml."""
     words = [str(option).lower() if isinstance(option, bool) else str(option) for option in options]

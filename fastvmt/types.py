@@ -45,6 +45,18 @@ class ClipShape:
     step: int
     """A clip has ``step`` k + 1 frames: what a causal video autoencoder keeps; 1 takes any number."""
 
+    def takes(self, frames: int) -> bool:
+        """Whether the model takes a clip of so many frames."""
+        return frames >= 1 and (frames - 1) % self.step == 0
+
+    def cut(self, frames: int) -> int:
+        """The most of so many frames that the model takes."""
+        return (frames - 1) // self.step * self.step + 1
+
+    def nearest(self, frames: int) -> int:
+        """The length nearest to ``frames`` that makes more than one latent frame."""
+        return max(1, round((frames - 1) / self.step)) * self.step + 1
+
 
 @dataclass(frozen=True)
 class Truth:

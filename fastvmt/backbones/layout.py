@@ -97,12 +97,11 @@ class Layout:
     """None where it is not known."""
 
     def __post_init__(self) -> None:
-        step = self.clip.step
-        if self.frames <= step or (self.frames - 1) % step:
-            nearest = max(1, round((self.frames - 1) / step)) * step + 1
+        clip = self.clip
+        if self.frames <= clip.step or not clip.takes(self.frames):
             raise ValueError(
-                f"backbone.frames={self.frames} must be {step} k + 1 with k >= 1 for {self.name}; "
-                f"the nearest legal value is backbone.frames={nearest}"
+                f"backbone.frames={self.frames} must be {clip.step} k + 1 with k >= 1 for {self.name}; "
+                f"the nearest legal value is backbone.frames={clip.nearest(self.frames)}"
             )
         for key, patch in (("height", self.patch[1]), ("width", self.patch[2])):
             value = getattr(self, key)

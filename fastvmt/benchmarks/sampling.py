@@ -32,7 +32,7 @@ def stated_range(reference: Reference, clip: Clip, shape: ClipShape, rate: float
     wanted = shape.frames
     num = reference.num or wanted
     policy = reference.frame_policy
-    if policy == "error" and (num - 1) % shape.step:
+    if policy == "error" and not shape.takes(num):
         raise ValueError(f"frames.num={num} must be {shape.step} k + 1, or set frame_policy to round_down or pad_last")
     if num > wanted and policy != "round_down":
         raise ValueError(f"frames.num={num} is more than backbone.frames={wanted}: set frame_policy=round_down")

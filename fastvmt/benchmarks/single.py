@@ -9,7 +9,7 @@ from fastvmt.benchmarks.base import Benchmark
 from fastvmt.data.cuts import cut_detector, one_shot
 from fastvmt.data.frame_folder import open_clip
 from fastvmt.data.resample import doubts, frame_index, prepare
-from fastvmt.settings import LARGEST_STEP, check, check_range
+from fastvmt.settings import check, check_rate
 from fastvmt.types import ClipShape, TransferCase
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class SingleClip(Benchmark):
         """A folder of pictures as ``video`` states no rate: it is ``sample_fps``, or else the backbone's ``fps``."""
         check(frame_policy in ("error", "pad_last"), "frame_policy", frame_policy, "error or pad_last")
         if sample_fps is not None:
-            check_range("fps (benchmark.sample_fps)", sample_fps, 0, LARGEST_STEP, above=True)
+            check_rate("fps (benchmark.sample_fps)", sample_fps)
         if not video.strip():
             raise ValueError("video= is empty: give a video file or a folder of pictures")
         path = Path(video).expanduser()

@@ -51,8 +51,8 @@ def prepare(
 
     Raises ``ValueError`` for illegal numbers and, with ``policy=error``, for a clip that is too short.
     """
-    if shape.frames < 1 or (shape.frames - 1) % shape.step:
-        legal = max(1, round((shape.frames - 1) / shape.step)) * shape.step + 1
+    if not shape.takes(shape.frames):
+        legal = shape.nearest(shape.frames)
         raise ValueError(f"frames={shape.frames} must be {shape.step} k + 1: the nearest is frames={legal}")
     if shape.height < 1 or shape.width < 1:
         raise ValueError(f"height={shape.height} and width={shape.width} must be at least 1")
@@ -108,7 +108,7 @@ def frame_index(clip: Clip, shape: ClipShape, fps: float | None, start: int, pol
     index = nearest_frames(clip, frames, fps, start)
     if len(index) == frames:
         return index
-    rounded = (len(index) - 1) // shape.step * shape.step + 1
+    rounded = shape.cut(len(index))
     if policy is FramePolicy.pad_last:
         return index + [count - 1] * (frames - len(index))
     if policy is FramePolicy.round_down and rounded > 1:

@@ -31,7 +31,6 @@ from fastvmt.settings import (
     LARGEST_COUNT,
     LARGEST_SEED,
     LARGEST_SIDE,
-    LARGEST_STEP,
     Guidance,
     Memory,
     Sampler,
@@ -40,6 +39,7 @@ from fastvmt.settings import (
     check,
     check_choice,
     check_range,
+    check_rate,
 )
 from fastvmt.studies.quantities import KNOWN, RATIO
 from fastvmt.trackers.base import Tracker
@@ -152,7 +152,7 @@ def check_values(cfg: DictConfig) -> None:
     what = f"a count from 1 to {MOST_DEVICES}, a list of devices' numbers below that, or auto"
     check(legal and len(set(numbers)) == len(numbers), "trainer.devices", devices, what)
     if cfg.fps is not None:
-        check_range("fps", cfg.fps, 0, LARGEST_STEP, above=True)
+        check_rate("fps", cfg.fps)
     if cfg.checkpoint_steps is not None:
         check_range("checkpoint_steps", cfg.checkpoint_steps, 1, LARGEST_COUNT)
     if cfg.threads is not None:
@@ -161,7 +161,7 @@ def check_values(cfg: DictConfig) -> None:
     tokens = cfg.backbone.get("max_tokens", 1)
     for side, most in (("frames", LARGEST_COUNT), ("height", LARGEST_SIDE), ("width", LARGEST_SIDE)):
         check_range(f"backbone.{side}", cfg.backbone.get(side, 1), 1, most)
-    check_range("backbone.fps", fps, 0, LARGEST_STEP, above=True)
+    check_rate("backbone.fps", fps)
     check_range("backbone.max_tokens", tokens, 1, LARGEST_COUNT)
     dtype = cfg.backbone.get("dtype", DTYPES[0])
     check_choice("backbone.dtype", dtype, DTYPES)
