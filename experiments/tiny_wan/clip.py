@@ -29,7 +29,7 @@ from experiments.tiny_wan.clips import HELD_OUT, TRAIN
 from experiments.tiny_wan.pairs import STAGES, Pool, content, rendered_pool, texts_of, truth
 from experiments.tiny_wan.text import build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
-from fastvmt.config import VERSION
+from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
 ARCHITECTURE, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -188,7 +188,7 @@ def write_report(folder: Path, training: Training, cfg: DictConfig) -> None:
     (folder / "README.md").write_text(CARD.format(**report, **sizes))
 
 
-@hydra.main(**VERSION, config_path="conf", config_name="clip")
+@hydra.main(**main_options(), config_path="conf", config_name="clip")
 def main(cfg: DictConfig) -> None:
     keep_freed_pages()
     torch.manual_seed(cfg.seed)

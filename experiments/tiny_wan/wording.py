@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.tiny_wan.export import generate, judge
-from fastvmt.config import VERSION
+from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, COLOURS, OBJECTS
 
 FORMS = {
@@ -37,7 +37,7 @@ def prompts(form: str, pairs: list[tuple[str, str]]) -> list[str]:
     ]
 
 
-@hydra.main(**VERSION, config_path="conf", config_name="dit")
+@hydra.main(**main_options(), config_path="conf", config_name="dit")
 def main(cfg: DictConfig) -> None:
     names, places = list(OBJECTS), list(BACKGROUNDS)
     pairs = [(name, places[i % len(places)]) for i, name in enumerate(names)]
