@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from experiments import command_line
 from experiments.markdown import table, two_digits
 from fastvmt.results.folder import RunFolder
 from fastvmt.studies.rows import Row, labels, read_rows
@@ -77,4 +78,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

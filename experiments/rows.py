@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,7 +11,6 @@ from fastvmt.cache import content_key
 from fastvmt.results.columns import Scored, score_column
 from fastvmt.results.statistics import compare
 
-RESULTS = Path(__file__).parent / "results"
 DIGITS = 12
 """Of the hashes in logs."""
 READ_BY_METHOD = ("window", "skip", "guidance")

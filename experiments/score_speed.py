@@ -1,7 +1,7 @@
 """What scoring costs at the size of Wan's videos, on one core.
 
 ``python -m experiments.score_speed`` tracks 55 x 55 points with DIS through 81 frames of 480 x 832 pixels
-and compares 3,025 with 3,025 tracks of 80 steps. Writes ``experiments/results/score_speed.json``.
+and compares 3,025 with 3,025 tracks of 80 steps. Writes ``score_speed.json``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from experiments import command_line
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.score.functional import motion_fidelity
@@ -69,9 +69,10 @@ def time_tracker(frames: int, height: int, width: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=81)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--width", type=int, default=832)
+    parser.add_argument("--frames", type=command_line.count, default=81)
+    parser.add_argument("--height", type=command_line.count, default=480)
+    parser.add_argument("--width", type=command_line.count, default=832)
+    command_line.add_results(parser)
     parser.add_argument("--hardware", default=None, help="named in the results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,11 +80,9 @@ def main() -> None:
     measured = time_scores(arguments.frames) | time_tracker(*size)
     met = {name: measured[name] <= limit for name, limit in TARGETS.items()}
     Console().print(measured, met)
-    out = Path(__file__).parent / "results" / "score_speed.json"
-    out.parent.mkdir(exist_ok=True)
     record = {"size": size, "points": SIDE**2, "targets": TARGETS, "met": met, **measured}
-    write_json(out, record | {"named_hardware": arguments.hardware} | provenance())
+    write_json(arguments.results / "score_speed.json", record | {"named_hardware": arguments.hardware} | provenance())
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

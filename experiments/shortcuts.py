@@ -2,7 +2,7 @@
 
 ``python -m experiments.shortcuts calibrate`` prints MagCache's ratios of a model (``backbone.cache_ratios``), which are
 read off plain sampling. ``... measure`` transfers the same cases by every option in turn and writes
-``experiments/results/shortcuts.json`` and ``.md``: paired differences of scores to no shortcut, ratios of CPU seconds.
+``shortcuts.json`` and ``.md``: paired differences of scores to no shortcut, ratios of CPU seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from torch import Tensor
 
-from experiments.rows import RESULTS, composed, difference
+from experiments import command_line
+from experiments.rows import composed, difference
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.shortcuts import Cache, Series, Shortcuts
 from fastvmt.engine.session import Session, open_session
@@ -147,10 +148,11 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("calibrate", help=calibrate.__doc__)
-    first.add_argument("--prompts", type=int, default=8)
+    first.add_argument("--prompts", type=command_line.count, default=8)
     first.add_argument("overrides", nargs="*", help="of the configuration: backbone=..., sampler.steps=...")
     second = commands.add_parser("measure", help=measure.__doc__)
-    second.add_argument("--cases", type=int, default=12)
+    command_line.add_results(second)
+    second.add_argument("--cases", type=command_line.count, default=12)
     second.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
     arguments = parser.parse_args(words)
     if arguments.command == "calibrate":
@@ -159,12 +161,12 @@ def main(words: list[str] | None = None) -> None:
         return
     for record in measure(arguments.cases, arguments.options):
         record |= provenance()
-        write_json(RESULTS / "shortcuts.json", record)
+        write_json(arguments.results / "shortcuts.json", record)
         lines = "\n".join(table(record))
-        (RESULTS / "shortcuts.md").write_text(lines + "\n")
+        (arguments.results / "shortcuts.md").write_text(lines + "\n")
         Console().print(f"case {record['cases']} of {arguments.cases}")
     Console().print(Markdown(lines))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

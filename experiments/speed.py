@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
+from experiments import command_line
 from experiments.random_wan import SIZES
-from experiments.rows import RESULTS
 from experiments.speed_gpu import gpu_lines, gpu_record, real_lines, real_record
 from experiments.speed_loop import FORMS as LOOPS
 from experiments.speed_loop import PLAIN, frames_lines, frames_record, loop_lines, loop_record
@@ -102,31 +102,31 @@ def real(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--repeats", type=int, default=3, help="interleaved; the median counts")
-    common.add_argument("--threads", type=int, default=1)
+    common.add_argument("--repeats", type=command_line.count, default=3, help="interleaved; the median counts")
+    common.add_argument("--threads", type=command_line.count, default=1)
     common.add_argument("--device", help="cpu; of the command gpu: cuda")
     common.add_argument("--hardware", help="name of the machine in the file; by default its device's")
-    common.add_argument("--commit", action="store_true", help="write to experiments/results, not to outputs")
+    command_line.add_results(common)
     commands = argparse.ArgumentParser(description=__doc__)
     add = commands.add_subparsers(dest="command", required=True)
     sized = argparse.ArgumentParser(add_help=False)
     paper = Size()
     for name in ("frames", "height", "width", "channels", "span", "side"):
-        sized.add_argument(f"--{name}", type=int, default=getattr(paper, name))
-    sized.add_argument("--tile", type=int, nargs=2, default=paper.tile)
+        sized.add_argument(f"--{name}", type=command_line.count, default=getattr(paper, name))
+    sized.add_argument("--tile", type=command_line.count, nargs=2, default=paper.tile)
     flow = add.add_parser("operator", parents=[common, sized], help=operator.__doc__)
     flow.add_argument("--forms", nargs="+", default=[""], help="only those whose names contain one of these")
     flow.set_defaults(measure=operator)
     add.add_parser("growth", parents=[common, sized], help=growth.__doc__).set_defaults(measure=growth)
     whole = argparse.ArgumentParser(add_help=False)
-    whole.add_argument("--steps", type=int, default=5, help="denoising steps of a random model")
+    whole.add_argument("--steps", type=command_line.count, default=5, help="denoising steps of a random model")
     loops = add.add_parser("loop", parents=[common, whole], help=loop.__doc__)
     loops.add_argument("--model", default="tiny-wan", choices=["tiny-wan", *SIZES])
     loops.add_argument("--forms", nargs="+", default=[""], help="only those whose names contain one of these")
     loops.set_defaults(measure=loop)
     over = add.add_parser("frames", parents=[common, whole], help=frames.__doc__)
     over.add_argument("--model", default="mid", choices=list(SIZES))
-    over.add_argument("--frames", type=int, nargs="+", default=[17, 33, 49, 81, 121, 161])
+    over.add_argument("--frames", type=command_line.count, nargs="+", default=[17, 33, 49, 81, 121, 161])
     over.set_defaults(measure=frames)
     full = add.add_parser("gpu", parents=[common], help=gpu.__doc__)
     full.add_argument("--sizes", nargs=2, default=["1.3B", "14B"], choices=list(SIZES))
@@ -144,11 +144,11 @@ def main(words: list[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     record = arguments.measure(arguments) | provenance()
     hardware = arguments.hardware or record["hardware"]["device"]
-    folder = RESULTS if arguments.commit else Path("outputs")
+    folder = arguments.results
     random_loop = arguments.command == "loop" and arguments.model != "tiny-wan"
     section = "loop_mid" if random_loop else arguments.command
     Console().print(Markdown("\n".join(store(folder, hardware, section, record))))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

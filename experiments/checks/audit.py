@@ -13,12 +13,11 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from experiments import command_line
 from fastvmt.files import write_json
 
-RESULTS = Path(__file__).parents[1] / "results"
 OPTIONS = ("--format", "json", "--progress-spinner", "off", "--timeout", "10")
 
 
@@ -47,7 +46,7 @@ def ask(python: str, packages: str) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--python", default=sys.executable, help="an interpreter that has pip-audit (default: this one)")
-    p.add_argument("--results", type=Path, default=RESULTS)
+    command_line.add_results(p)
     arguments = p.parse_args(argv)
     answer = ask(arguments.python, sysconfig.get_paths()["purelib"])
     write_json(arguments.results / "audit.json", {"date": datetime.now(UTC).date().isoformat(), **answer})
@@ -62,4 +61,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.run(main)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.rows import RESULTS
+from experiments import command_line
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.studies.quantities import loop_work
@@ -42,13 +42,13 @@ def busy(count: int) -> Iterator[None]:
 
 
 def sweep(folder: Path, cache: Path, cases: int, words: Sequence[str]) -> list[Row]:
-    """Make every video anew; the rows in the order of ``DELTAS``. Raises ``RuntimeError`` if the sweep fails."""
+    """Make every video anew; the rows in the order of ``DELTAS``. Raises ``ValueError`` if the sweep fails."""
     fixed = ["benchmark=world", f"benchmark.cases={cases}", "metrics=none", "logger=none", "threads=1", "rerun=all"]
     places = [f"output_dir={folder}", f"cache_dir={cache}"]
     command = [sys.executable, "run.py", "-m", f"skip.delta={','.join(map(str, DELTAS))}", *fixed, *places, *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"exit code {done.returncode}: {done.stderr[-500:]}")
+        raise ValueError(f"the sweep ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     return read_rows([folder])
 
 
@@ -83,15 +83,13 @@ def measure(folder: Path, cases: int, words: Sequence[str]) -> dict[str, Any]:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=3)
-    parser.add_argument("--commit", action="store_true", help="write to experiments/results, not to outputs")
+    parser.add_argument("--cases", type=command_line.count, default=3)
+    command_line.add_results(parser)
     parser.add_argument("overrides", nargs="*", help="of both rows, e.g. sampler.steps=10")
     arguments = parser.parse_args(words)
-    if arguments.cases < 1:
-        parser.error(f"--cases={arguments.cases} must be at least 1")
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), arguments.cases, arguments.overrides)
-    target = RESULTS if arguments.commit else Path("outputs")
+    target = arguments.results
     settings = {"cases": arguments.cases, "overrides": arguments.overrides}
     write_json(target / "busy_sweep.json", found | settings | {"provenance": provenance()})
     for name in ("ratio_busy_over_idle", "warm_over_cold", "all_busy_samples_flagged"):
@@ -99,4 +97,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

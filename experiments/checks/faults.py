@@ -16,6 +16,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork must find one thread
 
+from experiments import command_line
 from experiments.checks import report
 from experiments.checks.fork import ROOT, preload, scratch
 from experiments.checks.kills import Kill, run_kill, undisturbed
@@ -66,10 +67,12 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", action="append", choices=(*TABLES, "kills"), help="one kind; may be repeated")
     p.add_argument("--short", action="store_true", help="a spread sample of every kind")
-    p.add_argument("--most", type=int, metavar="N", help="a spread sample of at most N trials of every kind")
-    p.add_argument("--kills", type=int, default=0, metavar="N", help="stop N runs at random moments")
+    p.add_argument(
+        "--most", type=command_line.count, metavar="N", help="a spread sample of at most N trials of every kind"
+    )
+    p.add_argument("--kills", type=command_line.count, default=0, metavar="N", help="stop N runs at random moments")
     p.add_argument("--minutes", type=float, default=60, metavar="M", help="start no further kill after M minutes")
-    p.add_argument("--jobs", type=int, default=2, help="trials at a time")
+    p.add_argument("--jobs", type=command_line.count, default=2, help="trials at a time")
     p.add_argument("--output", type=Path, default=Path("outputs", "faults"), help="folder of the report and the log")
     kept = "trials that were clear with earlier sources, in the log of --output, count and are not run again"
     p.add_argument("--keep-clear", action="store_true", help=kept)
@@ -131,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

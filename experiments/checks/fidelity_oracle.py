@@ -2,7 +2,7 @@
 
 ``python -m experiments.checks.fidelity_oracle CLIPS`` scores the changed copies of ``score_check`` again with
 the code of this file alone: OpenCV and NumPy, no tracker or score of the package, no repairs for tiny clips. Writes
-``experiments/results/fidelity_oracle.json`` and ``fidelity_oracle.md`` beside the package's own numbers.
+``fidelity_oracle.json`` and ``fidelity_oracle.md`` beside the package's own numbers.
 
 *Opposite* and *mirrored* say, without any score, whether a reversed or mirrored copy can have other directions than
 the clip: the share of tracks (visible for half the clip) whose mean direction, negated or mirrored, another track of
@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.checks.score_check import RESULTS, changed, clips_of
+from experiments import command_line
+from experiments.checks.score_check import changed, clips_of
 from experiments.markdown import table
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
@@ -153,9 +154,10 @@ def markdown(record: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, help="folder of .mp4 files")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--height", type=int, default=320)
-    parser.add_argument("--width", type=int, default=480)
+    command_line.add_results(parser)
+    parser.add_argument("--frames", type=command_line.count, default=24)
+    parser.add_argument("--height", type=command_line.count, default=320)
+    parser.add_argument("--width", type=command_line.count, default=480)
     arguments = parser.parse_args()
     size = {name: getattr(arguments, name) for name in ("frames", "height", "width")}
     tracker = DisTracker()
@@ -166,9 +168,9 @@ def main() -> None:
             Console().print(name, clips[name])
     command = f"python -m experiments.checks.fidelity_oracle CLIPS {' '.join(f'--{k} {v}' for k, v in size.items())}"
     record: dict[str, Any] = {"command": command, "tracker": tracker.id, "clips": clips, **provenance()}
-    write_json(RESULTS / "fidelity_oracle.json", record)
-    (RESULTS / "fidelity_oracle.md").write_text(markdown(record))
+    write_json(arguments.results / "fidelity_oracle.json", record)
+    (arguments.results / "fidelity_oracle.md").write_text(markdown(record))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

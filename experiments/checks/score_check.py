@@ -2,7 +2,7 @@
 
 ``python -m experiments.checks.score_check CLIPS`` compares each clip with itself: as it is, restyled (colours
 inverted, blurred, noisy), reversed, mirrored, frozen and at half speed. Only ``same`` and ``restyled``
-move like the clip. Writes ``experiments/results/score_check.json`` and from it ``score_check.md``, which
+move like the clip. Writes ``score_check.json`` and from it ``score_check.md``, which
 ``--report`` alone rebuilds. Scores that need an encoder of real frames are added by its file, such as
 ``metrics.clip.model=ViT-B-32.pt metrics.also=[temporal_consistency,background_consistency]``.
 """
@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from experiments import command_line
 from fastvmt.compose import composed
 from fastvmt.construct import construct
 from fastvmt.data.resample import prepare
@@ -35,7 +36,6 @@ from fastvmt.score.tracklets import grid_tracks, tracklets
 from fastvmt.trackers.base import Tracker, Tracks
 from fastvmt.types import ClipShape, Video
 
-RESULTS = Path(__file__).parents[1] / "results"
 FASTEST = 15
 """Clips are sampled at this rate at most, frames per second."""
 STEADINESS = ("temporal_flickering", "motion_smoothness_flow")
@@ -86,10 +86,10 @@ def changed(reference: Video, change: str) -> Video:
 
 
 def clips_of(folder: Path | None, frames: int, height: int, width: int) -> Iterator[tuple[str, Video]]:
-    """Name and prepared form of every .mp4 file of a folder; raises ``SystemExit`` if there is none."""
+    """Name and prepared form of every .mp4 file of a folder; raises ``ValueError`` if there is none."""
     files = sorted(folder.glob("*.mp4")) if folder else []
     if not files:
-        raise SystemExit(f"{folder or 'CLIPS'} holds no .mp4 files: name a folder of clips")
+        raise ValueError(f"{folder or 'CLIPS'} holds no .mp4 files: name a folder of clips")
     for file in files:
         clip = open_video(file)
         yield file.stem, prepare(clip, ClipShape(frames, height, width, 1), fps=min(clip.fps, FASTEST))[0]
@@ -210,18 +210,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="?", help="folder of .mp4 files")
     parser.add_argument("--tracker", default="dis", help="an option of conf/tracker")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--height", type=int, default=320)
-    parser.add_argument("--width", type=int, default=480)
+    parser.add_argument("--frames", type=command_line.count, default=24)
+    parser.add_argument("--height", type=command_line.count, default=320)
+    parser.add_argument("--width", type=command_line.count, default=480)
+    command_line.add_results(parser)
     parser.add_argument("--report", action="store_true", help="score nothing, write the table anew")
     parser.add_argument("overrides", nargs="*", help="of tracker and metrics, such as tracker.weights=<file>")
     arguments = parser.parse_intermixed_args()
     if not arguments.report:
-        RESULTS.mkdir(exist_ok=True)
-        write_json(RESULTS / "score_check.json", run_all(arguments))
-    record = json.loads((RESULTS / "score_check.json").read_text())
-    (RESULTS / "score_check.md").write_text(markdown(record))
+        write_json(arguments.results / "score_check.json", run_all(arguments))
+    record = json.loads((arguments.results / "score_check.json").read_text())
+    (arguments.results / "score_check.md").write_text(markdown(record))
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

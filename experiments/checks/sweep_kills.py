@@ -18,12 +18,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork must find one thread
 
+from experiments import command_line
 from experiments.checks.fork import preload, run_command, scratch, start, wait
 from experiments.checks.kills import SIGNALS, printed
 from experiments.checks.rows.small import GUIDED, OUT
 from experiments.checks.trial import HERE
 from experiments.checks.verdict import TRACEBACK
-from experiments.rows import RESULTS
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 
@@ -110,13 +110,13 @@ def rounds(kills: int, seed: int) -> dict[str, Any]:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=command_line.count, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commit", action="store_true", help="write to experiments/results, not to outputs")
+    command_line.add_results(parser)
     arguments = parser.parse_args(words)
     preload()
     record = rounds(arguments.kills, arguments.seed) | provenance()
-    folder = RESULTS if arguments.commit else Path("outputs")
+    folder = arguments.results
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "sweep_kills.json", record)
     if record["equal_tables"] != record["sweeps"]:
@@ -124,4 +124,4 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -3,7 +3,7 @@
 ``python -m experiments.checks.tracker_truth`` scores pairs of moving-emoji clips that share all, some or none of
 their motion: re-rendered (other objects, other background, same motion), reversed, and another scene of
 the same category. Every pair is scored on true tracks, on the tracker's tracks of the same points, and on
-the tracker's own points. Writes ``experiments/results/tracker_truth.json``.
+the tracker's own points. Writes ``tracker_truth.json``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from experiments import command_line
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
@@ -140,7 +140,8 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=48, help="three pairs each")
+    parser.add_argument("--scenes", type=command_line.count, default=48, help="three pairs each")
+    command_line.add_results(parser)
     parser.add_argument("--tracker", default="dis", choices=sorted(TRACKERS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -153,11 +154,10 @@ def main() -> None:
     summary = summarise(rows)
     for name, values in summary.items():
         Console().print(f"{name}: {', '.join(f'{key} {value:.3f}' for key, value in values.items())}")
-    out = Path(__file__).parents[1] / "results" / "tracker_truth.json"
-    out.parent.mkdir(exist_ok=True)
     command = f"python -m experiments.checks.tracker_truth --scenes {arguments.scenes} --tracker {arguments.tracker}"
-    write_json(out, {"command": command, "tracker": tracker.id, "summary": summary, "rows": rows, **provenance()})
+    record = {"command": command, "tracker": tracker.id, "summary": summary, "rows": rows, **provenance()}
+    write_json(arguments.results / "tracker_truth.json", record)
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from experiments.rows import RESULTS
+from experiments import command_line
 from experiments.tiny_wan.pairs import smeared
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.files import write_json
@@ -103,8 +102,8 @@ def measure(clips: int, backbone: WanBackbone) -> dict[tuple[str, str], list[tup
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=12, help="clips per category")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--clips", type=command_line.count, default=12, help="clips per category")
+    command_line.add_results(parser)
     arguments = parser.parse_args()
     backbone = WanBackbone(
         "tiny-wan", name="tiny-wan", frames=FRAMES, height=SIZE, width=SIZE, fps=8, max_tokens=16, dtype="float32"
@@ -121,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

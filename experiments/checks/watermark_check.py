@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from experiments import command_line
 from fastvmt.data.resample import cover
 from fastvmt.data.triples import clips_in
 from fastvmt.data.video import read_video, write_video
@@ -27,7 +28,6 @@ from fastvmt.types import Video
 from fastvmt.watermark import THRESHOLD, detect, marked
 from fastvmt.world.scene import CATEGORIES, render, sample_scene
 
-RESULTS = Path(__file__).parents[1] / "results"
 KEYS = 40
 """Per clip without a mark."""
 FRAMES = 33
@@ -103,8 +103,8 @@ def measure(clips: Sequence[Video]) -> dict[str, object]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="?", help="a folder of videos")
-    parser.add_argument("--world", type=int, default=60, help="clips of the emoji world")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--world", type=command_line.count, default=60, help="clips of the emoji world")
+    command_line.add_results(parser)
     arguments = parser.parse_args(argv)
     groups = {"world": list(world_clips(arguments.world))}
     if arguments.clips:
@@ -115,4 +115,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from experiments import command_line
 from fastvmt.compose import composed
 from fastvmt.config import config_folder
 from fastvmt.divergence import FIRST, Diverged, expected_rms, rms
@@ -105,4 +106,4 @@ def read(cfg: object, key: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

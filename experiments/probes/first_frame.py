@@ -1,7 +1,7 @@
 """Does guidance damage the first frame? Its text similarity with and without, and all of them side by side.
 
 ``python -m experiments.probes.first_frame`` runs plain sampling and FastVMT from pure noise on the tables' cases of one
-seed and writes ``experiments/results/first_frame.{json,png}``: in the picture each pair of
+seed and writes ``first_frame.{json,png}``: in the picture each pair of
 rows shows plain sampling above FastVMT.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from experiments.rows import RESULTS, composed
+from experiments import command_line
+from experiments.rows import composed
 from experiments.tools.readme_pictures import Frames
 from fastvmt.engine.session import Session, open_session
 from fastvmt.files import write_json
@@ -49,9 +49,9 @@ def sheet(rows: Sequence[Sequence[Frames]]) -> Frames:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--references", type=int, default=12, help=f"each with {PROMPTS} prompts")
+    parser.add_argument("--references", type=command_line.count, default=12, help=f"each with {PROMPTS} prompts")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    command_line.add_results(parser)
     parser.add_argument("overrides", nargs="*", help="applied to both")
     arguments = parser.parse_intermixed_args(argv)
     cases = ["benchmark=world_pairs", f"benchmark.cases={PROMPTS * arguments.references}", f"seed={arguments.seed}"]
@@ -78,4 +78,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

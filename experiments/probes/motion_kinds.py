@@ -9,7 +9,6 @@ the field on the tokens of objects with their true displacement, kind by kind. C
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from rich.progress import track
 from rich.table import Column, Table
 
 import fastvmt
+from experiments import command_line
 from experiments.probes.motion_oracle import SIGMAS, agreement
-from experiments.rows import RESULTS
 from fastvmt.backbones.base import Backbone
 from fastvmt.files import write_json
 from fastvmt.methods.fastvmt import FastVMT
@@ -80,8 +79,10 @@ def measure(backbone: Backbone, method: FastVMT, cases: list[TransferCase]) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=90, help="clips, a third of them per category; default 90")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--cases", type=command_line.count, default=90, help="clips, a third of them per category; default 90"
+    )
+    command_line.add_results(parser)
     arguments = parser.parse_args()
     cases = f"benchmark.cases={arguments.cases}"
     with fastvmt.open(["method=fastvmt", "metrics=none", *CLIPS, cases]) as session:
@@ -99,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

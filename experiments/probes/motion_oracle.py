@@ -7,9 +7,7 @@ prints the mean cosine between the flow on the moving object's tokens and its tr
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from experiments import command_line
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
+from fastvmt.files import write_json
 from fastvmt.methods.reading import read_motion
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Guidance, HeadReduce, Window
@@ -61,10 +61,10 @@ def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, sigma:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="tiny-wan")
-    parser.add_argument("--cases", type=int, default=12)
+    parser.add_argument("--cases", type=command_line.count, default=12)
     parser.add_argument("--blocks", type=int, nargs="+", default=None, help="default: all")
     parser.add_argument("--taus", type=float, nargs="+", default=[1.0, 4.0, 16.0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results" / "motion_oracle.json")
+    command_line.add_results(parser)
     arguments = parser.parse_args()
     backbone = WanBackbone(
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
@@ -83,9 +83,8 @@ def main() -> None:
         rows.append({"block": block, "rope": rope, "heads": heads.value, "tau": tau, "cosine": values})
         table.add_row(str(block), str(rope), heads.value, str(tau), *(f"{v:.2f}" for v in values))
     Console().print(table)
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps({"sigmas": SIGMAS, "rows": rows}, indent=1))
+    write_json(arguments.results / "motion_oracle.json", {"sigmas": SIGMAS, "rows": rows})
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -21,8 +20,8 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from experiments import command_line
 from experiments.probes.motion_oracle import SIGMAS
-from experiments.rows import RESULTS
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.files import write_json
@@ -165,10 +164,12 @@ def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-wan")
-    parser.add_argument("--cases", type=int, default=60, help="camera clips drawn; those that pan are used")
+    parser.add_argument(
+        "--cases", type=command_line.count, default=60, help="camera clips drawn; those that pan are used"
+    )
     parser.add_argument("--block", type=int, default=4)
-    parser.add_argument("--seeds", type=int, default=3, help="start noises per clip")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--seeds", type=command_line.count, default=3, help="start noises per clip")
+    command_line.add_results(parser)
     arguments = parser.parse_args()
     backbone = WanBackbone(
         arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
@@ -190,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -3,7 +3,7 @@
 Runs plain sampling and FastVMT on every clip of a folder, as ``python run.py video=<clip> fps=8
 frame_policy=pad_last`` would. Each clip has a prompt and a start noise of its own, so that plain sampling
 makes as many videos as there are clips.
-Writes ``experiments/results/real_clips.{json,md}``. Finished runs under ``outputs/real_clips`` are kept.
+Writes ``real_clips.{json,md}``. Finished runs under ``outputs/real_clips`` are kept.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.progress import track
 
+from experiments import command_line
 from experiments.markdown import table, two_digits
-from experiments.rows import RESULTS, composed
+from experiments.rows import composed
 from fastvmt.engine.run import run
 from fastvmt.files import write_json
 from fastvmt.results.case_record import CaseRecord
@@ -66,7 +67,7 @@ def report(records: dict[str, list[CaseRecord]]) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, help="folder of .mp4 files")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    command_line.add_results(parser)
     parser.add_argument("overrides", nargs="*", help="applied to every run, after " + " ".join(OVERRIDES))
     arguments = parser.parse_intermixed_args(argv)
     clips = sorted(arguments.clips.glob("*.mp4"))
@@ -84,4 +85,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from experiments import command_line
 from experiments.tiny_wan.clips import HELD_OUT, TRAIN
 from experiments.tiny_wan.pairs import STAGES, Pool, content, rendered_pool, texts_of, truth
 from experiments.tiny_wan.text import build_tokenizer
@@ -210,4 +211,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

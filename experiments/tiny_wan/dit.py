@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, UMT5EncoderModel
 
+from experiments import command_line
 from experiments.tiny_wan.captions import sample_caption
 from experiments.tiny_wan.clips import drawn_scenes, rendered, to_model
 from experiments.tiny_wan.matches import match_loss, points_of
@@ -222,4 +223,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from rich.progress import track
 
+from experiments import command_line
 from experiments.tiny_wan.dit import build
 from experiments.tiny_wan.text import MAX_TOKENS
 from fastvmt.score.clip.encoder import ClipEncoder
@@ -157,4 +158,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

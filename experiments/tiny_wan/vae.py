@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from experiments import command_line
 from experiments.tiny_wan.clips import HELD_OUT, drawn_scenes, rendered, to_model
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
 from fastvmt.versions import main_options
@@ -126,4 +127,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from experiments import command_line
 from experiments.tiny_wan.export import generate, judge
 from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, COLOURS, OBJECTS
@@ -53,4 +54,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fastvmt.torchvision_ops  # noqa: F401  before open_clip, which imports torchvision
+from experiments import command_line
 
 # isort: split
 import open_clip
@@ -142,4 +143,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

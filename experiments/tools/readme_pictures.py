@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from experiments import command_line
 from fastvmt.data.video import read_video
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("none", type=Path)
     parser.add_argument("fastvmt", type=Path)
-    parser.add_argument("--cases", type=int, nargs="+", default=[0])
+    parser.add_argument("--cases", type=command_line.count, nargs="+", default=[0])
     parser.add_argument("--folder", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     folders = [arguments.none, arguments.fastvmt]
@@ -81,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -28,6 +28,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments import command_line
 from fastvmt.files import read_json, write_json
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
@@ -150,4 +151,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

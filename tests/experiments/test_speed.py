@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from experiments import speed
+from experiments.command_line import RESULTS
 from experiments.speed_gpu import extrapolated, gpu_lines, gpu_record
 from experiments.speed_loop import DEFAULT, PASS, PLAIN, frames_lines, frames_record, loop_lines, loop_record
 from experiments.speed_loop import FORMS as LOOPS
@@ -56,7 +57,7 @@ def test_the_command_writes_its_section_and_keeps_others(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # a process per form
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(speed.RESULTS.parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(RESULTS.parents[1]))
     (tmp_path / "outputs").mkdir()
     file = tmp_path / "outputs" / "speed_the-tests.json"
     file.write_text(json.dumps({"another": {"kept": 1}, "operator": {"old": 1}}))
@@ -77,7 +78,7 @@ def test_the_command_writes_its_section_and_keeps_others(
         and f"| {OURS} | 6 |" in table
         and f"| 5 | 13 x 15 | {DENSE} |" in table
     )
-    assert not (speed.RESULTS / "speed_the-tests.json").exists()
+    assert not (RESULTS / "speed_the-tests.json").exists()
 
 
 def test_the_full_size_script_runs_at_a_tiny_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

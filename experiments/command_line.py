@@ -1,0 +1,49 @@
+"""What all scripts share: what a user can mend ends in one line and with code 2, as everywhere in the product."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from fastvmt.errors import UserError
+
+RESULTS = Path(__file__).parent / "results"
+"""What is committed."""
+MENDABLE = (UserError, ValueError, OSError, HydraException, OmegaConfBaseException)
+"""What wrong arguments, settings and files raise. Other errors are the program's own, and keep their traceback."""
+
+
+def count(text: str) -> int:
+    """A whole number from 1, as ``type=`` of an argument."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: it must be a whole number from 1")
+    return number
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Let a script write where it is told, by default to ``outputs/``."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--results", type=Path, default=Path("outputs"), help="folder of the results; default: outputs")
+    where.add_argument("--commit", dest="results", action="store_const", const=RESULTS, help="to experiments/results")
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a script's ``main``, and end with the code that it returns."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here as they are, not printed by Hydra
+    try:
+        code = main()
+    except MENDABLE as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        sys.stderr.write(f"{Path(sys.argv[0]).stem}: error: {line}\n")
+        code = 2
+    sys.exit(code)
