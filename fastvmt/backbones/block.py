@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 Rotary = Tensor | tuple[Tensor, Tensor]
-"""The model's own cosines and sines (..., tokens, ..., D), each entry twice; or a tensor (4, tokens, D / 2) that was
-given in their place: cosines and sines of the queries, cosines and sines of the keys."""
+"""The model's own cosines and sines (..., tokens, ..., D), each entry twice, or (..., tokens, N D) where each head has
+its own; or a tensor (4, tokens, half of that) that was given in their place: cosines and sines of the queries, cosines
+and sines of the keys."""
 
 
 def half_tables(rotary: Rotary) -> Tensor:
-    """(4, tokens, D / 2): cosines and sines of the queries, cosines and sines of the keys."""
+    """(4, tokens, D / 2 or N D / 2): cosines and sines of the queries, cosines and sines of the keys."""
     if isinstance(rotary, Tensor):
         return rotary
     cos, sin = (table.flatten(0, -2)[:, 0::2] for table in rotary)
@@ -25,9 +26,12 @@ def half_tables(rotary: Rotary) -> Tensor:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of (B, tokens, N, D): channels 2i and 2i + 1 turn by the angle of (tokens, D / 2)'s entry i."""
+    """Rotary embedding of (B, tokens, N, D): channels 2i and 2i + 1 turn by the angle of (tokens, D / 2)'s entry i.
+
+    Tables (tokens, N D / 2) have angles of each head's own.
+    """
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = cos[:, None], sin[:, None]
+    cos, sin = (table.unflatten(-1, (-1, even.shape[-1])) for table in (cos, sin))
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).type_as(x)
 
 
@@ -56,7 +60,10 @@ class Block(ABC):
     """Paths of linear layers that selective checkpointing computes again: width by width, their results as large as
     the residual stream."""
     rotation: ClassVar[Any]
-    """The :class:`fastvmt.backbones.alter.GivenRotation` of the architecture, where its models rotate."""
+    """The :class:`fastvmt.backbones.alter.GivenRotation` of the architecture, where its models rotate.
+
+    Without one, :class:`Pretrained` refuses a model that does.
+    """
 
     def __init__(self, module: nn.Module, path: str) -> None:
         """``path`` is the module's place in the transformer."""

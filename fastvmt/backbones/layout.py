@@ -88,7 +88,7 @@ class Layout:
     latent_step: int = 1
     """Clips have ``latent_step`` k + 1 latent frames."""
     own_levels: bool = False
-    """Whether the model was trained at noise levels of its own, not at any of a flow's."""
+    """Whether the backbone's ``sigmas`` are the model's own, which solvers other than Euler's would pass over."""
     boundary: float | None = None
     """Noise level below which a second expert is in charge; None: there is one transformer."""
     block: BlockShape | None = None

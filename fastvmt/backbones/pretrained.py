@@ -44,6 +44,14 @@ class Pretrained(Backbone):
     identity: ClassVar[tuple[str, ...]] = ("*/*.safetensors", "*/config.json")
     """Files of a model's folder that decide what it computes."""
 
+    def __init_subclass__(cls) -> None:
+        """Raises ``TypeError`` naming what an architecture leaves out."""
+        missing = [name for name in ("kind", "published", "parts", "stack", "block_type") if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"{cls.__name__} names no {', '.join(missing)}")
+        if not hasattr(cls.block_type, "feed_forward_layers"):
+            raise TypeError(f"{cls.block_type.__name__} names no feed_forward_layers")
+
     def __init__(
         self,
         path: str,
@@ -113,6 +121,8 @@ class Pretrained(Backbone):
         return [self._expert("transformer", self.device)]
 
     def _expert(self, part: str, device: torch.device) -> Expert:
+        if self.layout.rotary and not hasattr(self.block_type, "rotation"):
+            raise TypeError(f"{self.block_type.__name__} names no rotation, and {self.name} rotates queries and keys")
         transformer = self._part(part, self.dtype, torch.device("cpu") if self.offload else device)
         modules = enumerate(getattr(transformer, self.stack))
         blocks: list[Block] = [self.block_type(module, f"{self.stack}.{i}") for i, module in modules]
