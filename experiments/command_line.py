@@ -1,4 +1,4 @@
-"""What all scripts share: what a user can mend ends in one line and with code 2, as everywhere in the product."""
+"""What all scripts share: what a user can mend ends in one line and with code 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from fastvmt.errors import UserError
 RESULTS = Path(__file__).parent / "results"
 """What is committed."""
 MENDABLE = (UserError, ValueError, OSError, HydraException, OmegaConfBaseException)
-"""What wrong arguments, settings and files raise. Other errors are the program's own, and keep their traceback."""
+"""What wrong arguments, settings and files raise. A fault of the program that raises the same loses its traceback by
+it, others keep theirs."""
 
 
 def count(text: str) -> int:

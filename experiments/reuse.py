@@ -25,7 +25,7 @@ Cosines = dict[str, list[float]]
 
 def cosines(trace: Iterable[Mapping[str, float]]) -> Cosines:
     """Cosines of consecutive computed gradients, ``within`` a denoising step and ``across`` to the next."""
-    real = [row for row in trace if not row["reused"]]
+    real = [row for row in trace if row["step"] >= 0 and not row["reused"]]  # before the first step a method is tuned
     found: Cosines = {"within": [], "across": []}
     for before, row in pairwise(real):
         found["within" if row["step"] == before["step"] else "across"].append(row["cosine"])
@@ -57,9 +57,13 @@ def page(rows: Sequence[Row]) -> list[str]:
     cells = []
     for name, row in zip(labels(rows), rows, strict=True):
         found = row_cosines(row)
-        count = sum(map(len, found.values()))
+        count = sum(math.isfinite(value) for values in found.values() for value in values)
         cells.append([name, *(two_digits(mean(found[kind])) for kind in ("within", "across")), str(count)])
-    return ["Cosines of consecutive computed gradients, means over cases.", "", *table(head, cells)]
+    return [
+        "Cosines of consecutive computed gradients, means over all pairs of a row.",
+        "",
+        *table(head, cells),
+    ]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -67,10 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("study", type=Path, help="output_dir of experiment=tune_reuse, or of any sweep")
     parser.add_argument("--output", type=Path, help="a Markdown file, instead of the terminal")
     arguments = parser.parse_args(words)
-    try:
-        text = "\n".join(page(read_rows([arguments.study]))) + "\n"
-    except ValueError as error:
-        parser.error(str(error))
+    text = "\n".join(page(read_rows([arguments.study]))) + "\n"
     if arguments.output is None:
         sys.stdout.write(text)
     else:

@@ -144,10 +144,9 @@ def main(words: list[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     record = arguments.measure(arguments) | provenance()
     hardware = arguments.hardware or record["hardware"]["device"]
-    folder = arguments.results
     random_loop = arguments.command == "loop" and arguments.model != "tiny-wan"
     section = "loop_mid" if random_loop else arguments.command
-    Console().print(Markdown("\n".join(store(folder, hardware, section, record))))
+    Console().print(Markdown("\n".join(store(arguments.results, hardware, section, record))))
 
 
 if __name__ == "__main__":

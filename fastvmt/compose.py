@@ -37,6 +37,23 @@ def options_of(group: str, words: Sequence[str]) -> list[str]:
     return sorted({"none", *loader.get_group_options(group, ObjectType.CONFIG, "config", list(words))})
 
 
+def mode_words(words: Sequence[str]) -> list[str]:
+    """Give ``hydra.mode`` as a word, where the experiment among a command line's words has one.
+
+    Hydra 1.3 hears an experiment's own mode; 1.4 reads it from the command line alone.
+    """
+    chosen = [word for word in words if word.partition("=")[0] in ("experiment", "hydra.searchpath")]
+    told = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=") for word in words)
+    if BASE or told or not chosen:
+        return []
+    try:
+        with initialize_config_dir(config_dir=str(config_folder())):
+            mode = compose("config", overrides=chosen, return_hydra_config=True).hydra.mode
+    except HydraException:  # Hydra itself will say it
+        return []
+    return [] if mode is None else [f"hydra.mode={mode.name}"]
+
+
 def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
     """Compose ``conf/`` as the command line does with the words ``overrides``, then set ``values`` by key.
 

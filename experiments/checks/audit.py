@@ -1,6 +1,6 @@
 """Are holes known in the installed packages? Asks pip-audit, whose database is on the network.
 
-``python -m experiments.checks.audit`` (extra ``audit``) writes ``results/audit.json``: the date, the versions, and what
+``python -m experiments.checks.audit`` (extra ``audit``) writes ``audit.json``: the date, the versions, and what
 was found or why nothing could be asked. Exit code 0 without holes, 1 with some, 2 if the database gave no answer.
 """
 

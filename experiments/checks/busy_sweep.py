@@ -89,9 +89,8 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), arguments.cases, arguments.overrides)
-    target = arguments.results
     settings = {"cases": arguments.cases, "overrides": arguments.overrides}
-    write_json(target / "busy_sweep.json", found | settings | {"provenance": provenance()})
+    write_json(arguments.results / "busy_sweep.json", found | settings | {"provenance": provenance()})
     for name in ("ratio_busy_over_idle", "warm_over_cold", "all_busy_samples_flagged"):
         sys.stdout.write(f"{name}: {found[name]}\n")
 

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--most", type=command_line.count, metavar="N", help="a spread sample of at most N trials of every kind"
     )
-    p.add_argument("--kills", type=command_line.count, default=0, metavar="N", help="stop N runs at random moments")
+    p.add_argument("--kills", type=command_line.count, metavar="N", help="stop N runs at random moments")
     p.add_argument("--minutes", type=float, default=60, metavar="M", help="start no further kill after M minutes")
     p.add_argument("--jobs", type=command_line.count, default=2, help="trials at a time")
     p.add_argument("--output", type=Path, default=Path("outputs", "faults"), help="folder of the report and the log")

@@ -116,9 +116,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     preload()
     record = rounds(arguments.kills, arguments.seed) | provenance()
-    folder = arguments.results
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "sweep_kills.json", record)
+    write_json(arguments.results / "sweep_kills.json", record)
     if record["equal_tables"] != record["sweeps"]:
         raise SystemExit("a table differs from the undisturbed sweep's")
 

@@ -1,7 +1,7 @@
 """How surely is the watermark found, after encoding and resizing, and how often where there is none?
 
 ``python -m experiments.checks.watermark_check [CLIPS]`` marks clips of the emoji world (96 x 96 pixels, 9 frames) and,
-if given, the first frames of the videos in a folder; results/watermark.json has the values of
+if given, the first frames of the videos in a folder; ``watermark.json`` has the values of
 :func:`fastvmt.watermark.detect` by what was done to the clip.
 """
 

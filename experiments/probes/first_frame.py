@@ -71,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     content = {method: asdict(summarise(column)) for method, column in scores.items()}
     gap = asdict(compare(scores["fastvmt"], scores["none"]))
     record = {"score": SCORE, "seed": arguments.seed, "first_frame": content, "fastvmt_minus_none": gap, **provenance()}
-    arguments.results.mkdir(parents=True, exist_ok=True)
     write_json(arguments.results / "first_frame.json", record)
     image = sheet([[video.frames_THWC[0].numpy() for video in frames[method]] for method in METHODS])
     Image.fromarray(image).quantize(256).save(arguments.results / "first_frame.png", optimize=True)

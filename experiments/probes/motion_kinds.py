@@ -94,7 +94,6 @@ def main() -> None:
     for kind, row in kinds.items():
         table.add_row(kind, str(row["clips"]), f"{row['displacement']:.2f}", *(f"{v:.2f}" for v in row["cosine"]))
     Console().print(table)
-    arguments.results.mkdir(parents=True, exist_ok=True)
     facts = {"sigmas": SIGMAS, "weights": weights, "kinds": kinds}
     write_json(arguments.results / "motion_kinds.json", facts | provenance())
 

@@ -185,7 +185,6 @@ def main() -> None:
         content[name] = {"mean": mean, "standard_error": error}
         table.add_row(name, *(f"{m:.2f} ± {e:.2f}" for m, e in zip(mean, error, strict=True)))
     Console().print(table)
-    arguments.results.mkdir(parents=True, exist_ok=True)
     facts = {"sigmas": SIGMAS, "clips": len(cases), "seeds": arguments.seeds, "weights": backbone.fingerprint}
     write_json(arguments.results / "pan_limit.json", facts | {"cosine": content} | provenance())
 

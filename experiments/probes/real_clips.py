@@ -72,13 +72,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_intermixed_args(argv)
     clips = sorted(arguments.clips.glob("*.mp4"))
     if not clips:
-        parser.error(f"{arguments.clips} holds no .mp4 files")
+        raise ValueError(f"{arguments.clips} holds no .mp4 files")
     overrides = [*OVERRIDES, *arguments.overrides]
     records: dict[str, list[CaseRecord]] = {method: [] for method in METHODS}
     for (number, clip), method in track(list(product(enumerate(clips), METHODS)), "runs"):
         records[method].append(transferred(clip, number, method, overrides))
     scores = {method: {record.id: record.scores for record in mine} for method, mine in records.items()}
-    arguments.results.mkdir(parents=True, exist_ok=True)
     content = {"overrides": overrides, "scores": scores, **provenance()}
     write_json(arguments.results / "real_clips.json", content)
     (arguments.results / "real_clips.md").write_text(report(records))

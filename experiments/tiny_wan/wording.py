@@ -6,7 +6,6 @@ Generates clips from prompts in forms of which all but the first two never occur
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import hydra
@@ -16,6 +15,8 @@ from rich.table import Table
 
 from experiments import command_line
 from experiments.tiny_wan.export import generate, judge
+from fastvmt.files import write_json
+from fastvmt.results.provenance import provenance
 from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, COLOURS, OBJECTS
 
@@ -49,8 +50,7 @@ def main(cfg: DictConfig) -> None:
         rows[name] = judge(generate(Path(cfg.output), texts, cfg), pairs, Path(cfg.clip_folder))
         table.add_row(name, texts[0], f"{rows[name]['object_top1']:.2f}", f"{rows[name]['background_top1']:.2f}")
     Console().print(table)
-    results = Path(__file__).parents[1] / "results" / "tiny_wan_wording.json"
-    results.write_text(json.dumps(rows, indent=1) + "\n")
+    write_json(Path("outputs") / "tiny_wan_wording.json", rows | provenance())
 
 
 if __name__ == "__main__":

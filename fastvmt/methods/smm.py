@@ -45,7 +45,7 @@ class SMM(BlockGuided, OwnNumbers):
     """Match how the mean feature of the frames changes from every frame to every other.
 
     ``ref``: the reference is read ``matched``, noised to the current level, or ``clean``, both with the
-    null text, or as ``rf_inversion`` leads to that level with the reference's caption (the authors' code inverts so;
+    null text, or as ``rf_inversion`` leads to that level with the reference's caption (the authors invert by DDIM;
     as many whole passes as there are steps, once per reference, caption and schedule).
     ``init``: ``noise`` starts as other methods do; ``highfreq`` takes the low spatial frequencies of
     the start from the reference at the first level, inverted or noised with its own seed, the others

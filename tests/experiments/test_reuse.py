@@ -23,6 +23,8 @@ def test_cosines_belong_within_a_step_or_to_the_next() -> None:
     ]
     assert cosines(trace) == {"within": [0.5, 0.75], "across": [-0.25]}
     assert cosines([]) == {"within": [], "across": []}
+    tuning = [{"step": -1, "reused": 0.0}, {"step": -1, "reused": 0.0}]
+    assert cosines([*tuning, *trace]) == cosines(trace)
 
 
 def test_means_are_of_what_is_known() -> None:
@@ -45,12 +47,9 @@ def test_the_cosines_of_a_run_are_those_of_its_trace(
     assert float(across) == pytest.approx(others[1]["cosine"], abs=5e-3) and count == "3 |"
 
 
-def test_rows_without_gradients_have_none_and_no_study_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_without_gradients_have_none_and_no_study_is_an_error(tmp_path: Path) -> None:
     write_run(tmp_path / "rows" / "method=none", ["method=none"], scored({"a": 0.5}), {"method": "none"})
     main([str(tmp_path), "--output", str(tmp_path / "reuse.md")])
     assert "| method=none | n/a | n/a | 0 |" in (tmp_path / "reuse.md").read_text()
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(ValueError, match="holds no finished run"):
         main([str(tmp_path / "nothing")])
-    assert "holds no finished run" in capsys.readouterr().err
