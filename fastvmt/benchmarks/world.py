@@ -43,7 +43,9 @@ class WorldBenchmark(Benchmark):
         check_range("benchmark.seed", seed, 0, LARGEST_SEED)
         if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
             legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
-            raise ValueError(f"benchmark.prompts={prompts} must be in {legal}")
+            fit = -(-cases // prompts) * prompts if 1 <= prompts <= MOST_PROMPTS else None
+            advice = "benchmark.prompts=1" if fit is None else f"benchmark.cases={fit} or benchmark.prompts=1"
+            raise ValueError(f"benchmark.prompts={prompts} must be in {legal}: set {advice}")
         if clip.height != clip.width:
             raise ValueError(
                 f"the moving-emoji world renders square clips, not {clip.height} x {clip.width}: set "

@@ -60,9 +60,13 @@ def progress_of(study: Path) -> list[Progress]:
 
 
 def begun(study: Path) -> list[Path]:
-    """List the folders of rows that have begun, or were tried."""
-    own = [study] if (study / "config.yaml").is_file() or (study / "result.json").is_file() else []
-    return [*own, *(folder for folder in sorted(study.glob("rows/*")) if folder.is_dir())]
+    """List the folders of rows that have begun; ``plan=true`` and ``dry=true`` begin none, but leave Hydra's log."""
+
+    def has_begun(folder: Path) -> bool:
+        return bool(read_events(folder)) or any((folder / name).is_file() for name in ("config.yaml", "result.json"))
+
+    rows = [folder for folder in sorted(study.glob("rows/*")) if has_begun(folder)]
+    return [study, *rows] if has_begun(study) else rows
 
 
 def planned(study: Path) -> list[str]:

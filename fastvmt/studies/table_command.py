@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None, chance: Callable[[Row], object] | No
         options = {"grid": arguments.grid, "score": arguments.score, "forms": forms}
         options["chance"] = chance if arguments.chance else None
         sys.stdout.write(make_table(arguments.folders, arguments.columns, output, **options))
-        sys.stdout.write(f"written: {output}/table.{{{','.join(forms)}}}\n")
+        sys.stdout.write(f"written: {', '.join(f'{output}/table.{form}' for form in forms)}\n")
         for folder in arguments.folders:
             if names := unfinished(folder):
                 sys.stdout.write(f"not finished, and not in the table: {', '.join(names)}\n")

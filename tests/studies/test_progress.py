@@ -88,3 +88,11 @@ def test_a_folder_without_a_run_is_told_in_one_line(tmp_path: Path, capsys: pyte
 def test_time_is_unknown_before_the_first_case() -> None:
     row = Progress("a", 0, 3, "waiting", "", "", ())
     assert total_left([row]) is None
+
+
+def test_a_row_that_was_only_planned_waits(study: Path) -> None:
+    """``plan=true`` and ``dry=true`` leave what Hydra writes for a job."""
+    folder = study / "rows" / "l=9"
+    OmegaConf.save(OmegaConf.create(["window.l=9"]), made(folder / ".hydra" / "overrides.yaml"))
+    (folder / "fastvmt.log").touch()
+    assert [row.state for row in progress_of(study) if row.name == "l=9"] == ["waiting"]
