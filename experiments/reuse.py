@@ -17,6 +17,7 @@ from pathlib import Path
 
 from experiments import command_line
 from experiments.markdown import table, two_digits
+from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
 from fastvmt.studies.rows import Row, labels, read_rows
 
@@ -33,15 +34,28 @@ def cosines(trace: Iterable[Mapping[str, float]]) -> Cosines:
 
 
 def read_trace(file: Path) -> list[dict[str, float]]:
-    """Read a ``trace.csv``; what a row lacks is NaN."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        return [{key: float(value or math.nan) for key, value in row.items()} for row in csv.DictReader(stream)]
+    """Read a ``trace.csv``; what a row lacks is NaN. Raises ``ValueError`` naming the file for a damaged one."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            return [{key: float(value or math.nan) for key, value in row.items()} for row in csv.DictReader(stream)]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+
+
+def trace_of(folder: Path, record: CaseRecord) -> list[dict[str, float]]:
+    """Read a case's trace. Raises ``ValueError`` where it has fewer gradients than the case has taken."""
+    file = RunFolder(folder).case(record.id).trace
+    trace = read_trace(file) if file.is_file() else []
+    tuned = any(row.get("step", 0) < 0 for row in trace)
+    computed = sum(row.get("reused") == 0 for row in trace)
+    if not tuned and computed < record.passes.gradients:
+        raise ValueError(f"{file} has {computed} computed gradients, the case took {record.passes.gradients}")
+    return trace
 
 
 def row_cosines(row: Row) -> Cosines:
     """All cosines of a row's cases that were guided."""
-    traces = [RunFolder(row.folder).case(record.id).trace for record in row.records]
-    found = [cosines(read_trace(trace)) for trace in traces if trace.is_file()]
+    found = [cosines(trace_of(row.folder, record)) for record in row.records if record.diverged is None]
     return {kind: [value for each in found for value in each[kind]] for kind in ("within", "across")}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -37,15 +38,26 @@ def options_of(group: str, words: Sequence[str]) -> list[str]:
     return sorted({"none", *loader.get_group_options(group, ObjectType.CONFIG, "config", list(words))})
 
 
+def own_folder(words: Sequence[str]) -> Path | None:
+    """The folder of the user's own yaml files that ``--config-dir`` names."""
+    for i, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if key in ("--config-dir", "-cd"):
+            return Path(value if equals else words[i + 1]).absolute() if equals or i + 1 < len(words) else None
+    return None
+
+
 def mode_words(words: Sequence[str]) -> list[str]:
     """Give ``hydra.mode`` as a word, where the experiment among a command line's words has one.
 
     Hydra 1.3 hears an experiment's own mode; 1.4 reads it from the command line alone.
     """
-    chosen = [word for word in words if word.partition("=")[0] in ("experiment", "hydra.searchpath")]
+    chosen = [word for word in words if word.partition("=")[0].lstrip("+") in ("experiment", "hydra.searchpath")]
     told = any(word in ("-m", "--multirun") or word.startswith("hydra.mode=") for word in words)
     if BASE or told or not chosen:
         return []
+    if own := own_folder(words):
+        chosen.append(f"hydra.searchpath=[file://{own}]")
     try:
         with initialize_config_dir(config_dir=str(config_folder())):
             mode = compose("config", overrides=chosen, return_hydra_config=True).hydra.mode

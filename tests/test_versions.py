@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fastvmt.compose import mode_words
+from fastvmt.compose import mode_words, own_folder
 from fastvmt.construct import PLUGINS
 from fastvmt.versions import main_options, register_resolver
 
@@ -68,3 +68,15 @@ def test_an_experiment_that_is_a_sweep_is_told_to_later_versions(words: list[str
 def test_a_table_is_a_sweep_without_being_told_to_be_one(tmp_path: Path) -> None:
     done = command("experiment=table_delta", "skip.delta=1,3", f"output_dir={tmp_path / 'out'}")
     assert done.returncode == 0 and done.stdout.count("inner iterations per case") == 2
+
+
+@pytest.mark.parametrize("words", [["--config-dir", "here"], ["--config-dir=here"], ["-cd", "here"]])
+def test_an_experiment_of_the_user_s_own_is_told_too(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "here" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+    assert own_folder(words) == tmp_path / "here"
+    assert mode_words([*words, "experiment=mine"]) == (["hydra.mode=MULTIRUN"] if LISTS else [])

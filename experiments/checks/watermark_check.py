@@ -109,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     groups = {"world": list(world_clips(arguments.world))}
     if arguments.clips:
         groups["real"] = list(real_clips(arguments.clips))
+        if not groups["real"]:
+            raise ValueError(f"{arguments.clips} holds no videos of the size that is needed")
     content = {name: measure(clips) for name, clips in groups.items()}
     write_json(arguments.results / "watermark.json", {"threshold": THRESHOLD, **content, **provenance()})
     Console().print(content)

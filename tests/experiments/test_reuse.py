@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments.reuse import cosines, main, mean, read_trace
 from fastvmt.engine.run import run
+from fastvmt.types import PassCounter
 from helpers.config import composed
 from helpers.studies import scored, write_run
 
@@ -45,10 +47,16 @@ def test_the_cosines_of_a_run_are_those_of_its_trace(
     within, across, count = capsys.readouterr().out.splitlines()[-1].split(" | ")[1:]
     assert float(within) == pytest.approx(mean([others[0]["cosine"], others[2]["cosine"]]), abs=5e-3)
     assert float(across) == pytest.approx(others[1]["cosine"], abs=5e-3) and count == "3 |"
+    lines = trace.read_text().splitlines()
+    for damaged, told in (("\n".join(lines[:3]), "2 computed gradients, the case took 4"), ("a,b\nx,y\n", "damaged")):
+        trace.write_text(damaged)
+        with pytest.raises(ValueError, match=f"trace.csv .*{told}"):
+            main([str(tmp_path / "out")])
 
 
 def test_rows_without_gradients_have_none_and_no_study_is_an_error(tmp_path: Path) -> None:
-    write_run(tmp_path / "rows" / "method=none", ["method=none"], scored({"a": 0.5}), {"method": "none"})
+    plain = [replace(record, passes=PassCounter()) for record in scored({"a": 0.5})]
+    write_run(tmp_path / "rows" / "method=none", ["method=none"], plain, {"method": "none"})
     main([str(tmp_path), "--output", str(tmp_path / "reuse.md")])
     assert "| method=none | n/a | n/a | 0 |" in (tmp_path / "reuse.md").read_text()
     with pytest.raises(ValueError, match="holds no finished run"):
