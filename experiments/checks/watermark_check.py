@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.clips:
         groups["real"] = list(real_clips(arguments.clips))
         if not groups["real"]:
-            raise ValueError(f"{arguments.clips} holds no videos of the size that is needed")
+            raise ValueError(f"{arguments.clips} holds no videos")
     content = {name: measure(clips) for name, clips in groups.items()}
     write_json(arguments.results / "watermark.json", {"threshold": THRESHOLD, **content, **provenance()})
     Console().print(content)
