@@ -8,7 +8,6 @@ hold, ``--output reuse.md`` writes them.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,23 +32,14 @@ def cosines(trace: Iterable[Mapping[str, float]]) -> Cosines:
     return found
 
 
-def read_trace(file: Path) -> list[dict[str, float]]:
-    """Read a ``trace.csv``; what a row lacks is NaN. Raises ``ValueError`` naming the file for a damaged one."""
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            return [{key: float(value or math.nan) for key, value in row.items()} for row in csv.DictReader(stream)]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-
-
 def trace_of(folder: Path, record: CaseRecord) -> list[dict[str, float]]:
     """Read a case's trace. Raises ``ValueError`` where it has fewer gradients than the case has taken."""
-    file = RunFolder(folder).case(record.id).trace
-    trace = read_trace(file) if file.is_file() else []
+    case = RunFolder(folder).case(record.id)
+    trace = case.read_trace() if case.trace.is_file() else []
     tuned = any(row.get("step", 0) < 0 for row in trace)
     computed = sum(row.get("reused") == 0 for row in trace)
     if not tuned and computed < record.passes.gradients:
-        raise ValueError(f"{file} has {computed} computed gradients, the case took {record.passes.gradients}")
+        raise ValueError(f"{case.trace} has {computed} computed gradients, the case took {record.passes.gradients}")
     return trace
 
 

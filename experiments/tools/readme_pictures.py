@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("none", type=Path)
     parser.add_argument("fastvmt", type=Path)
-    parser.add_argument("--cases", type=command_line.count, nargs="+", default=[0])
+    parser.add_argument("--cases", type=int, nargs="+", default=[0])
     parser.add_argument("--folder", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     folders = [arguments.none, arguments.fastvmt]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -168,8 +167,7 @@ def trace_of(outcome: Outcome) -> list[dict[str, float]]:
     """Read the inner optimisation of a case that came through, a row per iteration."""
     if outcome.record.diverged is not None or not is_plain(outcome.folder.trace):
         return []
-    with outcome.folder.trace.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return outcome.folder.read_trace()
 
 
 def inner_means(traces: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ finished.
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -69,6 +70,14 @@ class CaseFolder:
     def trace(self) -> Path:
         """The inner optimisation, a row per iteration."""
         return self.path / "trace.csv"
+
+    def read_trace(self) -> list[dict[str, float]]:
+        """Read the inner optimisation, a row per iteration with what it has. Raises ``ValueError`` if it is damaged."""
+        try:
+            with self.trace.open(encoding="utf-8", newline="") as stream:
+                return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(stream)]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.trace} is damaged: {error}") from error
 
     @property
     def learned(self) -> Path:

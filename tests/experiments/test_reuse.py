@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.reuse import cosines, main, mean, read_trace
+from experiments.reuse import cosines, main, mean
 from fastvmt.engine.run import run
+from fastvmt.results.folder import RunFolder
 from fastvmt.types import PassCounter
 from helpers.config import composed
 from helpers.studies import scored, write_run
@@ -40,9 +41,10 @@ def test_the_cosines_of_a_run_are_those_of_its_trace(
     words = ["method=fastvmt", "skip.delta=1", "guidance.fraction=1.0", "guidance.iterations=2", "sampler.steps=2"]
     fixed = ["benchmark=world", "benchmark.cases=1", "metrics=none", "logger=none", "cache_dir=null"]
     run(composed(*small, *words, *fixed, f"output_dir={tmp_path / 'out'}"))
-    (trace,) = (tmp_path / "out").glob("cases/*/trace.csv")
-    first, *others = read_trace(trace)
-    assert math.isnan(first["cosine"]) and all(-1 <= row["cosine"] <= 1 for row in others)
+    (folder,) = RunFolder(tmp_path / "out").cases()
+    trace = folder.trace
+    first, *others = folder.read_trace()
+    assert "cosine" not in first and all(-1 <= row["cosine"] <= 1 for row in others)
     main([str(tmp_path / "out")])
     within, across, count = capsys.readouterr().out.splitlines()[-1].split(" | ")[1:]
     assert float(within) == pytest.approx(mean([others[0]["cosine"], others[2]["cosine"]]), abs=5e-3)
