@@ -46,7 +46,7 @@ class RowLogger(WandbLogger):
         self.mode = mode
         self.project = project
         self.identity = identity
-        self.folder = folder
+        self.folder = folder.absolute()  # the service of another process, which may be asked, has a place of its own
         self.ready = False
         self.run: wandb.Run | None = None
         self.added: list[str] = []

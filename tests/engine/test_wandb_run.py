@@ -168,3 +168,15 @@ def test_a_summary_is_short_and_has_the_headline_first() -> None:
     assert len(found) == MOST and found["motion_fidelity"] == 0.5 and found["n"] == 1
     assert "loop_ratio" not in found and found == finite(found)
     assert summary_of([case_record("a")], [], [case_record("a")])["loop_ratio"] == pytest.approx(1.0)
+
+
+def test_a_relative_folder_is_the_run_s_own_whatever_service_writes(
+    job: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service of the first run, begun in another place, is there for the second."""
+    words = [*job, "metrics=none", "sampler.steps=1"]
+    run(composed(*words))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run(composed(*words, "output_dir=here", f"cache_dir={tmp_path / 'cache'}"))
+    assert contents(tmp_path / "elsewhere" / "here")["exit_code"] == 0
