@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from experiments.checks.fork import run_command, working_folder
 from fastvmt.compose import composed
 from fastvmt.compose_errors import explained
 from fastvmt.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 CASES = {
     "window.L=5": "window.L is no key, the nearest is window.l; python run.py --help lists all",
     "methd=ditflow": "methd is no key, the nearest is method;",
@@ -63,9 +59,8 @@ def test_a_folder_that_cannot_be_written_to_is_named() -> None:
 def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     typed = [word.format(file=tmp_path / "file") for word in words]
-    command = [sys.executable, str(ROOT / "run.py"), *typed]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and done.stdout == ""
+    done = run_command(("run", *typed), tmp_path)
+    assert done.code == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("fastvmt: ") and typed[0].partition("=")[0] in line
-    assert {path.name for path in tmp_path.iterdir()} <= {"file", "outputs"}
+    assert {path.name for path in working_folder(tmp_path).iterdir()} <= {"outputs"}

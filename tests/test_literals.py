@@ -84,10 +84,14 @@ def test_a_value_from_python_stays_text(prompt: str) -> None:
     assert (cfg.prompt, cfg.video) == (prompt, prompt)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
-def test_any_text_survives_the_quoting(text: str) -> None:
-    assert composed(f"prompt={quoted(text)}").prompt == text
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(TEXT, min_size=len(KEYS), max_size=len(KEYS)))
+def test_any_text_survives_the_quoting(texts: list[str]) -> None:
+    cfg = composed(*(f"{key}={quoted(text)}" for key, text in zip(KEYS, texts, strict=True)))
+    assert [cfg[key] for key in KEYS] == texts
 
 
 @pytest.mark.parametrize("value", ["'a dog, on grass'", '"a dog, on grass"'])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from experiments.checks.fork import run_command
 from fastvmt.compose import mode_words, own_folder
 from fastvmt.construct import PLUGINS
 from fastvmt.versions import main_options, register_resolver
@@ -66,8 +67,9 @@ def test_an_experiment_that_is_a_sweep_is_told_to_later_versions(words: list[str
 
 @pytest.mark.slow
 def test_a_table_is_a_sweep_without_being_told_to_be_one(tmp_path: Path) -> None:
-    done = command("experiment=table_delta", "skip.delta=1,3", f"output_dir={tmp_path / 'out'}")
-    assert done.returncode == 0 and done.stdout.count("inner iterations per case") == 2
+    words = ("dry=true", "logger=none", "experiment=table_delta", "skip.delta=1,3")
+    done = run_command(("run", *words), tmp_path)
+    assert done.code == 0 and done.stdout.count("inner iterations per case") == 2
 
 
 @pytest.mark.parametrize("words", [["--config-dir", "here"], ["--config-dir=here"], ["-cd", "here"]])

@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "lightning", "wandb", "torchmetrics", "open_clip", "av", "cv2", "matplotlib.pyplot", "hydra")
 MEMORY = 12 * 2**30
 """Address space of a command, bytes: what asks for more is refused by the system, not by this machine's other work."""
+MODULES = {"score": "fastvmt.score", "manifest": "fastvmt.manifest"}
+"""Programs by their short names; others are called by their module's."""
 POLL = 0.01
 PATIENCE = 10
 """Wall seconds for each CPU second that a command may take: the machine may be busy."""
@@ -90,7 +92,7 @@ def words(command: Sequence[str], here: Path) -> list[str]:
 
 def shown(command: Sequence[str]) -> str:
     """The command as one would type it."""
-    program = {"run": "run.py", "score": "-m fastvmt.score", "manifest": "-m fastvmt.manifest"}[command[0]]
+    program = "run.py" if command[0] == "run" else f"-m {MODULES.get(command[0], command[0])}"
     return f"python {program} {shlex.join(command[1:])}"
 
 
@@ -121,9 +123,9 @@ def start(command: Sequence[str], here: Path, confine: Callable[[Path], None] | 
 def start_fresh(command: Sequence[str], here: Path) -> int:
     """The same in a new interpreter, its start-up included."""
     folder = working_folder(here)
-    module = {"run": [str(ROOT / "run.py")], "score": ["-m", "fastvmt.score"]}[command[0]]
+    program = [str(ROOT / "run.py")] if command[0] == "run" else ["-m", MODULES.get(command[0], command[0])]
     with (here / "stdout").open("wb") as out, (here / "stderr").open("wb") as err:
-        arguments = [sys.executable, *module, *words(command[1:], here)]
+        arguments = [sys.executable, *program, *words(command[1:], here)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=environment, process_group=0
@@ -185,7 +187,7 @@ def _call(arguments: list[str]) -> int:
             sys.argv[0] = str(ROOT / "run.py")
             runpy.run_path(sys.argv[0], run_name="__main__")
         else:
-            module = {"score": "fastvmt.score", "manifest": "fastvmt.manifest"}[program]
+            module = MODULES.get(program, program)
             sys.modules.pop(module, None)  # imported for speed: runpy would warn of it
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         code = 0

@@ -39,7 +39,11 @@ def alone() -> bool:
 
 
 TRACER = shutil.which("strace")
-TUNED = ["method=motion_inversion", "method.tuning.iterations=2"]
+CALLS = "trace=connect,sendto,sendmsg"
+TUNED = """# @package _global_
+defaults: [override /method: motion_inversion]
+method: {tuning: {iterations: 2}}
+"""
 
 
 def run_alone(*words: str, before: Sequence[str] = ()) -> None:
@@ -51,16 +55,24 @@ def run_alone(*words: str, before: Sequence[str] = ()) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not alone(), reason="needs unshare --net")
-@pytest.mark.parametrize("method", [[], TUNED], ids=["fastvmt", "tuned"])
-def test_a_run_needs_no_network_and_none_of_its_processes_asks_for_one(method: list[str], tmp_path: Path) -> None:
-    """With few steps, from the shipped weights. Without strace, calls of C code are only stopped by the namespace."""
+def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_path: Path) -> None:
+    """Guided and tuned, with few steps, from the shipped weights.
+
+    Without strace, calls of C code are only stopped by the namespace.
+    """
+    (tmp_path / "own" / "row").mkdir(parents=True)
+    (tmp_path / "own" / "row" / "tuned.yaml").write_text(TUNED)
     log = tmp_path / "calls"
-    traced = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", str(log)] if TRACER else []
-    places = [f"output_dir={tmp_path / 'out'}", f"cache_dir={tmp_path / 'cache'}"]
-    run_alone("run.py", "sampler.steps=2", *places, *method, before=traced)
-    assert (tmp_path / "out" / "result.json").exists()
-    assert list(tmp_path.glob("out/wandb/offline-run-*/*.wandb"))
+    traced = [TRACER, "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(log)] if TRACER else []
+    places = [f"{key}_dir={tmp_path / key}" for key in ("output", "cache")]
+    places += ["--config-dir", str(tmp_path / "own")]
+    run_alone("run.py", "-m", "row=fastvmt,tuned", "sampler.steps=2", *places, before=traced)
+    rows = [tmp_path / "output" / "rows" / f"row={row}" for row in ("fastvmt", "tuned")]
+    for row in rows:
+        assert (row / "result.json").exists()
+        assert list(row.glob("wandb/offline-run-*/*.wandb"))
     if TRACER:
+        assert "AF_UNIX" in log.read_text()  # W&B's service
         assert [line for line in log.read_text().splitlines() if re.search(r"AF_INET6?\b", line)] == []
 
 

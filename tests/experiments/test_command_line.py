@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from experiments.checks.fork import run_command
 from experiments.command_line import MENDABLE, RESULTS, add_results, count, run
 from fastvmt.errors import UserError
 
@@ -78,6 +77,6 @@ def test_results_are_committed_only_when_told() -> None:
         (["experiments.tiny_wan.vae", "nokey=3"], "Could not override 'nokey'"),
     ],
 )
-def test_settings_that_cannot_be_end_in_one_line(words: list[str], told: str) -> None:
-    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2 and told in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+def test_settings_that_cannot_be_end_in_one_line(words: list[str], told: str, tmp_path: Path) -> None:
+    done = run_command(words, tmp_path)
+    assert done.code == 2 and told in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr

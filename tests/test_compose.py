@@ -1,0 +1,46 @@
+"""The command line's words in the order that the library reads."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+import pytest
+from hydra._internal.utils import get_args_parser
+
+from experiments.checks.fork import run_command
+from fastvmt.compose import OPEN, VALUED, options_first
+
+
+@pytest.mark.parametrize(
+    ("typed", "options", "overrides"),
+    [
+        ("dry=true --config-dir own window.l=3", "--config-dir own", "dry=true window.l=3"),
+        ("a=1 -m b=2 --config-dir=own ~c", "-m --config-dir=own", "a=1 b=2 ~c"),
+        ("-cd own=1 a=1", "-cd own=1", "a=1"),
+        ("a=1 --info defaults b=2", "--info defaults", "a=1 b=2"),
+        ("a=1 --info b=2", "--info", "a=1 b=2"),
+        ("-- a=1", "", "a=1"),
+        ("windw -m", "-m", "windw"),
+        ("-m --info", "-m --info", ""),
+        ("", "", ""),
+    ],
+)
+def test_options_come_before_overrides(typed: str, options: str, overrides: str) -> None:
+    expected = [*shlex.split(options), *(["--", *shlex.split(overrides)] if overrides else [])]
+    found = options_first(shlex.split(typed))
+    assert found == expected == options_first(found)
+    assert get_args_parser().parse_args(found).overrides == shlex.split(overrides)
+
+
+def test_options_with_a_value_are_those_of_the_library() -> None:
+    actions = [action for action in get_args_parser()._actions if action.option_strings]
+    valued = {name for each in actions if isinstance(each, argparse._StoreAction) for name in each.option_strings}
+    assert valued - {"--experimental-rerun"} == VALUED | OPEN
+
+
+@pytest.mark.slow
+def test_a_sweep_takes_a_folder_of_yaml_files_wherever_it_is_said(tmp_path) -> None:
+    words = ("run", "-m", "dry=true", "window.l=3,5", "logger=none", "--config-dir", str(tmp_path), "skip.delta=1")
+    done = run_command((*words, f"output_dir={tmp_path / 'out'}"), tmp_path)
+    assert (done.code, done.stdout.count("dry run: valid")) == (0, 2), done.stderr
