@@ -48,16 +48,16 @@ TABLES: dict[str, Callable[[Path], list[Trial]]] = {
     "disks": lambda shared: disks.rows(shared),
 }
 SHORT = {
-    "settings": 20,
-    "commands": 6,
-    "videos": 6,
-    "words": 6,
-    "lists": 10,
-    "models": 6,
-    "stores": 6,
-    "numbers": 4,
-    "disks": 4,
-    "kills": 2,
+    "settings": 10,
+    "commands": 4,
+    "videos": 4,
+    "words": 4,
+    "lists": 5,
+    "models": 4,
+    "stores": 4,
+    "numbers": 2,
+    "disks": 2,
+    "kills": 1,
 }
 """Trials of each kind in the short form."""
 

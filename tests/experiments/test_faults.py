@@ -232,11 +232,11 @@ def test_clips_are_read_as_they_are_shown(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_short_form_finds_nothing(tmp_path: Path) -> None:
-    """A spread sample of every table, and two kills: no wrong result, nothing lost, no traceback, nothing unclear."""
+    """A spread sample of every table, and a kill: no wrong result, nothing lost, no traceback, nothing unclear."""
     command = [sys.executable, "-m", "experiments.checks.faults", "--short", "--output", str(tmp_path)]
     subprocess.run(command, cwd=fork.ROOT, check=True, capture_output=True)
     counts = json.loads((tmp_path / "faults.json").read_text())
-    assert counts["counts"]["all"]["tried"] > 60
+    assert counts["counts"]["all"]["tried"] > 35
     assert counts["not_clear"] == []
 
 
