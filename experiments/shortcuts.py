@@ -23,6 +23,7 @@ from experiments import command_line
 from experiments.rows import composed, difference
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.shortcuts import Cache, Series, Shortcuts
+from fastvmt.cost.cost import WITH_REFERENCE
 from fastvmt.engine.session import Session, open_session
 from fastvmt.files import write_json
 from fastvmt.results.case_record import CaseRecord
@@ -104,7 +105,7 @@ def measure(cases: int, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 def row(found: Sequence[CaseRecord], base: Sequence[CaseRecord]) -> dict[str, Any]:
     """What an option is beside none: medians of ratios of seconds, share of blocks, paired differences of scores."""
     cpu = [a.cost.process_cpu_seconds / b.cost.process_cpu_seconds for a, b in zip(found, base, strict=True)]
-    wall = [a.cost.seconds["loop"] / b.cost.seconds["loop"] for a, b in zip(found, base, strict=True)]
+    wall = [a.cost.seconds[WITH_REFERENCE] / b.cost.seconds[WITH_REFERENCE] for a, b in zip(found, base, strict=True)]
     blocks = sum(a.passes.block_forwards for a in found) / sum(b.passes.block_forwards for b in base)
     scores = {}
     for name in SCORES:

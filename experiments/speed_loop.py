@@ -22,6 +22,7 @@ from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
+from fastvmt.cost.cost import loop_with_reference
 from fastvmt.methods.base import Method
 from fastvmt.methods.transfer import transfer_case
 from fastvmt.settings import Sampler
@@ -47,14 +48,13 @@ FORMS: dict[str, list[str]] = {
 """Overrides by form."""
 QUIETER = {"motionclone": ["method.weight=0.001"]}
 """What random weights want, whose gradients are of any size."""
-LOOP = ("reference", "guide", "denoise")
 
 
 class CpuSeconds:
     """CPU seconds of this process by stage."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str | None, float] = {}
+        self.seconds: dict[str, float] = {}
         self.mark = time.process_time()
 
     def border(self, stage: str | None) -> None:
@@ -96,8 +96,8 @@ def timed(backbone: Backbone, case: TransferCase, name: str, words: Sequence[str
     with scope:
         result = transfer_case(backbone, method, sampler, case, TensorCache(None), watch=watch)
     return {
-        "cpu_seconds": sum(cpu.seconds.get(stage, 0.0) for stage in LOOP),
-        "wall_seconds": sum(result.seconds.get(stage, 0.0) for stage in LOOP),
+        "cpu_seconds": loop_with_reference(cpu.seconds),
+        "wall_seconds": loop_with_reference(result.seconds),
         "block_forwards": result.passes.block_forwards,
         "block_backwards": result.passes.block_backwards,
     }

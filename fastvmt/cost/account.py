@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 
 from fastvmt.cost.contention import open_contention
-from fastvmt.cost.cost import Cost, loop_seconds
+from fastvmt.cost.cost import WITH_REFERENCE, Cost, loop_with_reference
 from fastvmt.cost.energy import EnergyMeter
 from fastvmt.cost.memory import AllocatorPeak, SampledPeak, resident_bytes
 from fastvmt.cost.nvml import Nvml
@@ -74,7 +74,7 @@ class CostAccount:
             cpu_seconds=dict(self.contention.seconds),
             others_cpu_seconds=self.contention.others,
             contended=self.contention.contended(threads),
-            seconds={"loop": loop_seconds(seconds), "total": sum(seconds.values()), "metrics": metrics},
+            seconds={WITH_REFERENCE: loop_with_reference(seconds), "total": sum(seconds.values()), "metrics": metrics},
             wall_seconds=dict(self.watch.wall),
             host_bound=self.watch.host_bound,
             process_cpu_seconds=self.process_seconds,

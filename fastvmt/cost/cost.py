@@ -6,12 +6,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-LOOP = ("reference", "guide", "denoise")
+LOOP = ("guide", "denoise")
+"""Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
+WITH_REFERENCE = "loop_with_reference"
+"""The key of the publications' time."""
 
 
-def loop_seconds(seconds: Mapping[str, float]) -> float:
-    """Sum the seconds of the denoising loop with its guidance: the publication's time."""
-    return sum(seconds.get(stage, 0.0) for stage in LOOP)
+def loop(seconds: Mapping[str, float]) -> float:
+    """Sum the seconds of ``LOOP``; NaN without any."""
+    return sum(seconds.get(stage, 0.0) for stage in LOOP) if any(stage in seconds for stage in LOOP) else math.nan
+
+
+def loop_with_reference(seconds: Mapping[str, float]) -> float:
+    """Sum the seconds of the loop and of reading the reference: the publications' time."""
+    return sum(seconds.get(stage, 0.0) for stage in ("reference", *LOOP))
 
 
 def peak(memory_gib: Mapping[str, Mapping[str, float | None] | None], kind: str) -> float | None:
@@ -38,7 +46,7 @@ class Cost:
     """The account of a case, by stages as :mod:`fastvmt.cost.account` names them; None is n/a."""
 
     seconds: dict[str, float]
-    """``loop`` and ``total`` of the generation, and outside of both ``metrics`` and ``save``."""
+    """``loop_with_reference`` and ``total`` of the generation, and outside of both ``metrics`` and ``save``."""
     wall_seconds: dict[str, float]
     host_bound: bool | None
     """Whether the host, not the device, set the time."""

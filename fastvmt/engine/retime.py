@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastvmt.compose import composed
+from fastvmt.cost.cost import loop
 from fastvmt.divergence import Diverged
 from fastvmt.engine.again import recomposed
 from fastvmt.engine.fit import check_fit
@@ -29,7 +30,6 @@ from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import maker
 from fastvmt.results.tables import show
 from fastvmt.studies.command_line import command_parser
-from fastvmt.studies.quantities import loop
 from fastvmt.studies.rows import labels, read_rows
 from fastvmt.studies.timings import Sample, Timing, timings, timings_csv
 from fastvmt.terminal import literal_text

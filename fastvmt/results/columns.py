@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from fastvmt.cost.cost import Energy, loop_seconds, peak
+from fastvmt.cost.cost import WITH_REFERENCE, Energy, loop_with_reference, peak
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.statistics import Summary, summarise
 
@@ -85,16 +85,16 @@ def mean_scores(records: Sequence[Pooled]) -> dict[str, dict[str, float | int]]:
 
 
 def seconds_column(records: Sequence[Timed], stage: str) -> dict[str, float]:
-    """Give seconds of a stage by case id, also of ``loop`` (reference + guide + denoise); 0 where it did not run."""
-    if stage == "loop":
-        return {record.id: loop_seconds(record.seconds) for record in records}
+    """Give seconds of a stage by case id, also of the loop with the reference; 0 where it did not run."""
+    if stage == WITH_REFERENCE:
+        return {record.id: loop_with_reference(record.seconds) for record in records}
     return {record.id: record.seconds.get(stage, 0.0) for record in records}
 
 
 def mean_seconds(records: Sequence[Timed]) -> dict[str, float]:
-    """Average the seconds of every stage over cases, and of ``loop``."""
+    """Average the seconds of every stage over cases, and of the loop with the reference."""
     names = dict.fromkeys(name for record in records for name in record.seconds)
-    return {name: summarise(seconds_column(records, name)).mean for name in (*names, "loop")}
+    return {name: summarise(seconds_column(records, name)).mean for name in (*names, WITH_REFERENCE)}
 
 
 def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
@@ -103,7 +103,7 @@ def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
     Cases that diverged are left out.
     """
     records = healthy(records)
-    columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in ("loop", "total")}
+    columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in (WITH_REFERENCE, "total")}
     for kind in ("allocated", "reserved", "device", "resident"):
         columns[f"{kind}_gib"] = {record.id: known(peak(record.cost.memory_gib, kind)) for record in records}
     columns["energy_joules"] = {record.id: joules(record.cost.energy) for record in records}

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+from fastvmt.cost.cost import loop
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, score_column
 
 Column = dict[str, float]
 """Values by case id; NaN is missing."""
-LOOP = ("guide", "denoise")
-"""Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
 CONTENDED = "others wanted the machine at the same time"
-
-
-def loop(seconds: Mapping[str, float]) -> float:
-    """Sum the seconds of ``LOOP``; NaN without any."""
-    return sum(seconds.get(stage, 0.0) for stage in LOOP) if any(stage in seconds for stage in LOOP) else math.nan
 
 
 def loop_seconds(record: CaseRecord) -> float:

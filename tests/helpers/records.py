@@ -16,7 +16,7 @@ SECONDS = {"encode": 0.5, "guide": 2.0, "denoise": 4.0, "decode": 0.5, "total": 
 def case_record(name: str, **changes: Any) -> CaseRecord:
     """A record as a finished transfer on a CPU has it; ``changes`` replace fields."""
     cost = Cost(
-        seconds={"loop": 6.0, "total": 7.0, "metrics": 0.5, "save": 0.25},
+        seconds={"loop_with_reference": 6.0, "total": 7.0, "metrics": 0.5, "save": 0.25},
         wall_seconds={"denoise": 4.0},
         host_bound=None,
         process_cpu_seconds=7.0,
