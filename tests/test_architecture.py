@@ -39,7 +39,7 @@ LEAVES: dict[str, set[str]] = {
     "watermark": {"types", "data"},
     "literals": {"errors"},
     "results": {"types", "cache", "cost", "divergence", "errors", "files", "terminal"},
-    "studies": {"results", "data", "errors", "files", "literals", "sweep", "terminal"},
+    "studies": {"results", "cost", "data", "errors", "files", "literals", "sweep", "terminal"},
     "schedule": set(),
     "cache": {"files"},
     "score": {

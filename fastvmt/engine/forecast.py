@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from rich.table import Table
 
-from fastvmt.backbones.base import Backbone
+from fastvmt.cost.calibration import Calibration, seconds_of
 from fastvmt.cost.flops import transformer_flops
-from fastvmt.engine.fit import check_fit, memory_of, predicted
-from fastvmt.engine.loaded import load_backbone
+from fastvmt.engine.fit import memory_of, predicted
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.plan_tables import memory_line
-from fastvmt.engine.resources import check_devices
-from fastvmt.errors import UserError
 from fastvmt.results.statistics import reference_of
-from fastvmt.schedule import seeded_noise, sigma_schedule
-from fastvmt.stopwatch import Stopwatch
+from fastvmt.schedule import sigma_schedule
 from fastvmt.terminal import literal_text
-from fastvmt.threads import computing_with
 from fastvmt.types import PassCounter
-
-SIGMA = 0.9
-"""Noise level of the calibration: the guided steps' expert is in charge."""
-MOST_TIMES = 20
-"""Repetitions of the calibration's passes, of which short ones have more."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Seconds of one block over a clip, on the device, with the memory preset and the weights' place of the run."""
-
-    forward: float
-    backward: float
-    """With what it computes again."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +57,6 @@ class Forecast:
         return self.cases * self.flops["total"] + self.references * self.reading_flops["total"]
 
 
-def seconds_of(passes: PassCounter, calibration: Calibration, frames: int) -> float:
-    """Seconds of block passes over clips of so many latent frames; one over an image takes a frame's share."""
-    forwards = passes.block_forwards - passes.image_forwards * (1 - 1 / frames)
-    backwards = passes.block_backwards - passes.image_backwards * (1 - 1 / frames)
-    return forwards * calibration.forward + backwards * calibration.backward
-
-
 def forecast(plan: Plan, calibration: Calibration | str = "no weights were loaded") -> Forecast:
     """What a plan costs; loads nothing. A ``calibration`` that is a text says why there is none.
 
@@ -121,51 +94,6 @@ def levels(plan: Plan) -> list[float]:
     sampler = plan.sampler
     strength = sampler.strength if plan.method.uses_strength else 1.0
     return [*sampler.sigmas, 0.0] if sampler.sigmas else sigma_schedule(sampler.steps, sampler.shift, strength)
-
-
-def timed(device: torch.device, work: Callable[[], object]) -> float:
-    """Mean seconds of work that was done once before: of about a second's repetitions, at least one."""
-    watch = Stopwatch(device)
-    with watch.stage("warm"):
-        work()
-    times = max(1, round(1 / max(watch.totals()["warm"], 1 / MOST_TIMES)))
-    with watch.stage("timed"):
-        for _ in range(times):
-            work()
-    return watch.totals()["timed"] / times
-
-
-def calibrate(backbone: Backbone) -> Calibration:
-    """Time a velocity without gradient, and a gradient through half of the blocks."""
-    text = backbone.embed("")
-    depth = backbone.layout.depth
-    half = max(1, depth // 2)
-    latents = seeded_noise(backbone.layout.latent_shape, 0, backbone.device)
-    leaf = latents.clone().requires_grad_(True)
-
-    def gradient() -> None:
-        with torch.enable_grad():
-            read = backbone.hidden(leaf, SIGMA, text, half - 1)
-            torch.autograd.grad(read.float().square().sum(), leaf)
-
-    with torch.no_grad():
-        forward = timed(backbone.device, lambda: backbone.velocity(latents, SIGMA, text)) / depth
-        return Calibration(forward, max(0.0, timed(backbone.device, gradient) / half - forward))
-
-
-def calibrated(plan: Plan) -> Calibration | str:
-    """The calibration of a plan, which loads the video model alone, or why there is none."""
-    cfg = plan.cfg
-    try:
-        check_devices(cfg)
-        check_fit(plan)
-        backbone = load_backbone(cfg, [""])
-        with computing_with(cfg.threads):
-            return calibrate(backbone)
-    except (UserError, ValueError, OSError) as error:
-        return str(error)
-    except torch.OutOfMemoryError as error:
-        return str(error).splitlines()[0]
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.construct import construct
+from fastvmt.cost.calibration import Calibration
 from fastvmt.cost.meters import Meters, open_meters
 from fastvmt.engine.plan import Plan, cache_of, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
@@ -43,12 +44,15 @@ def load_backbone(cfg: DictConfig, prompts: Iterable[str]) -> Backbone:
 class Loaded:
     """The scores of a plan, and its model once it is asked for."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Load the scores, which fail sooner than the model. Raises :class:`UserError` for a device that lacks."""
+    def __init__(self, plan: Plan, model: Model | None = None) -> None:
+        """Load the scores, which fail sooner than the model, unless that is here already.
+
+        Raises :class:`UserError` for a device that lacks.
+        """
         cfg = plan.cfg
         check_devices(cfg)
         self.plan = plan
-        self.model: Model | None = None
+        self.model = model
         """None until :meth:`load`."""
         with quiet_libraries(), computing_with(cfg.threads):
             self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
@@ -62,9 +66,9 @@ class Loaded:
         self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
         return self.model
 
-    def differs(self, cfg: DictConfig) -> str | None:
+    def differs(self, cfg: DictConfig, groups: Iterable[str] = GROUPS) -> str | None:
         """Name a group in which ``cfg`` asks for something else than what is loaded; None if there is none."""
-        for group in GROUPS:
+        for group in groups:
             wanted, loaded = (OmegaConf.to_container(c[group], resolve=True) for c in (cfg, self.plan.cfg))
             if wanted != loaded:
                 return group
@@ -76,13 +80,19 @@ class Shelf:
 
     def __init__(self) -> None:
         self.loaded: Loaded | None = None
+        self.calibrations: dict[str, Calibration] = {}
+        """Of :func:`fastvmt.engine.calibration.calibrated`, by model and threads."""
 
     def take(self, plan: Plan) -> Loaded:
         """Give what fits a plan: what lies here, or else it makes room for what is loaded anew."""
-        if self.loaded is not None and self.loaded.differs(plan.cfg) is None:
-            return self.loaded
+        model = None
+        if self.loaded is not None:
+            if self.loaded.differs(plan.cfg) is None:
+                return self.loaded
+            if self.loaded.differs(plan.cfg, ["backbone"]) is None:
+                model = self.loaded.model  # other scores, or another tracker
         self.clear()
-        self.loaded = Loaded(plan)
+        self.loaded = Loaded(plan, model)
         return self.loaded
 
     def clear(self) -> None:

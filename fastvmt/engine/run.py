@@ -14,9 +14,10 @@ from rich.console import Console
 
 from fastvmt.config import in_sweep, objectives
 from fastvmt.engine import out_of_memory
+from fastvmt.engine.calibration import calibrated
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.fit import check_fit, predicted
-from fastvmt.engine.forecast import calibrated, forecast, forecast_table
+from fastvmt.engine.forecast import forecast, forecast_table
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, cache_of, make_plan
@@ -63,12 +64,13 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
         console.print(plan_table(plan, predicted(plan)))
         print_lost(plan, console)
         return {}
+    shelf = Shelf() if shelf is None else shelf
     if cfg.plan:
-        console.print(forecast_table(forecast(plan, calibrated(plan)), kept(plan)))
+        console.print(forecast_table(forecast(plan, calibrated(plan, shelf)), kept(plan)))
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads):
-        return execute(plan, Shelf() if shelf is None else shelf, console)
+        return execute(plan, shelf, console)
 
 
 def print_lost(plan: Plan, console: Console) -> None:

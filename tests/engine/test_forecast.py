@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from fastvmt.cost.calibration import Calibration, seconds_of
+from fastvmt.engine import calibration
+from fastvmt.engine.calibration import calibrated
 from fastvmt.engine.fit import predicted
-from fastvmt.engine.forecast import Calibration, calibrated, clock, forecast, forecast_table, levels, seconds_of
+from fastvmt.engine.forecast import clock, forecast, forecast_table, levels
+from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.run import run
 from fastvmt.engine.session import Session
@@ -73,7 +77,7 @@ def test_levels_are_those_of_the_denoising(session: Session, plan_of: Callable[.
 
 def test_a_calibration_is_of_the_loaded_model(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of()
-    found = calibrated(plan)
+    found = calibrated(plan, Shelf())
     assert isinstance(found, Calibration)
     assert found.forward > 0
     told = forecast(plan, found)
@@ -83,13 +87,22 @@ def test_a_calibration_is_of_the_loaded_model(plan_of: Callable[..., Plan]) -> N
     assert told.reason == ""
 
 
+def test_plans_of_one_model_are_calibrated_once(plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = calibration.load_backbone
+    monkeypatch.setattr(calibration, "load_backbone", lambda *words: loaded.append(0) or load(*words))
+    shelf, plans = Shelf(), [plan_of(), plan_of("skip.delta=1"), plan_of("threads=1"), plan_of("backbone.memory=low")]
+    first, second, *others = [calibrated(plan, shelf) for plan in plans]
+    assert first is second and len({id(each) for each in (first, *others)}) == len(loaded) == 3
+
+
 def test_without_weights_it_says_so(small: list[str], random_wan: Path, tmp_path: Path) -> None:
     """JSON files alone are enough for everything else."""
     folder = shutil.copytree(random_wan, tmp_path / "model")
     for file in folder.glob("*/*.safetensors"):
         file.unlink()
     plan = make_plan(composed(*small, f"backbone.path={folder}"))
-    told = forecast(plan, calibrated(plan))
+    told = forecast(plan, calibrated(plan, Shelf()))
     assert told.seconds is None
     assert "holds no weights" in told.reason
     assert told.peaks

@@ -195,6 +195,9 @@ def test_jobs_of_one_process_load_the_model_once(small: list[str], tmp_path: Pat
     assert loaded == ["metrics", "backbone"]
     run(composed(*small, *WORDS, f"cache_dir={tmp_path}/cache", f"output_dir={tmp_path}/x", "metrics=fast"), shelf)
     assert loaded == ["metrics", "backbone", "metrics"]  # scored from kept pixels
+    words = [*small, *WORDS, "metrics=fast", "tracker=lk", f"cache_dir={tmp_path}/cache", f"output_dir={tmp_path}/y"]
+    run(composed(*words, "seed=4"), shelf)
+    assert loaded == ["metrics", "backbone", "metrics", "metrics"]  # the model stays when scores or tracker change
 
 
 def test_a_plan_counts_what_is_kept(small: list[str], go: Any, tmp_path: Path):
