@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from fastvmt.backbones.block import Block
@@ -28,8 +28,13 @@ def is_costly(operator: Any, args: Sequence[Any], cheap: Sequence[nn.Module]) ->
     name = operator.name()
     if "attention" in name or "attn" in name:
         return True
-    weights = args[-1].data_ptr() if operator in PRODUCTS else None
-    return weights is not None and all(layer.get_parameter("weight").data_ptr() != weights for layer in cheap)
+    weights = place(args[-1]) if operator in PRODUCTS else None
+    return weights is not None and all(place(layer.get_parameter("weight")) != weights for layer in cheap)
+
+
+def place(tensor: Tensor) -> tuple[int, int]:
+    """Tell where a tensor's first value lies, also of one without content, which has no address."""
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())
 
 
 def selective(blocks: Sequence[Block]) -> Run:

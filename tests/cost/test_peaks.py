@@ -132,7 +132,7 @@ def real_reading(layout: Layout, memory: Memory, blocks: int) -> tuple[int, int]
     return left, live.peak
 
 
-@pytest.mark.parametrize("memory", [Memory.fast, Memory.low])
+@pytest.mark.parametrize("memory", Memory)
 @pytest.mark.parametrize("layout", [WAN, WAN_14B])
 def test_real_sizes_keep_and_hold_what_is_predicted(layout: Layout, memory: Memory) -> None:
     (less, _), (more, peak) = (real_reading(layout, memory, blocks) for blocks in (2, 3))
