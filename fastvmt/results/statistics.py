@@ -1,4 +1,4 @@
-"""What can be said about a score: means over seeds and cases, paired intervals, speed-ups.
+"""What can be said about a score: means over seeds and cases, paired intervals.
 
 A value belongs to a case id ``reference/prompt/s<seed>``. Seeds are averaged within a case
 (reference and prompt), tables average over cases, and intervals resample references, because all
@@ -103,11 +103,6 @@ class Comparison:
     p: float = math.nan
     """Twice the share of resamples on the other side of 0, at most 1."""
 
-    @property
-    def significant(self) -> bool:
-        """Whether the interval excludes 0 (False where there is none)."""
-        return self.low > 0 or self.high < 0
-
 
 def compare(
     ours: Mapping[str, float], theirs: Mapping[str, float], resamples: int = RESAMPLES, seed: int = SEED
@@ -166,39 +161,3 @@ def holm(values: Mapping[T, float]) -> dict[T, float]:
         least = max(least, min(1.0, (len(values) - rank) * p))
         adjusted[name] = least
     return adjusted
-
-
-@dataclass(frozen=True)
-class Speedup:
-    """How many times longer another method takes than ours on the same cases."""
-
-    average: float
-    """Ratio of the mean times: the headline."""
-    geometric: float
-    """Geometric mean of the cases' ratios."""
-    n: int
-    lost: int
-
-
-def speedup(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Speedup:
-    """Speed-up from seconds by case id; NaN without a shared case.
-
-    Raises ``ValueError`` for a time that is not positive.
-    """
-    mine, other = finite(ours), finite(theirs)
-    bad = [case_id for case_id, value in [*mine.items(), *other.items()] if value <= 0]
-    if bad:
-        raise ValueError(f"times must be above 0 s, {bad[0]} has none")
-    shared = [case_id for case_id in mine if case_id in other]
-    lost = len(set(ours) | set(theirs)) - len(shared)
-    means = (seed_means({case_id: table[case_id] for case_id in shared}) for table in (mine, other))
-    a, b = (np.array(list(table.values())) for table in means)
-    if len(a) == 0:
-        return Speedup(math.nan, math.nan, 0, lost)
-    return Speedup(float(b.mean() / a.mean()), float(np.exp(np.log(b / a).mean())), len(a), lost)
-
-
-def over_methods(speedups: Mapping[str, Speedup]) -> tuple[float, float]:
-    """Mean and maximum over methods of the headline speed-up; NaN where none is defined."""
-    averages = [s.average for s in speedups.values() if math.isfinite(s.average)]
-    return (float(np.mean(averages)), max(averages)) if averages else (math.nan, math.nan)
