@@ -49,6 +49,11 @@ def check_rate(key: str, value: float) -> None:
     check_range(key, value, 0, LARGEST_STEP, above=True)
 
 
+def check_seed(key: str, value: float) -> None:
+    """Raise ``ValueError`` for a seed that cannot be."""
+    check_range(key, value, 0, LARGEST_SEED)
+
+
 def check_choice(key: str, value: object, options: Collection[object]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``options``, which are named as they are spelt in yaml."""
     words = [str(option).lower() if isinstance(option, bool) else str(option) for option in options]
@@ -189,7 +194,7 @@ class Guidance:
         check_range("guidance.alpha", self.alpha, 0, 1)
         check_range("guidance.reference_noise", self.reference_noise, 0, 1)
         check_range("guidance.weight_decay", self.weight_decay, 0, LARGEST_STEP)
-        check_range("guidance.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        check_seed("guidance.reference_seed", self.reference_seed)
 
 
 @dataclass

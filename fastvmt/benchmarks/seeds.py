@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fastvmt.benchmarks.base import Benchmark
-from fastvmt.settings import LARGEST_SEED, check, check_range
+from fastvmt.settings import check, check_seed
 from fastvmt.types import TransferCase
 
 
@@ -50,4 +50,4 @@ def check_seeds(seeds: object) -> None:
     values = list(seeds) if isinstance(seeds, list) else []
     check(bool(values) and len(set(values)) == len(values), "seeds", seeds, "null or a list of different whole numbers")
     for seed in values:
-        check_range("seeds", seed, 0, LARGEST_SEED)
+        check_seed("seeds", seed)

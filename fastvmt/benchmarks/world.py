@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from fastvmt.benchmarks.base import Benchmark
-from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, check_range
+from fastvmt.settings import LARGEST_COUNT, check_range, check_seed
 from fastvmt.types import ClipShape, TransferCase, Truth, Video
 from fastvmt.world.motion import CATEGORIES
 from fastvmt.world.scene import Scene, WorldClip, render, sample_scene
@@ -40,7 +40,7 @@ class WorldBenchmark(Benchmark):
         if unknown or not categories:
             raise ValueError(f"benchmark.categories={categories} must be among {', '.join(CATEGORIES)}")
         check_range("benchmark.cases", cases, 1, LARGEST_COUNT)
-        check_range("benchmark.seed", seed, 0, LARGEST_SEED)
+        check_seed("benchmark.seed", seed)
         if not 1 <= prompts <= MOST_PROMPTS or cases % prompts:
             legal = f"1 .. {MOST_PROMPTS} and divide benchmark.cases={cases}, which counts references x prompts"
             fit = -(-cases // prompts) * prompts if 1 <= prompts <= MOST_PROMPTS else None

@@ -29,7 +29,6 @@ from fastvmt.score.registry import entries
 from fastvmt.score.requirements import check_settings
 from fastvmt.settings import (
     LARGEST_COUNT,
-    LARGEST_SEED,
     LARGEST_SIDE,
     Guidance,
     Memory,
@@ -40,6 +39,7 @@ from fastvmt.settings import (
     check_choice,
     check_range,
     check_rate,
+    check_seed,
 )
 from fastvmt.studies.quantities import KNOWN, RATIO
 from fastvmt.trackers.base import Tracker
@@ -140,7 +140,7 @@ def check_columns(cfg: DictConfig) -> None:
 
 def check_values(cfg: DictConfig) -> None:
     """Raise ``ValueError`` for a seed, rate, length, number format, device or number of devices that cannot be."""
-    check_range("seed", cfg.seed, 0, LARGEST_SEED)
+    check_seed("seed", cfg.seed)
     check_objective(cfg.objective)
     check_columns(cfg)
     check_seeds(None if cfg.seeds is None else list(cfg.seeds))

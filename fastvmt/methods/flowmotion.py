@@ -13,7 +13,7 @@ from fastvmt.methods.base import sampling_passes
 from fastvmt.methods.guided import OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.flowmotion import clean_loss, regularised
-from fastvmt.settings import LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_choice, check_range
+from fastvmt.settings import LARGEST_WEIGHT, Sampler, check_choice, check_range, check_seed
 from fastvmt.types import PassCounter
 
 
@@ -46,7 +46,7 @@ class FlowMotion(OwnNumbers):
         check_range("method.weight", self.weight, 0, LARGEST_WEIGHT)
         check_range("method.difference_weight", self.difference_weight, 0, LARGEST_WEIGHT)
         check_range("method.across", self.across, 0, 1)
-        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        check_seed("method.reference_seed", self.reference_seed)
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
         inner = list(range(self.optimised_steps(sampler.steps))) * self.optimisation.iterations

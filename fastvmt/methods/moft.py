@@ -13,7 +13,7 @@ from torch import Tensor
 from fastvmt.methods.guided import BlockGuided, OwnNumbers
 from fastvmt.methods.job import Job
 from fastvmt.motion.moft import moft_loss, motion_channels, motion_part
-from fastvmt.settings import LARGEST_SEED, check_range
+from fastvmt.settings import check_range, check_seed
 
 
 @dataclass(kw_only=True)
@@ -37,7 +37,7 @@ class MOFT(BlockGuided, OwnNumbers):
         super().__post_init__()
         check_range("method.share", self.share, 0, 1, above=True)
         check_range("method.reference_noise", self.reference_noise, 0, 1)
-        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        check_seed("method.reference_seed", self.reference_seed)
         self.noisiest = self.reference_noise
 
     def reference_features(self, job: Job, sigma: float) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from fastvmt.methods.base import Method, sampling_passes
 from fastvmt.methods.job import Job
 from fastvmt.methods.shared_pass import shared_pass
 from fastvmt.motion.motionclone import self_hits, sparse_loss, strongest, temporal_probability
-from fastvmt.settings import LARGEST_SEED, LARGEST_WEIGHT, Sampler, check_range
+from fastvmt.settings import LARGEST_WEIGHT, Sampler, check_range, check_seed
 from fastvmt.types import PassCounter
 
 
@@ -57,7 +57,7 @@ class MotionClone(Method):
         check_range("method.ramp_share", self.ramp_share, 0, 0.5)
         check_range("method.fraction", self.fraction, 0, 1)
         check_range("method.reference_noise", self.reference_noise, 0, 1)
-        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        check_seed("method.reference_seed", self.reference_seed)
 
     def requirements(self, layout: Layout) -> None:
         super().requirements(layout)

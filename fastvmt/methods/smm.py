@@ -17,7 +17,7 @@ from fastvmt.methods.job import Job
 from fastvmt.motion.smm import marginal_mean, smm_loss
 from fastvmt.sampling import euler_step
 from fastvmt.schedule import seeded_noise
-from fastvmt.settings import LARGEST_SEED, Sampler, check_choice, check_range
+from fastvmt.settings import Sampler, check_choice, check_seed
 from fastvmt.tuning.inversion import inverted_path
 from fastvmt.types import PassCounter
 
@@ -69,7 +69,7 @@ class SMM(BlockGuided, OwnNumbers):
         super().__post_init__()
         check_choice("method.ref", self.ref, ("matched", "clean", "rf_inversion"))
         check_choice("method.init", self.init, ("highfreq", "noise"))
-        check_range("method.reference_seed", self.reference_seed, 0, LARGEST_SEED)
+        check_seed("method.reference_seed", self.reference_seed)
         self.repeats = "method.restart=true" if self.restart else None
         self.noisiest = 0.0 if self.ref == "clean" else 1.0
 

@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.divergence import Diverged, Divergence, check_finite, diverging_at
-from fastvmt.settings import LARGEST_COUNT, LARGEST_SEED, LARGEST_STEP, LARGEST_WEIGHT, check_range
+from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, LARGEST_WEIGHT, check_range, check_seed
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw, draw
@@ -57,7 +57,7 @@ class Tuning:
         check_range(f"{key}weight_decay", self.weight_decay, 0, LARGEST_STEP)
         check_range(f"{key}beta2", self.beta2, 0, 1, below=True)
         check_range(f"{key}clip", self.clip, 0, LARGEST_WEIGHT)
-        check_range(f"{key}seed", self.seed, 0, LARGEST_SEED)
+        check_seed(f"{key}seed", self.seed)
         check_range(f"{key}checkpoint_every", self.checkpoint_every, 1, LARGEST_COUNT)
 
     def identity(self) -> dict[str, float]:
