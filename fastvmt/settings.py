@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
+from math import inf
 
 LARGEST_STEP = 1e3
 """Learning rates, multipliers and scales beyond this one are typing errors."""
@@ -52,6 +53,26 @@ def check_rate(key: str, value: float) -> None:
 def check_seed(key: str, value: float) -> None:
     """Raise ``ValueError`` for a seed that cannot be."""
     check_range(key, value, 0, LARGEST_SEED)
+
+
+def check_optimisation(
+    group: str, *, iterations: int, weight_decay: float, fraction: float = 1.0, **rates: float
+) -> None:
+    """Raise ``ValueError`` for a number of an optimisation out of its range, naming its key ``<group>.<name>``.
+
+    ``fraction`` is the guided share of the denoising steps, ``rates`` are learning rates by name.
+    """
+    check_range(f"{group}.fraction", fraction, 0, 1)
+    check_range(f"{group}.iterations", iterations, 1, LARGEST_COUNT)
+    for name, rate in rates.items():
+        check_range(f"{group}.{name}", rate, 0, LARGEST_STEP, above=True)
+    check_range(f"{group}.weight_decay", weight_decay, 0, LARGEST_STEP)
+
+
+def check_scored_frames(frames: int, count: float = inf, video: str = "a video") -> None:
+    """Raise ``ValueError`` unless ``metrics.frames`` is from 2 to the ``count`` frames that ``video`` has."""
+    legal = f"null for all frames, or in [2, {count}], as many as {video} has"
+    check(2 <= frames <= count, "metrics.frames", frames, legal)
 
 
 def check_choice(key: str, value: object, options: Collection[object]) -> None:
@@ -183,17 +204,20 @@ class Guidance:
     """Seed of the reference's noise, apart from the sample's seed (ours)."""
 
     def __post_init__(self) -> None:
-        check_range("guidance.fraction", self.fraction, 0, 1)
-        check_range("guidance.iterations", self.iterations, 1, LARGEST_COUNT)
-        check_range("guidance.lr", self.lr, 0, LARGEST_STEP, above=True)
-        check_range("guidance.lr_end", self.lr_end, 0, LARGEST_STEP, above=True)
+        check_optimisation(
+            "guidance",
+            iterations=self.iterations,
+            weight_decay=self.weight_decay,
+            fraction=self.fraction,
+            lr=self.lr,
+            lr_end=self.lr_end,
+        )
         check_range("guidance.block", self.block, 0, LARGEST_COUNT)
         check_range("guidance.amf_weight", self.amf_weight, 0, LARGEST_WEIGHT)
         check_range("guidance.window_weight", self.window_weight, 0, LARGEST_WEIGHT)
         check_choice("guidance.source", self.source, SOURCES)
         check_range("guidance.alpha", self.alpha, 0, 1)
         check_range("guidance.reference_noise", self.reference_noise, 0, 1)
-        check_range("guidance.weight_decay", self.weight_decay, 0, LARGEST_STEP)
         check_seed("guidance.reference_seed", self.reference_seed)
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 
 from fastvmt.data.clip import same_rate
 from fastvmt.data.resample import cover
+from fastvmt.settings import check_scored_frames
 from fastvmt.types import Video
 
 
@@ -79,10 +80,9 @@ def align(
 
 
 def evenly(video: Video, frames: int) -> Video:
-    """``frames`` evenly spread frames; ``ValueError`` unless the video has as many."""
+    """``frames`` evenly spread frames; ``ValueError``, of ``metrics.frames``, unless the video has as many."""
     count = video.size[0]
-    if not 2 <= frames <= count:
-        raise ValueError(f"frames={frames} must be in [2, {count}]: {video.name or 'the video'} has {count}")
+    check_scored_frames(frames, count, video.name or "the video")
     return picked(video, spread(count, frames), video.fps * frames / count)
 
 

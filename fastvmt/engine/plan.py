@@ -39,6 +39,7 @@ from fastvmt.settings import (
     check_choice,
     check_range,
     check_rate,
+    check_scored_frames,
     check_seed,
 )
 from fastvmt.studies.quantities import KNOWN, RATIO
@@ -212,9 +213,8 @@ def make_plan(cfg: DictConfig) -> Plan:
         strength = numbers["sampler"].strength
         legal = f"below 1 for method={method.name}, e.g. 0.75; from pure noise it is method=none"
         check(strength < 1 or not method.needs_strength, "sampler.strength", strength, legal)
-        scored = layout.frames if cfg.metrics.get("frames") is None else cfg.metrics.frames
-        if not 2 <= scored <= layout.frames:
-            raise ValueError(f"metrics.frames={scored} must be in [2, {layout.frames}], backbone.frames, or null")
+        if (scored := cfg.metrics.get("frames")) is not None:
+            check_scored_frames(scored, layout.frames, "a video of backbone.frames")
         marks = read_marks(cfg.provenance, layout)
         cases = make_cases(cfg, layout)
     except (ValueError, FileNotFoundError) as error:

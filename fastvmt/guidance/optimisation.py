@@ -12,7 +12,7 @@ from torch import Tensor
 from fastvmt.divergence import FEATURES, Diverged, Divergence, rms
 from fastvmt.guidance.gradient import Gradient, GradientLog
 from fastvmt.guidance.reuse import GradientReuse
-from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, Predict, check_range
+from fastvmt.settings import LARGEST_COUNT, Predict, check_optimisation, check_range
 
 
 def guided_steps(steps: int, fraction: float) -> int:
@@ -44,12 +44,15 @@ class Optimisation:
     """Group of the configuration that the numbers come from."""
 
     def __post_init__(self) -> None:
-        check_range(f"{self.group}.fraction", self.fraction, 0, 1)
-        check_range(f"{self.group}.iterations", self.iterations, 1, LARGEST_COUNT)
-        check_range(f"{self.group}.lr", self.lr, 0, LARGEST_STEP, above=True)
-        check_range(f"{self.group}.lr_end", self.lr_end, 0, LARGEST_STEP, above=True)
+        check_optimisation(
+            self.group,
+            iterations=self.iterations,
+            weight_decay=self.weight_decay,
+            fraction=self.fraction,
+            lr=self.lr,
+            lr_end=self.lr_end,
+        )
         check_range("skip.delta", self.delta, 1, LARGEST_COUNT)
-        check_range(f"{self.group}.weight_decay", self.weight_decay, 0, LARGEST_STEP)
         if self.delta > self.iterations:
             raise ValueError(
                 f"skip.delta={self.delta} must be at most {self.group}.iterations={self.iterations}: "

@@ -15,6 +15,7 @@ from fastvmt.score.registry import entries
 from fastvmt.score.requirements import check_settings
 from fastvmt.score.sample import LACKING, Sample, blank, lacks, thinned
 from fastvmt.score.weights import MissingWeightsError
+from fastvmt.settings import check_scored_frames
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferCase, Video
 
@@ -69,8 +70,8 @@ class Scores:
         weights unless ``on_missing`` is ``skip``, which warns and leaves their columns NaN.
         """
         check_settings(names, also, clip, weights or {}, on_missing)
-        if frames is not None and frames < 2:
-            raise ValueError(f"metrics.frames={frames} must be at least 2, or null for all frames")
+        if frames is not None:
+            check_scored_frames(frames)
         self.entries = {name: entries()[name] for name in (*names, *also)}
         self.vbench_compat = vbench_compat
         self.frames = frames

@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from fastvmt.backbones.base import Backbone
 from fastvmt.backbones.block import Block
 from fastvmt.divergence import Diverged, Divergence, check_finite, diverging_at
-from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, LARGEST_WEIGHT, check_range, check_seed
+from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, LARGEST_WEIGHT, check_optimisation, check_range, check_seed
 from fastvmt.tuning.adapter import Adapter
 from fastvmt.tuning.checkpoint import Checkpoint
 from fastvmt.tuning.draw import Draw, draw
@@ -50,15 +50,13 @@ class Tuning:
     """Iterations between checkpoints, from which a stopped tuning goes on."""
 
     def __post_init__(self) -> None:
-        key = "method.tuning."
-        check_range(f"{key}iterations", self.iterations, 1, LARGEST_COUNT)
-        check_range(f"{key}lr", self.lr, 0, LARGEST_STEP, above=True)
-        check_range(f"{key}shift", self.shift, 0, LARGEST_STEP, above=True)
-        check_range(f"{key}weight_decay", self.weight_decay, 0, LARGEST_STEP)
-        check_range(f"{key}beta2", self.beta2, 0, 1, below=True)
-        check_range(f"{key}clip", self.clip, 0, LARGEST_WEIGHT)
-        check_seed(f"{key}seed", self.seed)
-        check_range(f"{key}checkpoint_every", self.checkpoint_every, 1, LARGEST_COUNT)
+        group = "method.tuning"
+        check_optimisation(group, iterations=self.iterations, weight_decay=self.weight_decay, lr=self.lr)
+        check_range(f"{group}.shift", self.shift, 0, LARGEST_STEP, above=True)
+        check_range(f"{group}.beta2", self.beta2, 0, 1, below=True)
+        check_range(f"{group}.clip", self.clip, 0, LARGEST_WEIGHT)
+        check_seed(f"{group}.seed", self.seed)
+        check_range(f"{group}.checkpoint_every", self.checkpoint_every, 1, LARGEST_COUNT)
 
     def identity(self) -> dict[str, float]:
         """What the tuned parameters depend on."""

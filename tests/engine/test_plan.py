@@ -51,7 +51,7 @@ ROOT = Path(__file__).parents[2]
         ([f"video={ROOT / 'README.md'}", "prompt=x", "frame_policy=round_down"], "must be error or pad_last"),
         (["method=sdedit"], "sampler.strength=1.0 is out of range: it must be below 1 for method=sdedit"),
         (["video=nothing.mp4", "prompt=x"], "nothing.mp4"),
-        (["metrics.frames=10"], "metrics.frames=10 must be in [2, 9]"),
+        (["metrics.frames=10"], "metrics.frames=10 is out of range: it must be null for all frames, or in [2, 9]"),
         (["prompt=x"], "prompt= needs video=<file>"),
         (["reference_prompt=x"], "reference_prompt= needs video=<file>"),
         (["backbone.path=nowhere"], "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"),
