@@ -15,6 +15,7 @@ from fastvmt.methods.job import Job
 from fastvmt.motion.losses import amf_loss
 from fastvmt.motion.released import (
     between_frames,
+    check_scramble,
     reduce_queries_and_keys,
     released_flow,
     released_pairs,
@@ -71,12 +72,7 @@ class ReleasedFastVMT(FastVMT):
                 "looks sf - 1 frames ahead: set window.sf=2 or more"
             )
         if s.head_reduce == "official_scramble":
-            tokens = prod(layout.grid)
-            if tokens % layout.heads:
-                raise ValueError(
-                    f"method.switches.head_reduce=official_scramble needs a multiple of {layout.heads} tokens, one per "
-                    f"head; {layout.name} has {tokens}: change backbone.frames, height or width, or use mean_qk"
-                )
+            check_scramble(prod(layout.grid), layout.heads)
         self.check_windows(layout)
         unused = [name for name in ("key_mean", "window_norm") if getattr(s, name) != getattr(Switches(), name)]
         if unused and self.guidance.window_weight == 0:

@@ -29,17 +29,22 @@ from fastvmt.settings import HeadReduce, Reduction, TileQuery, Window
 from fastvmt.types import MotionField, Pairs
 
 
+def check_scramble(tokens: int, heads: int) -> None:
+    """Raise ``ValueError`` unless the ``tokens`` of all frames are a multiple of the ``heads``."""
+    if tokens % heads:
+        raise ValueError(
+            f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head, not "
+            f"{tokens}: change backbone.frames, height or width, or use mean_qk"
+        )
+
+
 def scramble_heads(x_FSND: Tensor) -> Tensor:
     """(F, S, D) whose token g N + r, counted over all frames, is head r averaged over tokens g N .. g N + N - 1.
 
-    Raises ``ValueError`` unless the tokens of all frames are a multiple of the heads.
+    Raises as :func:`check_scramble` does.
     """
     frames, tokens, heads, _ = x_FSND.shape
-    if frames * tokens % heads:
-        raise ValueError(
-            f"method.switches.head_reduce=official_scramble needs a multiple of {heads} tokens, one per head; "
-            f"{frames} frames have {frames * tokens}"
-        )
+    check_scramble(frames * tokens, heads)
     runs_GND = x_FSND.reshape(-1, heads, *x_FSND.shape[2:]).mean(1)
     return runs_GND.reshape(frames, tokens, -1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from fastvmt.settings import check
+from fastvmt.settings import check_choice
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,4 @@ class Switches:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
-            legal = get_args(hint)
-            value = getattr(self, name)
-            check(value in legal, f"method.switches.{name}", value, " or ".join(str(x) for x in legal))
+            check_choice(f"method.switches.{name}", getattr(self, name), get_args(hint))

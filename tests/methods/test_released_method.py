@@ -191,7 +191,7 @@ def test_presets_fit_the_embedded_model(option: str) -> None:
     [
         (
             ["method.switches.parity=half"],
-            r"method\.switches\.parity=half is out of range: it must be off or zero_coord",
+            r"method\.switches\.parity=half is out of range: it must be one of off, zero_coord",
         ),
         (["+method.switches.speed=2"], "speed"),
         (["window.sf=1"], r"window\.sf=1 leaves no pair .* window\.sf=2 or more"),
@@ -209,7 +209,7 @@ def test_the_scramble_is_refused_before_weights_when_tokens_do_not_divide(backbo
     method.requirements(backbone.layout)  # 180 tokens, 2 heads
     odd = replace(backbone.layout, height=24, width=24, frames=5)
     assert odd.grid == (3, 3, 3)
-    with pytest.raises(ValueError, match=r"official_scramble needs a multiple of 2 tokens.*random_wan has 27"):
+    with pytest.raises(ValueError, match=r"official_scramble needs a multiple of 2 tokens, one per head, not 27"):
         method.requirements(odd)
 
 

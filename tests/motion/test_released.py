@@ -42,7 +42,9 @@ def test_the_scramble_averages_a_run_of_tokens_of_one_head(frames: int, tokens: 
 
 
 def test_the_scramble_needs_as_many_tokens_as_heads_or_multiples() -> None:
-    with pytest.raises(ValueError, match=r"head_reduce=official_scramble needs a multiple of 4 tokens.* have 10"):
+    with pytest.raises(
+        ValueError, match=r"head_reduce=official_scramble needs a multiple of 4 tokens, one per head, not 10"
+    ):
         scramble_heads(torch.zeros(2, 5, 4, 3))
 
 
@@ -164,13 +166,15 @@ def test_all_switches_off_is_the_correct_form_bit_for_bit(
 @pytest.mark.parametrize(
     ("name", "value", "legal"),
     [
-        ("head_reduce", "scramble", "guidance or official_scramble or mean_qk or mean_logit"),
-        ("window_clamp", "none", "centre or positions"),
-        ("parity", False, "off or zero_coord or subsample"),
-        ("self_pairs", "yes", "False or True"),
-        ("latent_dtype", "float16", "float32 or bfloat16"),
+        ("head_reduce", "scramble", "guidance, official_scramble, mean_qk, mean_logit"),
+        ("window_clamp", "none", "centre, positions"),
+        ("parity", False, "off, zero_coord, subsample"),
+        ("self_pairs", "yes", "false, true"),
+        ("latent_dtype", "float16", "float32, bfloat16"),
     ],
 )
 def test_unknown_values_are_refused(name: str, value: object, legal: str) -> None:
-    with pytest.raises(ValueError, match=rf"method\.switches\.{name}={value} is out of range: it must be {legal}"):
+    with pytest.raises(
+        ValueError, match=rf"method\.switches\.{name}={value} is out of range: it must be one of {legal}"
+    ):
         Switches(**{name: value})
