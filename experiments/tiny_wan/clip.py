@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from experiments.tiny_wan.clips import HELD_OUT, TRAIN
 from experiments.tiny_wan.pairs import STAGES, Pool, content, rendered_pool, texts_of, truth
 from experiments.tiny_wan.text import build_tokenizer
 from experiments.tiny_wan.training import Optimizers, Training, keep_freed_pages
+from fastvmt.results.provenance import processor
 from fastvmt.versions import main_options
 from fastvmt.world.vocabulary import BACKGROUNDS, OBJECTS, canonical_caption
 
@@ -170,10 +170,7 @@ def hardware(device: str) -> str:
     """The name of the processor or accelerator that trained."""
     if device != "cpu":
         return torch.cuda.get_device_name(device)
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{(names or [platform.processor()])[0]} ({torch.get_num_threads()} of {os.cpu_count()} cores)"
+    return f"{processor()} ({torch.get_num_threads()} of {os.cpu_count()} cores)"
 
 
 def write_report(folder: Path, training: Training, cfg: DictConfig) -> None:
