@@ -13,6 +13,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
+from fastvmt.errors import first_line
 from fastvmt.versions import BASE
 
 HELP = "python run.py --help lists all"
@@ -37,7 +38,7 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     if match := re.search(r"An item is already at '([^']+)'", said):
         return f"+{match[1]} is there already: write {match[1]}=<value> without +"
     if match := re.search(r"Error merging override (.*)", said):
-        return f"{match[1]}: {first_line(cause or error)}"
+        return f"{match[1]}: {first_line(cause or error)}"  # OmegaConf's other lines locate it
     if match := re.search(r"Ambiguous value for argument '(.*)'", said):
         key, _, value = match[1].partition("=")
         return f"{match[1]} means several jobs: add -m; a list is {key}=[{value}], a text is '{key}=\"{value}\"'"
@@ -45,11 +46,6 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
         return f"{match[1]} is given twice: write {match[1]}=<option> once, without +"
     whole = " ".join(f"{said.partition('Config search path')[0]} {first_line(cause) if cause else ''}".split())
     return f"the settings {shown(overrides)} cannot be composed: {whole or type(error).__name__}"
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the lines of OmegaConf's that locate it."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def shown(overrides: Sequence[str]) -> str:

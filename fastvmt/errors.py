@@ -1,4 +1,6 @@
-"""The error that ends in one line instead of a traceback."""
+"""Errors that end in one line instead of a traceback, and the line that tells of others."""
+
+from __future__ import annotations
 
 
 class UserError(Exception):
@@ -7,3 +9,8 @@ class UserError(Exception):
 
 class JobFailed(Exception):
     """A job of a sweep, in a process of a launcher's, has failed and has said so."""
+
+
+def first_line(error: BaseException) -> str:
+    """Tell what an error says first; what it is, where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from fastvmt.files import file_sha256
 
 OPENAI_SHA256 = {"ViT-B-32.pt": "40d36571", "ViT-L-14.pt": "b8cca3fd"}
 """First digits of the SHA-256 of OpenAI's archives, as in the addresses that they were published under."""
@@ -59,8 +60,7 @@ class WeightFile:
             raise ValueError(self.message("is a folder, not a file"))
         if not self.path.stat().st_size:
             raise ValueError(self.message("is empty"))
-        with self.path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = file_sha256(self.path)
         suffix = re.search(r"-([0-9a-f]{8})\.(?:pth|pt)$", self.path.name)
         promised = OPENAI_SHA256.get(self.path.name) or (suffix and suffix.group(1))
         if promised and not digest.startswith(promised):

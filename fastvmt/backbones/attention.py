@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastvmt.errors import first_line
+
 ATTENTIONS = (
     "native",
     "_native_flash",
@@ -33,5 +35,5 @@ def set_attention(transformer: Any, backend: str, name: str) -> None:
         with attention_backend("native"):  # set_attention_backend changes the process' default too; this undoes that
             transformer.set_attention_backend(backend)
     except (ValueError, RuntimeError, ImportError) as error:
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise ValueError(f"backbone.attention={backend}: {why}; set backbone.attention=native") from error

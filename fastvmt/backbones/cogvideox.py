@@ -23,7 +23,7 @@ from transformers import T5EncoderModel
 
 from fastvmt.backbones.alter import GivenRotation
 from fastvmt.backbones.block import Block, Call, Rotary
-from fastvmt.backbones.folder import LAYERS, Fields, model_folder, read_json
+from fastvmt.backbones.folder import LAYERS, Fields, model_folder, read_object
 from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
@@ -159,7 +159,7 @@ class CogVideoXBackbone(Pretrained):
     @cached_property
     def noise_levels(self) -> np.ndarray:
         """sigma of every timestep that the model was trained at, rising."""
-        config = read_json(self.folder / "scheduler" / "scheduler_config.json")
+        config = read_object(self.folder / "scheduler" / "scheduler_config.json")
         alphas = CogVideoXDDIMScheduler.from_config(config).alphas_cumprod.double().numpy()
         signal = np.sqrt(alphas)
         noise = np.sqrt(1 - alphas)

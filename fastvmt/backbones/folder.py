@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from fastvmt.files import read_json
+from fastvmt.shipped import shipped_model
 
 LARGEST = 1 << 20
 """No size in a model's configuration is larger."""
@@ -25,7 +27,7 @@ def model_folder(path: str, kind: str, published: Sequence[str]) -> Path:
     ``kind`` is the architecture's name, ``published`` where such folders can be had. Raises ``FileNotFoundError``
     naming what is missing, and ``ValueError`` naming a file that would run code.
     """
-    shipped = Path(str(resources.files("fastvmt"))) / "models" / path
+    shipped = shipped_model(path)
     folder = Path(path).expanduser()
     if not folder.is_dir() and shipped.is_dir():
         folder = shipped
@@ -50,16 +52,16 @@ def refuse_code(folder: Path) -> None:
         if (
             file.suffix == ".json"
             and file.name.endswith(("config.json", "index.json"))
-            and "auto_map" in read_json(file)
+            and "auto_map" in read_object(file)
         ):
             raise ValueError(f"{file} asks for code of its own by auto_map: remove the entry, or take another model")
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
     """An object from a JSON file. Raises ``ValueError`` naming a file that holds none."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_json(file)
+    except OSError as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no JSON object")
@@ -71,7 +73,7 @@ class Fields:
 
     def __init__(self, folder: Path, file: str) -> None:
         self.file = folder / file
-        self.values = read_json(self.file)
+        self.values = read_object(self.file)
 
     def __getitem__(self, field: str) -> Any:
         if field not in self.values:
@@ -138,7 +140,7 @@ def read_vocabulary(folder: Path) -> dict[str, list[str]] | None:
     file = folder / "vocabulary.json"
     if not file.exists():
         return None
-    known = read_json(file)
+    known = read_object(file)
     if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in known.values()):
         raise ValueError(f"{file} must hold lists of words by kind")
     return known

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoTokenizer
 
-from fastvmt.backbones.folder import read_json
+from fastvmt.backbones.folder import read_object
+from fastvmt.errors import first_line
 
 NAMED = 4
 """Tensors that an error names one by one."""
@@ -52,7 +53,7 @@ def stored_shapes(folder: Path) -> Shapes:
 
 def indexed(index: Path) -> list[Path]:
     """The files that an index names. Raises ``ValueError`` for one that is damaged or leaves its folder."""
-    names = read_json(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise ValueError(f"{index} has no weight_map: download the model again")
     for tensor, name in names.items():
@@ -124,8 +125,7 @@ def load_tokenizer(folder: Path) -> Any:
             if (folder / "tokenizer.json").exists()
             else "; without a tokenizer.json it needs pip install sentencepiece"
         )
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{folder} cannot be read: {why}{hint}") from error
+        raise ValueError(f"{folder} cannot be read: {first_line(error)}{hint}") from error
     if tokenizer.pad_token_id is None:
         raise ValueError(f"{folder / 'tokenizer_config.json'} names no pad_token, which prompts are filled up with")
     return tokenizer

@@ -14,7 +14,7 @@ from fastvmt.engine.fit import check_fit
 from fastvmt.engine.loaded import Shelf, load_backbone
 from fastvmt.engine.plan import Plan
 from fastvmt.engine.resources import check_devices
-from fastvmt.errors import UserError
+from fastvmt.errors import UserError, first_line
 from fastvmt.schedule import seeded_noise
 from fastvmt.stopwatch import Stopwatch
 from fastvmt.threads import computing_with
@@ -72,7 +72,7 @@ def calibrated(plan: Plan, shelf: Shelf) -> Calibration | str:
     except (UserError, ValueError, OSError) as error:
         return str(error)
     except torch.OutOfMemoryError as error:
-        return str(error).splitlines()[0]
+        return first_line(error)
 
 
 def measured(plan: Plan) -> Calibration:

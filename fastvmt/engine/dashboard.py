@@ -11,7 +11,7 @@ import wandb
 
 from fastvmt.config import WandbMode
 from fastvmt.engine.wandb_content import VIDEOS, paper_axes
-from fastvmt.errors import UserError
+from fastvmt.errors import UserError, first_line
 from fastvmt.results.folder import slug
 from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.quantities import RATIO
@@ -68,10 +68,9 @@ def save(folder: Path, entity: str | None) -> str:
     except UserError:
         raise
     except Exception as error:  # of HTTP, of GraphQL, of the package: there are many
-        said = next(iter(str(error).splitlines()), type(error).__name__)
         offline = logger.get("mode") != WandbMode.online.value
         upload = f"; upload the runs first: wandb sync {folder}/rows/*/wandb/offline-run-*" if offline else ""
-        raise UserError(f"no server of Weights & Biases takes the workspace: {said}{upload}") from error
+        raise UserError(f"no server of Weights & Biases takes the workspace: {first_line(error)}{upload}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

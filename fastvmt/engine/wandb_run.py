@@ -24,18 +24,13 @@ from fastvmt.config import WandbMode
 from fastvmt.engine.callback import Outcome, RunCallback
 from fastvmt.engine.session import Session
 from fastvmt.engine.wandb_content import RunContent, RunIdentity, run_content, run_identity
-from fastvmt.errors import UserError
+from fastvmt.errors import UserError, first_line
 from fastvmt.files import is_plain, read_json, write_json
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 30
 """Seconds to wait for a server."""
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 class RowLogger(WandbLogger):

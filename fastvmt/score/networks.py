@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from fastvmt.score.dense_flow import RaftFlow
 from fastvmt.score.encoder import RememberingEncoder
 from fastvmt.score.subject import load_dino
 from fastvmt.score.weights import WeightSource
+from fastvmt.shipped import shipped_model
 from fastvmt.trackers.base import Tracker
 from fastvmt.weight_file import WeightFile
 
@@ -24,7 +24,7 @@ CLIP_KEYS = ("model", "architecture", "quick_gelu", "preprocess", "scale")
 
 def clip_path(model: str | None) -> str | Path | None:
     """Where a CLIP model is: a path, or that of one that ships with the package, by its name."""
-    shipped = Path(str(resources.files("fastvmt"))) / "models" / str(model)
+    shipped = shipped_model(str(model))
     return shipped if model and shipped.is_dir() else model
 
 

@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from experiments.checks.rows.small import GUIDED, PLAIN, QUIET, unscored
 from experiments.checks.trial import HERE, Expect, Outcome, Trial
+from fastvmt.shipped import shipped_model
 
 DIT = "transformer/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -56,7 +56,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 def copy(here: Path) -> Path:
     """The shipped model as a folder of its own; files are linked until one is replaced."""
-    source = Path(str(resources.files("fastvmt"))) / "models" / "tiny-wan"
+    source = shipped_model("tiny-wan")
     shutil.copytree(source, here / "model", copy_function=os.symlink)
     return here / "model"
 

@@ -7,7 +7,6 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from experiments.checks.fork import run_command
 from experiments.checks.rows.small import GUIDED, OUT, SIZE, pixels, records
 from experiments.checks.trial import HERE, Expect, Outcome, Trial
 from experiments.checks.verdict import files
+from fastvmt.shipped import shipped_model
 
 AROUND = ("metrics=fast", "logger=none", f"cache_dir={HERE}/cache", OUT)
 TRANSFER = ("run", *GUIDED, *AROUND)
@@ -206,7 +206,7 @@ def of_judges() -> list[Trial]:
     command = (*TRANSFER, f"metrics.clip.model={HERE}/clip")
 
     def prepare(here: Path) -> None:
-        shutil.copytree(Path(str(resources.files("fastvmt"))) / "models" / "tiny-clip", here / "clip")
+        shutil.copytree(shipped_model("tiny-clip"), here / "clip")
         run_command(command, here)
         weights = next((here / "clip").glob("*.safetensors"))
         stored(lambda value: value.flip(0) if value.is_floating_point() and value.ndim > 1 else value)(weights)
