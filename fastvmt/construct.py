@@ -1,4 +1,9 @@
-"""Objects from the groups of a configuration that name a class. Nothing but trusted classes is ever called."""
+"""Objects from the groups of a configuration that name a class. Nothing but trusted classes is ever called.
+
+pydantic's ``validate_call`` would hold values against the same signatures. It stays out: when strict it refuses the
+lists and maps of OmegaConf, otherwise it takes true for 1 and the text 3 for the number; and arguments that are objects
+are nodes still while they are checked, which is before anything is built.
+"""
 
 from __future__ import annotations
 
