@@ -11,7 +11,7 @@ from fastvmt.backbones.layout import Layout
 from fastvmt.methods.job import Job
 from fastvmt.methods.reading import motion_of
 from fastvmt.methods.requirements import check_window
-from fastvmt.methods.shared_pass import Comparison, QueryKeyGuided
+from fastvmt.methods.shared_pass import QueryKeyGuided, QueryKeyLoss
 from fastvmt.motion.losses import amf_loss, window_loss
 from fastvmt.motion.pairs import by_source, frame_pairs, pair_weights
 from fastvmt.settings import Guidance, Skip, Window
@@ -48,7 +48,7 @@ class FastVMT(QueryKeyGuided):
         both = followed and self.window.l > 0 and self.guidance.window_weight > 0
         return 3 if self.guidance.diagnostics and both else 1
 
-    def comparison(self, job: Job, sigma: float) -> Comparison:
+    def comparison(self, job: Job, sigma: float) -> QueryKeyLoss:
         reference = self.matched_motion(job, sigma)
         return lambda q, k: self.loss(*self.motion(q, k, job.backbone.layout.grid), reference)
 

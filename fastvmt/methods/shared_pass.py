@@ -17,7 +17,7 @@ from fastvmt.methods.job import Job
 from fastvmt.settings import Guidance, Predict, Sampler, Skip
 from fastvmt.types import PassCounter
 
-Comparison = Callable[[Tensor, Tensor], Tensor | Mapping[str, Tensor]]
+QueryKeyLoss = Callable[[Tensor, Tensor], Tensor | Mapping[str, Tensor]]
 """A loss, or its terms, of a block's queries and keys (F, S, N, D)."""
 
 
@@ -26,7 +26,7 @@ def shared_pass(
     i: int,
     x: Tensor,
     sigma: float,
-    compare: Comparison,
+    compare: QueryKeyLoss,
     *,
     block: int,
     rope: bool,
@@ -76,7 +76,7 @@ class QueryKeyGuided(BlockGuided):
         self.guidance = guidance
 
     @abstractmethod
-    def comparison(self, job: Job, sigma: float) -> Comparison:
+    def comparison(self, job: Job, sigma: float) -> QueryKeyLoss:
         """What compares the latents' queries and keys with the reference at a noise level."""
 
     def requirements(self, layout: Layout) -> None:

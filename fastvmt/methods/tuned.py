@@ -18,7 +18,7 @@ from fastvmt.methods.job import Job
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Sampler
 from fastvmt.tuning.adapter import Adapter
-from fastvmt.tuning.checkpoint import Checkpoint
+from fastvmt.tuning.checkpoint import TuningCheckpoint
 from fastvmt.tuning.draw import Draw
 from fastvmt.tuning.inversion import Inversion
 from fastvmt.tuning.loop import Losses, Tuning, tune
@@ -113,7 +113,7 @@ class Tuned(Method, ABC):
         Another process that wants the same ones waits until they are stored.
         """
         key = job.key(job.caption, method=self.name, tuning=self.tuning.identity(), **self.identity(job))
-        checkpoint = Checkpoint(job.cache, f"{key}.checkpoint")
+        checkpoint = TuningCheckpoint(job.cache, f"{key}.checkpoint")
 
         def compute() -> dict[str, Tensor]:
             with job.watch.stage("tune"):

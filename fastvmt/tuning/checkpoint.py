@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TuningCheckpoint:
     """Where an interrupted tuning is kept."""
 
     cache: TensorCache

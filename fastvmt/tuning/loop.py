@@ -18,7 +18,7 @@ from fastvmt.backbones.block import Block
 from fastvmt.divergence import Diverged, Divergence, check_finite, diverging_at
 from fastvmt.settings import LARGEST_COUNT, LARGEST_STEP, LARGEST_WEIGHT, check_optimisation, check_range, check_seed
 from fastvmt.tuning.adapter import Adapter
-from fastvmt.tuning.checkpoint import Checkpoint
+from fastvmt.tuning.checkpoint import TuningCheckpoint
 from fastvmt.tuning.draw import Draw, draw
 
 Phases = Generator[tuple[str, Tensor], None, None]
@@ -136,7 +136,7 @@ def tune(
     losses: Losses,
     tuning: Tuning,
     *,
-    kept: Checkpoint | None = None,
+    kept: TuningCheckpoint | None = None,
     on_iteration: Callable[[dict[str, float]], None] | None = None,
 ) -> None:
     """Minimise ``losses`` over the adapters' parameters, in place.

@@ -19,7 +19,7 @@ from fastvmt.cache import TensorCache
 from fastvmt.sampling import denoise, euler_step
 from fastvmt.schedule import seeded_noise, sigma_schedule
 from fastvmt.tuning.adapter import Adapter
-from fastvmt.tuning.checkpoint import Checkpoint
+from fastvmt.tuning.checkpoint import TuningCheckpoint
 from fastvmt.tuning.draw import Draw, choose, draw
 from fastvmt.tuning.inversion import Inversion, inverted_path
 from fastvmt.tuning.loop import Losses, Phases, Tuning, tune
@@ -201,7 +201,7 @@ class Stopped(Exception):
 def test_a_stopped_tuning_goes_on_to_the_same_parameters(
     backbone: WanBackbone, tmp_path: Path, stop: int, damage: bool
 ) -> None:
-    def run(kept: Checkpoint | None, stop: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    def run(kept: TuningCheckpoint | None, stop: int | None = None) -> tuple[dict[str, Tensor], list[float]]:
         adapter = LoraSet.initial(backbone.blocks, False, 2, 0, CPU, drop=0.5)
         seen: list[float] = []
 
@@ -219,11 +219,11 @@ def test_a_stopped_tuning_goes_on_to_the_same_parameters(
     whole, _ = run(None)  # the global generator must not matter
     torch.manual_seed(6)
     file, cache = tmp_path / "key.safetensors", TensorCache(tmp_path)
-    run(Checkpoint(cache, "key"), stop)
+    run(TuningCheckpoint(cache, "key"), stop)
     assert file.exists() == (stop >= 2)
     if damage and file.exists():
         file.write_bytes(file.read_bytes()[:-9])
-    resumed, seen = run(Checkpoint(cache, "key"))
+    resumed, seen = run(TuningCheckpoint(cache, "key"))
     assert seen[0] == (0 if damage else stop // 2 * 2)
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert [path.name for path in file.parent.iterdir()] == [file.name]
