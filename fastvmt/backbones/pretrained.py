@@ -88,12 +88,12 @@ class Pretrained(Backbone):
         self.shortcuts = Shortcuts(Cache(cache, cache_threshold, cache_interval, own), compile == "regional")
         self.folder = model_folder(path, self.kind, self.published)
         self._vocabulary = read_vocabulary(self.folder)
-        self.name, self.fps, self.max_tokens = name, fps, max_tokens
+        self.name = name
+        self.fps = fps
         self.device = device_of(device)
         self.dtype = dtype_on(self.device, dtype)
         self.passes = PassCounter()
-        self.text_encoder = self._text_encoder(embeddings or TensorCache(None))
-        self.text_encoder.prepare(self.negative_prompts.get(prompt, prompt) for prompt in prompts)
+        self.text_encoder = self._text_encoder(max_tokens, embeddings or TensorCache(None), prompts)
         self.offload = offload
         self.experts = self._experts()
         self.transformer, self.blocks = self.experts[0]
@@ -102,10 +102,13 @@ class Pretrained(Backbone):
             set_attention(transformer, attention, name)
         self.remember(Memory(memory))
 
-    def _text_encoder(self, cache: TensorCache) -> TextEncoder:
-        return TextEncoder(
-            self.folder, self.parts, max_tokens=self.max_tokens, dtype=self.dtype, device=self.device, cache=cache
+    def _text_encoder(self, max_tokens: int, cache: TensorCache, prompts: Iterable[str]) -> TextEncoder:
+        """The text encoder, which has embedded ``prompts``."""
+        encoder = TextEncoder(
+            self.folder, self.parts, max_tokens=max_tokens, dtype=self.dtype, device=self.device, cache=cache
         )
+        encoder.prepare(self.negative_prompts.get(prompt, prompt) for prompt in prompts)
+        return encoder
 
     def remember(self, memory: Memory) -> None:
         """Keep for gradients, and decode, as a preset says."""
