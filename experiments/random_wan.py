@@ -91,7 +91,8 @@ class RandomWan(WanBackbone):
         self.remember(memory)
 
     def _made(self) -> Any:
-        size, default = self.size, torch.get_default_dtype()
+        size = self.size
+        default = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)  # 14B in float32 first would not fit beside itself
         try:
             transformer = self.parts["transformer"](

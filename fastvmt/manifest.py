@@ -60,7 +60,8 @@ def read_prompts(path: Path, clips: Mapping[str, Path]) -> dict[str, dict[str, A
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        content, nodes = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+        nodes = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not content:

@@ -61,7 +61,9 @@ def finish(here: Path, words: tuple[str, ...]) -> None:
 
 def stopped(here: Path, dice: random.Random, seconds: float) -> dict[str, Any]:
     """Begin a sweep, stop it within ``seconds``, and, sometimes, go on by the command that it prints."""
-    axes, sent, moment = dice.choice(PARTS), dice.choice(SIGNALS), dice.uniform(0, seconds)
+    axes = dice.choice(PARTS)
+    sent = dice.choice(SIGNALS)
+    moment = dice.uniform(0, seconds)
     child = start(command(axes), here, seconds=600)
     time.sleep(moment)
     (os.killpg if sent == signal.SIGINT else os.kill)(child, sent)
@@ -82,13 +84,16 @@ def stopped(here: Path, dice: random.Random, seconds: float) -> dict[str, Any]:
 
 def rounds(kills: int, seed: int) -> dict[str, Any]:
     """Stop sweeps ``kills`` times in all and finish each; what was found."""
-    dice, stops, equal, folders = random.Random(seed), [], 0, 0
+    dice = random.Random(seed)
+    stops: list[dict[str, Any]] = []
+    equal = folders = 0
     with scratch() as folder:
         whole = folder / "whole"
         whole.mkdir()
         began = time.monotonic()
         finish(whole, command(WHOLE))
-        seconds, expected = time.monotonic() - began, table(whole)
+        seconds = time.monotonic() - began
+        expected = table(whole)
         while len(stops) < kills:
             here = folder / f"round_{folders}"
             here.mkdir()

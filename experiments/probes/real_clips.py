@@ -41,7 +41,9 @@ def transferred(clip: Path, number: int, method: str, overrides: Sequence[str]) 
     """The record of one run."""
     folder = Path("outputs/real_clips") / method / slug(clip.stem)
     cfg = composed([f"method={method}", f"seed={number}", "logger=none", *overrides])
-    cfg.video, cfg.prompt, cfg.output_dir = str(clip), prompt_of(number), str(folder)
+    cfg.video = str(clip)
+    cfg.prompt = prompt_of(number)
+    cfg.output_dir = str(folder)
     run(cfg)
     (record,) = RunFolder(folder).records()
     return record

@@ -53,7 +53,8 @@ class Cache:
         check_choice("backbone.cache", self.name, ("none", *CACHES))
         numbers = {"threshold": ("first_block", "mag"), "interval": ("taylorseer",)}
         for number, caches in numbers.items():
-            value, key = getattr(self, number), f"backbone.cache_{number}"
+            value = getattr(self, number)
+            key = f"backbone.cache_{number}"
             of = " or ".join(f"backbone.cache={cache}" for cache in caches)
             check(value is None or self.name in ("none", *caches), key, value, f"null, it belongs to {of}")
         if self.threshold is not None:

@@ -23,8 +23,10 @@ OUTSIDE = 4.5
 """Maps of the residual stream that a reading holds outside of its blocks: as embedded, as read, and their gradients."""
 PASSING = 4.5
 """Maps beside the feed-forward's, where a block that keeps nothing holds most."""
-OVERLAP, ASSEMBLY = 16 / 9, 4.75
-"""Copies of all frames: in decoded tiles, which overlap by a quarter of a side, and while these are put together."""
+OVERLAP = 16 / 9
+"""Copies of all frames in decoded tiles, which overlap by a quarter of a side."""
+ASSEMBLY = 4.75
+"""Copies of all frames while the tiles are put together."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def chance_level(row: Row) -> Chance:
 def others(names: list[str], own: str) -> Iterator[str]:
     """Give some of the other names, evenly spread behind the own one."""
     if own in names:
-        count, at = len(names), names.index(own)
+        count = len(names)
+        at = names.index(own)
         most = min(OTHERS, count - 1)
         yield from (names[(at + 1 + k * (count - 1) // most) % count] for k in range(most))
 

@@ -106,10 +106,12 @@ def forecast_table(found: Forecast, kept: int = 0) -> Table:
     """A forecast as it is printed; ``kept`` of its cases are there already."""
     table = Table(title="plan", show_header=False)
     passes = found.passes
-    seconds, every = found.seconds, found.all_seconds
+    seconds = found.seconds
+    every = found.all_seconds
     total = "not known for this architecture"
     if found.flops is not None and found.all_flops is not None:
-        one, again = found.flops["total"] / 1e15, found.flops["recompute"] / 1e15
+        one = found.flops["total"] / 1e15
+        again = found.flops["recompute"] / 1e15
         total = f"{one:.4g} PFLOP a case, {again:.3g} of it computed again; {found.all_flops / 1e15:.4g} for all"
     rows = {
         "cases": f"{found.cases}, of which {kept} are kept already" if kept else str(found.cases),

@@ -11,7 +11,8 @@ from fastvmt.settings import Sampler, check, check_choice
 
 def check_shortcuts(cfg: DictConfig, method: Method, sampler: Sampler) -> None:
     """Raise ``ValueError`` for shortcuts that cannot be, or not beside what else is asked for."""
-    cache, compiled = Cache.of(cfg.backbone), cfg.backbone.get("compile", COMPILES[0])
+    cache = Cache.of(cfg.backbone)
+    compiled = cfg.backbone.get("compile", COMPILES[0])
     check_choice("backbone.compile", compiled, COMPILES)
     if cache.name != "none":
         others = {

@@ -100,7 +100,8 @@ def bar(parent: Element, start: tuple[float, float], end: tuple[float, float]) -
 
 def spread(heights: Sequence[float]) -> list[float]:
     """Move lines of words up, from the lowest on, until none covers another."""
-    found, last = list(heights), math.inf
+    found = list(heights)
+    last = math.inf
     for i in sorted(range(len(heights)), key=lambda i: -heights[i]):
         last = found[i] = min(heights[i], last - LINE)
     return found

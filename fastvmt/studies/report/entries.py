@@ -53,7 +53,8 @@ def cell(entry: Entry, most: int) -> Cell:
     """Write an entry of a row whose columns have at most ``most`` cases."""
     value = entry.mean if math.isfinite(entry.mean) else None
     told = f"mean {text(entry.mean)} over {entry.n} cases"
-    below, paired = "", entry.difference
+    below = ""
+    paired = entry.difference
     if paired is not None and math.isfinite(paired.mean):
         below = signed(paired.mean)
         told += f"; difference to the base row {below} over {paired.n} cases of {paired.references} references"
@@ -86,7 +87,8 @@ class CaseDifference:
 
 def case_differences(table: StudyTable, name: str) -> list[CaseDifference]:
     """List the cases whose values both a row and the base row have, the worst first."""
-    places, base = anchors(table), table.values(table.base, name)
+    places = anchors(table)
+    base = table.values(table.base, name)
     found = [
         CaseDifference(table.names[i], case, places[case], base[case], value)
         for i in range(len(table.rows))
