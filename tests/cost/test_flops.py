@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -58,8 +59,12 @@ Readings = list[tuple[int, int | None]]
 BY_HAND: dict[str, tuple[Readings, list[float]]] = {
     "fastvmt": ([], [1.57, 1.39, 1.51, 1.35]),  # kept from another prompt
     "fastvmt guidance.block=14": ([(10, 14)], [1.62, 1.43, 1.56, 1.38]),  # read here
-    "fastvmt skip.delta=1": ([(10, 14)], [2.48, 2.02, 2.32, 1.90]),
+    "fastvmt skip.delta=1": ([], [2.43, 1.98, 2.27, 1.86]),
+    "fastvmt skip.delta=1 guidance.block=14": ([(10, 14)], [2.48, 2.02, 2.32, 1.90]),
+    "fastvmt guidance.diagnostics=true": ([], [2.34, 1.90, 2.16, 1.75]),  # three backward passes a gradient
     "fastvmt guidance.source=pass": ([], [1.10, 1.06, 1.08, 1.05]),  # no forwards of its own
+    "fastvmt experiment=fast": ([], [0.85, 0.81, 0.83, 0.80]),
+    "none sampler.negative_every=2": ([], [0.75, 0.75, 0.75, 0.75]),
     "ditflow": ([(1, 14)], [1.74, 1.51, 1.66, 1.44]),
     "moft": ([(1, 15)], [1.77, 1.53, 1.69, 1.46]),
     "moft method.iterations=2": ([(1, 15)], [1.31, 1.21, 1.28, 1.19]),
@@ -88,7 +93,7 @@ def declared(row: str, model: str, frames: int) -> tuple[Method, PassCounter, La
     layout = wan(model.removeprefix("wan_").replace("_", "."), frames)
     method = construct(cfg.method, "method")
     assert (cfg.sampler.steps, cfg.sampler.cfg_scale) == (50, 5.8)
-    return method, method.budget(layout, Sampler()), layout
+    return method, method.budget(layout, OmegaConf.to_object(cfg.sampler)), layout
 
 
 def over_plain(cost: float, layout: Layout) -> float:
