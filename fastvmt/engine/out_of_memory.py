@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from omegaconf import DictConfig
 
 from fastvmt.errors import UserError
 from fastvmt.settings import Memory
+
+
+@contextmanager
+def refused(backbone: DictConfig) -> Iterator[None]:
+    """Raise the :func:`refusal` where the device runs out of memory within the context."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise refusal(backbone) from error
 
 
 def refusal(backbone: DictConfig) -> UserError:

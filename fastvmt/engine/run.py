@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 
 import lightning
-import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -69,7 +68,7 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
         console.print(forecast_table(forecast(plan, calibrated(plan, shelf)), kept(plan)))
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
-    with quiet_libraries(), computing_with(cfg.threads):
+    with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):
         return execute(plan, shelf, console)
 
 
@@ -94,8 +93,6 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
     folder = plan.cfg.output_dir
     try:
         trainer.test(module, data, verbose=False)
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory.refusal(plan.cfg.backbone) from error
     except FloatingPointError as error:
         raise UserError(str(error)) from error
     except OSError as error:

@@ -21,6 +21,7 @@ from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters
 from fastvmt.divergence import Diverged
+from fastvmt.engine import out_of_memory
 from fastvmt.engine.cases import CLIP, checked_cases
 from fastvmt.engine.fit import check_fit, memory_of
 from fastvmt.engine.identity import config_hash, weights_hash
@@ -105,7 +106,7 @@ class Session:
         """Make a video that shows ``prompt`` and moves as ``video`` moves; writes nothing but the caches.
 
         ``clip`` are the command line's keys for it: seed and those in ``cases.CLIP``.
-        Raises :class:`UserError` for a clip that does not fit.
+        Raises :class:`UserError` for a clip that does not fit, and as :meth:`transfer_case`.
         """
         return self.transfer_case(self._case_of({"video": str(video), "prompt": prompt, **clip}))
 
@@ -129,8 +130,8 @@ class Session:
         """Generate the video of a case and score it; the functions hear of every step and inner iteration.
 
         From the state that ``checkpoint`` holds, the case goes on to the same result.
-        Raises :class:`fastvmt.divergence.Diverged`, a ``FloatingPointError``, when the numbers leave their range, and
-        ``ValueError`` after :meth:`close`.
+        Raises :class:`fastvmt.divergence.Diverged`, a ``FloatingPointError``, when the numbers leave their range,
+        :class:`UserError` when the device runs out of memory, and ``ValueError`` after :meth:`close`.
         """
         found = self.attempt(case, on_step=on_step, on_iteration=on_iteration, checkpoint=checkpoint)
         if isinstance(found, DivergedCase):
@@ -156,7 +157,7 @@ class Session:
                 on_iteration(row)
 
         try:
-            with computing_with(plan.cfg.threads), account:
+            with out_of_memory.refused(plan.cfg.backbone), computing_with(plan.cfg.threads), account:
                 result = transfer_case(
                     self.backbone,
                     plan.method,
@@ -171,7 +172,8 @@ class Session:
         except Diverged as error:
             return self._diverged(case, error, trace, account)
         start = time.perf_counter()
-        judged = self.judged(case, result.video)
+        with out_of_memory.refused(plan.cfg.backbone):
+            judged = self.judged(case, result.video)
         cost = self._cost(account, result.passes, time.perf_counter() - start)
         cost = cost.of_the_rest() if result.went_on else cost
         return Transfer(result, self._record(case, result.passes, result.seconds, judged, cost, result.video))
@@ -273,6 +275,7 @@ def open_session(cfg: DictConfig) -> Session:
     """Check a composed configuration and load what it needs. Raises :class:`UserError` for what the user can mend."""
     plan = make_plan(cfg)
     check_fit(plan)
-    loaded = Loaded(plan)
-    loaded.load()
+    with out_of_memory.refused(cfg.backbone):
+        loaded = Loaded(plan)
+        loaded.load()
     return Session(plan, loaded, cache_of(cfg))

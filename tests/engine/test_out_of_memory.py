@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from fastvmt.engine import run
+import fastvmt
 from fastvmt.engine.out_of_memory import refusal
 from fastvmt.engine.plan import make_plan
+from fastvmt.engine.run import run
 from fastvmt.errors import UserError
 from helpers.config import composed
 
@@ -27,14 +30,32 @@ def test_the_next_preset_is_named(memory: str, mend: str) -> None:
         raise error
 
 
-def test_a_run_ends_in_that_line() -> None:
-    class Full:
-        def test(self, *_: object, **__: object) -> None:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+LOADING, TRANSFERRING = "fastvmt.engine.loaded.load_backbone", "fastvmt.engine.session.transfer_case"
+LINE = r"^backbone\.memory=balanced: the device ran out of memory; set backbone\.memory=low$"
 
-    plan = make_plan(composed("backbone.memory=balanced"))
-    with pytest.raises(UserError, match=r"set backbone\.memory=low$"):
-        run.transfer_all(Full(), object(), plan)
+
+def full(*_: object, **__: object) -> None:
+    """Stand in for what asks a full device for memory."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize("work", [LOADING, TRANSFERRING])
+def test_a_run_ends_in_that_line(job: list[str], work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, full)
+    with pytest.raises(UserError, match=LINE):
+        run(composed(*job, "backbone.memory=balanced", "metrics=none", "logger=none"))
+
+
+def test_a_session_ends_in_that_line(small: list[str], finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*small, "backbone.memory=balanced", "metrics=none"]
+    clip = next((finished_run / "cases").glob("*/reference_lossless.mp4"))
+    with fastvmt.open(words) as session, monkeypatch.context() as patch:
+        patch.setattr(TRANSFERRING, full)
+        with pytest.raises(UserError, match=LINE):
+            session.transfer(clip, "a dog on grass")
+    monkeypatch.setattr(LOADING, full)
+    with pytest.raises(UserError, match=LINE):
+        fastvmt.open(words)
 
 
 def test_an_unknown_preset_is_refused() -> None:
