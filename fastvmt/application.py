@@ -22,6 +22,7 @@ from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
+from fastvmt.study import end_sweep
 from fastvmt.sweep import swept_keys
 from fastvmt.versions import main_options
 
@@ -65,6 +66,7 @@ class Application:
             main()
         except JobFailed:
             self.failed = True
+            end_sweep()
         except UserError as error:
             sys.stderr.write(f"fastvmt: {error}\n")
             sys.exit(2)

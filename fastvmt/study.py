@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -32,8 +32,12 @@ MOST = 64
 class Study(Callback):
     """The sweep as a whole."""
 
+    begun: ClassVar[DictConfig | None] = None
+    """The configuration of this process' sweep."""
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Warn of rows that cannot differ."""
+        Study.begun = config
         for names in alike(config):
             log.warning("rows that cannot differ, nothing reads what they sweep: %s", "; ".join(names))
 
@@ -51,6 +55,12 @@ class Study(Callback):
                 tell(folder)
             except (ValueError, OSError) as error:
                 sys.stderr.write(f"fastvmt: {error}\n")
+
+
+def end_sweep() -> None:
+    """End this process' sweep as Hydra does, which does not where a launcher's job has failed."""
+    if Study.begun is not None:
+        Study().on_multirun_end(Study.begun)
 
 
 def tell_table(folder: Path) -> None:
