@@ -12,40 +12,51 @@ import torch
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
+from experiments.checks.fork import run_command
+from experiments.checks.trial import Outcome
 from fastvmt.claims import claim_gpu
 from fastvmt.compose_errors import explained
 from fastvmt.config import config_folder
 from fastvmt.errors import UserError
+from fastvmt.studies.rows import labels, read_rows
 
 ROOT = Path(__file__).parents[2]
+NEEDED = 'needs pip install "fastvmt[launchers]"'
 LOCAL = "import os, pathlib, sys; from fastvmt.claims import claim_gpu; "
 
 
-def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A dry sweep of three jobs, the second of which cannot be."""
-    own = f"output_dir={folder / 'own'}"
-    command = [sys.executable, str(ROOT / "run.py"), "-m", "dry=true", "window.l=3,4,5", own, *words]
-    own_code = os.environ | {"PYTHONPATH": str(ROOT)}  # submitit's processes start elsewhere
-    return subprocess.run(command, cwd=folder, env=own_code, capture_output=True, text=True, timeout=600)
+def swept(folder: Path, patch: pytest.MonkeyPatch, *words: str) -> Outcome:
+    """Sweep in a fork of this process; the launchers' processes start anew."""
+    patch.setenv("PYTHONPATH", str(ROOT))  # they start elsewhere
+    done = run_command(("run", "-m", f"output_dir={folder / 'own'}", *words), folder)
+    assert done.code == 1, done.stderr
+    assert "fastvmt: a job of the sweep failed; the others ran" in done.stderr and "Traceback" not in done.stderr
+    return done
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("package", "words"),
-    [
-        ("hydra_joblib_launcher", ["hydra/launcher=local"]),
-        ("hydra_submitit_launcher", ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"]),
-    ],
-)
-def test_jobs_run_in_processes_and_a_bad_one_is_told(tmp_path: Path, package: str, words: list[str]) -> None:
-    pytest.importorskip(f"hydra_plugins.{package}", reason='needs pip install "fastvmt[launchers]"')
-    done = sweep(tmp_path, *words)
-    assert done.returncode == 1, done.stderr
-    assert "fastvmt: a job of the sweep failed; the others ran" in done.stderr and "Traceback" not in done.stderr
-    logs = [*tmp_path.glob("own/.submitit/*/*.err"), *tmp_path.glob("own/.submitit/*/*.out")]
-    told = done.stdout + done.stderr + "".join(log.read_text() for log in logs)
-    assert told.count("dry run: valid") == 2 and "job 1: window.l=4" in told
-    assert sorted(p.name for p in (tmp_path / "own").iterdir() if p.name.isdigit()) == ["0", "1", "2"]
+def test_joblib_transfers_in_processes_and_a_bad_job_is_told(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason=NEEDED)
+    plain = [*small, "metrics=none", "logger=none"]
+    done = swept(tmp_path, monkeypatch, "hydra/launcher=local", "window.l=3,4,5", *plain)
+    assert "job 1: window.l=4" in done.stderr
+    rows = tmp_path / "own" / "rows"
+    assert sorted(file.relative_to(rows).parts[0] for file in rows.glob("*/cases/*/case.json")) == ["l=3", "l=5"]
+    assert labels(read_rows([tmp_path / "own"])) == ["l=3", "l=5"]
+    assert "| `l=5` | 1 |" in (tmp_path / "own" / "table.md").read_text()
+
+
+@pytest.mark.slow
+def test_submitits_jobs_run_in_processes_and_a_bad_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason=NEEDED)
+    local = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10"]
+    swept(tmp_path, monkeypatch, *local, "window.l=5,4", "dry=true")
+    folder = tmp_path / "own"
+    logs = "".join(log.read_text() for kind in ("out", "err") for log in folder.glob(f".submitit/*/*.{kind}"))
+    assert logs.count("dry run: valid") == 1 and "job 1: window.l=4" in logs
+    assert sorted(row.name for row in (folder / "rows").iterdir()) == ["l=4", "l=5"]
 
 
 def test_a_launcher_without_its_package_says_what_to_install() -> None:
