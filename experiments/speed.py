@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     over.set_defaults(measure=frames)
     full = add.add_parser("gpu", parents=[common], help=gpu.__doc__)
     full.add_argument("--sizes", nargs=2, default=["1.3B", "14B"], choices=list(SIZES))
-    full.add_argument("--minutes", type=float, default=8.0)
+    full.add_argument("--minutes", type=float, default=8.0, help="no row begins after three quarters of it")
     full.set_defaults(measure=gpu)
     few = add.add_parser("real", parents=[common], help=real.__doc__)
     few.add_argument("--model", default="1.3B", choices=list(SIZES))

@@ -1,6 +1,7 @@
 """Full-size Wan with random weights: what each memory preset takes, and what transfers of few steps cost.
 
-Run by ``python -m experiments.speed gpu`` (at most ``--minutes``, 8) and, at few tokens on a CPU, ``... real``.
+Run by ``python -m experiments.speed gpu`` (no row begins after three quarters of ``--minutes``, 8) and, at few tokens
+on a CPU, ``... real``.
 """
 
 from __future__ import annotations
@@ -8,23 +9,48 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from experiments.random_wan import SIZES, RandomWan, Wan
-from experiments.speed_loop import DEFAULT, PASS, PLAIN, RELEASED, conditions, conditions_line, measured, settings_of
+from experiments.speed_loop import DEFAULT, PASS, PLAIN, RELEASED, conditions, conditions_line, settings_of, timed
 from experiments.speed_operator import resident_mb, settle
+from fastvmt.cost.peaks import guided, tokens_of
 from fastvmt.schedule import seeded_noise
 from fastvmt.settings import Memory
 
+PARTS = ("peaks", "transfers", "two_gradients")
 STEPS, PAPER_STEPS, PAPER_GUIDED = 5, 50, 10
 """Of the measured transfers, a fifth of them guided, and of the paper's, to which they are extrapolated."""
 GIB = 2**30
 FEW = {"frames": 9, "height": 160, "width": 160}
 """Clips of 3 x 10 x 10 tokens."""
 RANDOM = "random weights"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When it is too late to begin, in seconds of ``perf_counter``, and how that is told."""
+
+    end: float
+    told: str
+
+    def attempt(self, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What is measured, or why it is not."""
+        if time.perf_counter() > self.end:
+            return {"left_out": self.told}
+        try:
+            return measure()
+        except torch.OutOfMemoryError:
+            return {"out_of_memory": True}
+
+
+def read_blocks(size: Wan) -> int:
+    """Blocks that a gradient goes through."""
+    return min(14, size.blocks // 2)
 
 
 def gradient(backbone: RandomWan) -> dict[str, Any]:
@@ -35,11 +61,8 @@ def gradient(backbone: RandomWan) -> dict[str, Any]:
     x = seeded_noise(backbone.layout.latent_shape, 0, device).requires_grad_(True)
     settle(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        q, k = backbone.query_key(x, 0.9, backbone.embed("a dog"), min(14, backbone.size.blocks // 2), True)
-        torch.autograd.grad((q.float() * k.float()).mean(), x)
-    except torch.OutOfMemoryError:
-        return {"out_of_memory": True}
+    q, k = backbone.query_key(x, 0.9, backbone.embed("a dog"), read_blocks(backbone.size), True)
+    torch.autograd.grad((q.float() * k.float()).mean(), x)
     settle(device)
     peak = None if device.type == "cpu" else torch.accelerator.max_memory_allocated(device) / GIB
     return {
@@ -49,59 +72,71 @@ def gradient(backbone: RandomWan) -> dict[str, Any]:
     }
 
 
-def peaks(size: Wan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def predicted(backbone: RandomWan) -> float:
+    """GiB of the weights and of a gradient at its peak under the backbone's preset, by closed form."""
+    layout = backbone.layout
+    weights = sum(parameter.nbytes for parameter in backbone.transformer.parameters())
+    tokens, blocks = tokens_of(layout), read_blocks(backbone.size)
+    return (weights + guided(layout.block, tokens, backbone.memory, backbone.dtype.itemsize, blocks)) / GIB
+
+
+def peaks(size: Wan, device: torch.device, dtype: torch.dtype, limit: Limit) -> dict[str, Any]:
     """A gradient under each memory preset, after one that warms up under the leanest."""
     backbone = RandomWan(size, device, dtype, Memory.low)
-    gradient(backbone)
+    limit.attempt(partial(gradient, backbone))
     rows = {}
     for memory in reversed(Memory):
         backbone.remember(memory)
-        rows[memory.value] = gradient(backbone)
+        rows[memory.value] = limit.attempt(partial(gradient, backbone)) | {"predicted_gib": predicted(backbone)}
     return rows
 
 
 def extrapolated(rows: dict[str, dict[str, float]], steps: int) -> dict[str, dict[str, float]]:
     """Wall seconds of the paper's 50 steps, 10 guided: plain sampling grows with the steps, the rest with the guided.
 
-    Each row's ``wall_seconds`` is of ``steps`` steps, a fifth of them guided.
+    Each row's ``wall_seconds`` is of ``steps`` steps, a fifth of them guided. Rows without are left out.
     """
-    plain = rows[PLAIN]["wall_seconds"]
+    walls = {name: row["wall_seconds"] for name, row in rows.items() if "wall_seconds" in row}
+    if PLAIN not in walls:
+        return {}
+    plain = walls[PLAIN]
     found = {}
-    for name, row in rows.items():
-        extra = (row["wall_seconds"] - plain) / (steps / 5)
+    for name, wall in walls.items():
+        extra = (wall - plain) / (steps / 5)
         seconds = PAPER_STEPS / steps * plain + PAPER_GUIDED * extra
         found[name] = {"seconds": seconds, "ratio": seconds / (PAPER_STEPS / steps * plain)}
     return found
 
 
-def transfers(size: Wan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Plain sampling, the default, the shared pass and the released schedule."""
+def transfers(size: Wan, device: torch.device, dtype: torch.dtype, limit: Limit) -> dict[str, Any]:
+    """Plain sampling, the default, the shared pass and the released schedule, after plain sampling that warms up."""
     backbone = RandomWan(size, device, dtype, Memory.balanced)
+    case, words = backbone.case(), settings_of(size, STEPS)
+    limit.attempt(partial(timed, backbone, case, PLAIN, words))
     names = (PLAIN, DEFAULT, PASS, RELEASED)
-    rows = measured(backbone, backbone.case(), names, settings_of(size, STEPS), repeats=1)
+    rows = {name: limit.attempt(partial(timed, backbone, case, name, words)) for name in names}
     return {"rows": rows, "extrapolated": extrapolated(rows, STEPS)}
 
 
-def two_gradients(size: Wan, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+def two_gradients(size: Wan, device: torch.device, dtype: torch.dtype, limit: Limit) -> dict[str, Any]:
     """Two gradients under the leanest memory preset: the first one warms up."""
     backbone = RandomWan(size, device, dtype, Memory.low)
-    return {"first": gradient(backbone), "second": gradient(backbone)}
+    return {name: limit.attempt(partial(gradient, backbone)) for name in ("first", "second")}
 
 
 def gpu_record(small: str, large: str, device: torch.device, minutes: float) -> dict[str, Any]:
-    """All parts in their order; one that would begin after three quarters of the time is left out, and told."""
+    """All parts in their order; parts and rows that come too late or run out of memory are left out, and told."""
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    parts: dict[str, tuple[str, Callable[[Wan, torch.device, torch.dtype], dict[str, Any]]]] = {
+    parts: dict[str, tuple[str, Callable[[Wan, torch.device, torch.dtype, Limit], dict[str, Any]]]] = {
         "peaks": (small, peaks),
         "transfers": (small, transfers),
         "two_gradients": (large, two_gradients),
     }
-    start, record = time.perf_counter(), dict[str, Any]()
+    limit = Limit(time.perf_counter() + 0.75 * 60 * minutes, f"left out after 0.75 x {minutes:g} minutes")
+    record = dict[str, Any]()
     for part, (name, measure) in parts.items():
-        if time.perf_counter() - start > 0.75 * 60 * minutes:
-            record[part] = {"left_out": f"began after 0.75 x {minutes} minutes"}
-            continue
-        record[part] = {"model": f"{name}, {RANDOM}", "found": measure(SIZES[name], device, dtype)}
+        work = partial(measure, SIZES[name], device, dtype, limit)
+        record[part] = {"model": f"{name}, {RANDOM}"} | limit.attempt(lambda work=work: {"found": work()})
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -145,25 +180,34 @@ def gpu_lines(record: dict[str, Any]) -> list[str]:
     """The record as markdown tables."""
     clip = f"{record['frames']} frames of {record['height']} x {record['width']}"
     lines = ["## Full size", "", f"{clip}, {record['dtype']}, **{record['weights']}**; {conditions_line(record)}.", ""]
+    for part in PARTS:
+        if "found" not in record[part]:
+            lines += [f"{record[part]['model']}, {part}: {cell(record[part], '')}.", ""]
     peaked = record["peaks"].get("found", {})
-    lines += ["| memory | seconds of a gradient | allocator's peak, GiB |", "|---|---|---|"]
-    lines += [f"| {name} | {cell(row, 'wall_seconds')} | {cell(row, 'peak_gib')} |" for name, row in peaked.items()]
+    lines += ["| memory | seconds of a gradient | allocator's peak, GiB | predicted, GiB |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {cell(row, 'wall_seconds')} | {cell(row, 'peak_gib')} | {row['predicted_gib']:.2f} |"
+        for name, row in peaked.items()
+    ]
     steps = record["steps"]
     lines += ["", f"| form | seconds of {steps} steps | of 50, 10 guided, extrapolated | / none |", "|---|---|---|---|"]
     found = record["transfers"].get("found", {"rows": {}, "extrapolated": {}})
     for name, row in found["rows"].items():
-        far = found["extrapolated"][name]
-        lines.append(f"| {name} | {row['wall_seconds']:.2f} | {far['seconds']:.1f} | {far['ratio']:.2f} |")
+        far = found["extrapolated"].get(name, {})
+        lines.append(f"| {name} | {cell(row, 'wall_seconds')} | {cell(far, 'seconds', 1)} | {cell(far, 'ratio')} |")
     large = record["two_gradients"]
     if "found" in large:
         second = large["found"]["second"]
-        told = f"{cell(second, 'wall_seconds')} s, peak {cell(second, 'peak_gib')} GiB"
+        told = cell(second, "wall_seconds")
+        if "wall_seconds" in second:
+            told = f"{told} s, peak {cell(second, 'peak_gib')} GiB"
         lines += ["", f"Second of two gradients of {large['model']}, memory=low: {told}."]
     return lines
 
 
-def cell(row: dict[str, Any], column: str) -> str:
-    """A number of a gradient's row, if there is one."""
+def cell(row: dict[str, Any], column: str, digits: int = 2) -> str:
+    """A number of a row, or why there is none."""
     if "out_of_memory" in row:
         return "out of memory"
-    return "-" if row[column] is None else f"{row[column]:.2f}"
+    number = row.get(column)
+    return str(row.get("left_out", "-")) if number is None else f"{number:.{digits}f}"

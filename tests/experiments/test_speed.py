@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import speed
+from experiments import speed, speed_gpu
 from experiments.command_line import RESULTS
-from experiments.speed_gpu import extrapolated, gpu_lines, gpu_record
+from experiments.random_wan import SIZES, RandomWan
+from experiments.speed_gpu import PARTS, Limit, extrapolated, gpu_lines, gpu_record, peaks, predicted, transfers
 from experiments.speed_loop import DEFAULT, PASS, PLAIN, frames_lines, frames_record, loop_lines, loop_record
 from experiments.speed_loop import FORMS as LOOPS
 from experiments.speed_loop import RELEASED as RELEASED_FORM
 from experiments.speed_operator import DENSE, FORMS, OURS, RELEASED, TARGETS, Size, pair_count, ratios
+from fastvmt.cost.peaks import guided
 from fastvmt.motion.released import released_flow, released_pairs
-from fastvmt.settings import Window
+from fastvmt.settings import Memory, Window
 
 SMALL = Size(frames=4, height=9, width=10, channels=6, span=3, tile=(3, 4), side=5)
 WORDS = "--frames 4 --height 9 --width 10 --channels 6 --span 3 --side 5 --repeats 1 --hardware the/tests"
@@ -92,16 +94,46 @@ def test_the_full_size_script_runs_at_a_tiny_size(tmp_path: Path, monkeypatch: p
     assert set(full["transfers"]["found"]["rows"]) == {PLAIN, DEFAULT, PASS, RELEASED_FORM}
     assert set(sections["real"]["rows"]) == {"torch.float32", "torch.bfloat16"}
     table = (tmp_path / "outputs" / "speed_tests.md").read_text()
-    assert "**random weights**" in table and "extrapolated" in table
+    assert "**random weights**" in table and "extrapolated" in table and "predicted, GiB" in table
 
 
-PARTS = ("peaks", "transfers", "two_gradients")
-
-
-def test_parts_that_begin_too_late_are_left_out_and_told() -> None:
+def test_parts_and_rows_that_begin_too_late_are_left_out_and_told() -> None:
     record = gpu_record("tiny", "tiny", torch.device("cpu"), minutes=0.0)
     assert all("left_out" in record[part] for part in PARTS)
-    assert gpu_lines(record)
+    told = [line for line in gpu_lines(record) if line.endswith(": left out after 0.75 x 0 minutes.")]
+    assert len(told) == len(PARTS)
+    over = (SIZES["tiny"], torch.device("cpu"), torch.float32, Limit(0.0, "too late"))
+    assert {row["left_out"] for row in peaks(*over).values()} == {"too late"}
+    assert transfers(*over)["extrapolated"] == {}
+
+
+def full(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_parts_and_rows_without_memory_are_told_and_the_others_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(backbone: object, case: object, name: str, words: object) -> dict[str, float]:
+        return full() if name == RELEASED_FORM else {"wall_seconds": 1.0}
+
+    monkeypatch.setattr(speed_gpu, "timed", timed)
+    monkeypatch.setattr(speed_gpu, "two_gradients", full)
+    record = gpu_record("tiny", "tiny", torch.device("cpu"), minutes=8.0)
+    assert record["two_gradients"] == {"model": "tiny, random weights", "out_of_memory": True}
+    assert record["transfers"]["found"]["rows"][RELEASED_FORM] == {"out_of_memory": True}
+    assert set(record["transfers"]["found"]["extrapolated"]) == {PLAIN, DEFAULT, PASS}
+    lines = gpu_lines(record)
+    assert "tiny, random weights, two_gradients: out of memory." in lines
+    assert f"| {RELEASED_FORM} | out of memory | - | - |" in lines
+    memory = {name: row["predicted_gib"] for name, row in record["peaks"]["found"].items()}
+    assert all(gib > 0 for gib in memory.values())
+    assert f"| - | {memory['fast']:.2f} |" in next(line for line in lines if line.startswith("| fast |"))
+
+
+def test_predictions_are_of_weights_and_a_gradient() -> None:
+    backbone = RandomWan(SIZES["tiny"], torch.device("cpu"), torch.float32, Memory.low)
+    numbers = sum(parameter.numel() for parameter in backbone.transformer.parameters())
+    expected = 4 * numbers + guided(backbone.layout.block, 3 * 4 * 4, Memory.low, 4, blocks=1)
+    assert predicted(backbone) * 2**30 == pytest.approx(expected)
 
 
 def test_extrapolation_is_of_fifty_steps_and_ten_guided_ones() -> None:
