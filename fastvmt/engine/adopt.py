@@ -21,7 +21,7 @@ from fastvmt.data.video import write_video
 from fastvmt.engine.again import own_runs, recomposed
 from fastvmt.engine.case_files import VIEW_SIDE
 from fastvmt.engine.loaded import Loaded
-from fastvmt.engine.plan import cache_of, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session
 from fastvmt.errors import UserError
@@ -72,7 +72,7 @@ def adopt(clips: Path, name: str, study: Path) -> list[str]:
     if not found:
         raise UserError(f"{clips} has no clip of a case, such as {slug(cases[0].id)}.mp4")
     with quiet_libraries():
-        session = Session(plan, Loaded(plan), cache_of(plan.cfg))
+        session = Session(plan, Loaded(plan))
         read = {case.id: comparable(found[case.id], case) for case in cases if case.id in found}
         records = [
             write_adopted(session, target, case, found[case.id], read[case.id]) for case in cases if case.id in found

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from fastvmt.engine.again import joined, own_runs, recomposed
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import run_content
-from fastvmt.engine.plan import cache_of, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.recall import found_before, not_kept
 from fastvmt.engine.session import Session
@@ -65,7 +65,7 @@ def open_scores(cfg: DictConfig, shelf: Shelf) -> Session:
     """Open a session that has the scores loaded and no model."""
     plan = make_plan(cfg)
     Standing.of(plan).check()
-    return Session(plan, shelf.take(plan), cache_of(cfg))
+    return Session(plan, shelf.take(plan))
 
 
 def check_kept(session: Session, run: RunFolder) -> None:

@@ -20,7 +20,7 @@ from fastvmt.divergence import Diverged
 from fastvmt.engine.again import recomposed
 from fastvmt.engine.fit import check_fit
 from fastvmt.engine.loaded import Loaded
-from fastvmt.engine.plan import cache_of, make_plan
+from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session
 from fastvmt.errors import UserError
@@ -98,7 +98,7 @@ def open_warm(cfg: DictConfig, loaded: list[Loaded]) -> Session:
         fitting = Loaded(plan)
         fitting.load()
         loaded.append(fitting)
-    return Session(plan, fitting, cache_of(cfg))
+    return Session(plan, fitting)
 
 
 def shared_cases(rows: Sequence[TimedRow], count: int) -> list[TransferCase]:

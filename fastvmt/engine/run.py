@@ -19,7 +19,7 @@ from fastvmt.engine.fit import check_fit, predicted
 from fastvmt.engine.forecast import forecast, forecast_table
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import TransferModule
-from fastvmt.engine.plan import Plan, cache_of, make_plan
+from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
@@ -118,7 +118,7 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
             folder.result.unlink(missing_ok=True)  # of other settings, if this run is stopped
         OmegaConf.save(cfg, folder.config, resolve=True)
         note(folder.path, STARTED, cases=len(plan.cases))
-    session = Session(plan, shelf.take(plan), cache_of(cfg))
+    session = Session(plan, shelf.take(plan))
     if not has_all(session, plan.cases, folder):
         check_fit(plan)
         shelf.take(plan).load()

@@ -47,7 +47,11 @@ class Session:
     plan: Plan
     loaded: Loaded | None
     """None once the session is closed."""
-    cache: TensorCache
+
+    @cached_property
+    def cache(self) -> TensorCache:
+        """Where readings of references are kept; counts those that this session had to compute."""
+        return cache_of(self.plan.cfg)
 
     @cached_property
     def key(self) -> str:
@@ -100,7 +104,7 @@ class Session:
         """
         if group := self._open().differs(cfg):
             raise ValueError(f"{group} differs from the one that is loaded: open a session of its own")
-        return replace(self, plan=make_plan(cfg), cache=cache_of(cfg))
+        return replace(self, plan=make_plan(cfg))
 
     def transfer(self, video: str | Path, prompt: str, **clip: Any) -> Transfer:
         """Make a video that shows ``prompt`` and moves as ``video`` moves; writes nothing but the caches.
@@ -278,4 +282,4 @@ def open_session(cfg: DictConfig) -> Session:
     with out_of_memory.refused(cfg.backbone):
         loaded = Loaded(plan)
         loaded.load()
-    return Session(plan, loaded, cache_of(cfg))
+    return Session(plan, loaded)

@@ -55,7 +55,7 @@ def finished_run_record(backbone, case, tmp_path) -> dict:
     from fastvmt.cost.meters import open_meters
     from fastvmt.engine.case_files import write_case
     from fastvmt.engine.loaded import Loaded, Model
-    from fastvmt.engine.plan import cache_of, make_plan
+    from fastvmt.engine.plan import make_plan
     from fastvmt.engine.session import Session
     from fastvmt.results.folder import CaseFolder
     from helpers.config import composed
@@ -64,7 +64,7 @@ def finished_run_record(backbone, case, tmp_path) -> dict:
     cfg = composed(*size, "method=none", "metrics=none", "cache_dir=null")
     loaded = Loaded(make_plan(cfg))
     loaded.model = Model(backbone, open_meters(backbone.device), 0.0)
-    session = Session(loaded.plan, loaded, cache_of(cfg))
+    session = Session(loaded.plan, loaded)
     write_case(CaseFolder(tmp_path), session, session.transfer_case(case))
     return json.loads((tmp_path / "case.json").read_text())
 
