@@ -95,7 +95,7 @@ class TransferModule(lightning.LightningModule):
             self.outcomes = [outcome for part in gathered for outcome in part]
         self.outcomes.sort(key=lambda outcome: outcome.record.id)
         if self.trainer.is_global_zero:
-            write_json(self.folder.result, run_content(self.session, self.records))
+            write_json(self.folder.result, run_result(self.session, self.records))
 
 
 def overrides() -> list[str]:
@@ -111,7 +111,7 @@ def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:
     return {"values": row_values(swept_of(swept, here.sweeper.params), overrides()), "job": here.job.num}
 
 
-def run_content(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
+def run_result(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
     plan = session.plan
     model = session.model

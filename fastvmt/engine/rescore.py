@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.engine.again import joined, own_runs, recomposed
 from fastvmt.engine.loaded import Shelf
-from fastvmt.engine.module import run_content
+from fastvmt.engine.module import run_result
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.recall import found_before, not_kept
@@ -100,7 +100,7 @@ def rescore_row(session: Session, run: RunFolder, words: Sequence[str]) -> list[
     listed = list(old["config"]["table"]["columns"])
     cfg.table.columns = [*listed, *(name for name in new if name not in listed)] if listed else []
     OmegaConf.save(cfg, run.config, resolve=True)
-    content = run_content(session, sorted(records, key=lambda record: record.id))
+    content = run_result(session, sorted(records, key=lambda record: record.id))
     overrides = joined([str(word) for word in old["overrides"]], literal(words))
     write_json(run.result, content | {key: old[key] for key in KEPT if key in old} | {"overrides": overrides})
     return new

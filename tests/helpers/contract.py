@@ -64,5 +64,6 @@ def left_in(backbone: Backbone) -> list[object]:
     return [remains(transformer) for transformer, _ in backbone.experts]
 
 
-def transfer(backbone: Backbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
+def transfer_first(backbone: Backbone, plan: Plan, folder: Path | None = None, **hooks: Callable) -> TransferResult:
+    """``transfer_case`` of a plan's first case."""
     return transfer_case(backbone, plan.method, plan.sampler, plan.cases[0], TensorCache(folder), **hooks)

@@ -10,7 +10,7 @@ import pytest
 from fastvmt.backbones.base import Backbone
 from fastvmt.engine.plan import Plan
 from fastvmt.files import write_tensors
-from helpers.contract import CASES, OPTIONS, Model, left_in, transfer
+from helpers.contract import CASES, OPTIONS, Model, left_in, transfer_first
 
 
 class Stop(Exception):
@@ -41,7 +41,7 @@ def assert_an_error_leaves_nothing(
         for share in shares:
             calls, limit = 0, int(share * whole)
             with pytest.raises(Stop):
-                transfer(backbone, plan)
+                transfer_first(backbone, plan)
             assert left_in(backbone) == before, share
     finally:
         for hook in watched:
@@ -61,9 +61,9 @@ def test_an_error_under_stored_embeddings_leaves_nothing(
 ) -> None:
     """In the first guided step and in the second: a step's two passes are a quarter of all."""
     file, change = tmp_path / "learned.safetensors", f"method.target=embedding method.inject={inject}"
-    write_tensors(file, transfer(backbone, plan_of("ditflow", change)).learned, "ditflow")
+    write_tensors(file, transfer_first(backbone, plan_of("ditflow", change)).learned, "ditflow")
     plan = plan_of("ditflow", change, f"method.embeddings={file}")
-    assert transfer(backbone, plan).passes.gradients == 0
+    assert transfer_first(backbone, plan).passes.gradients == 0
     assert_an_error_leaves_nothing(backbone, model, plan, (0.15, 0.3))
 
 
@@ -78,5 +78,5 @@ def test_an_error_between_iterations_and_steps_leaves_nothing(
     for hooks in ({"on_iteration": stop}, {"on_step": stop}):
         if "on_step" in hooks or plan.method.inner_iterations(4):
             with pytest.raises(Stop):
-                transfer(backbone, plan, **hooks)
+                transfer_first(backbone, plan, **hooks)
         assert left_in(backbone) == before

@@ -18,7 +18,7 @@ from fastvmt.methods.transfer import transfer_case
 from fastvmt.methods.tuned import Tuned
 from fastvmt.solver import solver_of
 from helpers.config import composed
-from helpers.contract import CASES, OPTIONS, VARIANTS, left_in, transfer
+from helpers.contract import CASES, OPTIONS, VARIANTS, left_in, transfer_first
 from helpers.transfers import same
 
 
@@ -41,7 +41,7 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
 ) -> None:
     plan = plan_of(option, change)
     before = left_in(backbone)
-    first = transfer(backbone, plan, tmp_path)
+    first = transfer_first(backbone, plan, tmp_path)
     assert left_in(backbone) == before
     sigmas, _ = solver_of(backbone, plan.sampler, plan.method.uses_strength)
     assert first.passes.reference_forwards == plan.method.readings(backbone.layout, sigmas)
@@ -55,7 +55,7 @@ def test_a_transfer_is_whole_repeatable_declared_and_leaves_nothing(
     assert all(set(row) >= {"step", "iteration", "sigma", "loss", "grad_norm", "reused"} for row in first.trace)
 
     torch.manual_seed(99)
-    second = transfer(backbone, plan, tmp_path)
+    second = transfer_first(backbone, plan, tmp_path)
     assert same(second, first)
     assert second.passes.reference_forwards == 0  # the reference was kept
     declared = plan.method.budget(backbone.layout, plan.sampler)
@@ -76,5 +76,5 @@ def test_the_reference_matters(backbone: Backbone, plan_of: Callable[..., Plan],
     case = plan.cases[0]
     mirrored = replace(case, reference=replace(case.reference, frames_THWC=case.reference.frames_THWC.flip(0, 2)))
     assert not same(
-        transfer(backbone, plan), transfer_case(backbone, plan.method, plan.sampler, mirrored, TensorCache(None))
+        transfer_first(backbone, plan), transfer_case(backbone, plan.method, plan.sampler, mirrored, TensorCache(None))
     )
