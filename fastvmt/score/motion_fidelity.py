@@ -46,7 +46,8 @@ COLUMNS = (
 )
 """Of mode robust: the score, its other weightings and references, and what it is to be read with."""
 TRUE = ("motion_fidelity_true", "motion_fidelity_dynamic_true")
-"""Those of them that need the true motion."""
+"""Those of them that need the true motion. They live here, and not in ``fastvmt.world``, because they are the
+headline's own rule with other tracks for the reference's: they read a :class:`Truth`, and no world that drew it."""
 
 
 def diagonal_of(generated: Video, reference: Video) -> float:
