@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing
 
+from fastvmt.results.columns import summaries
 from fastvmt.score.aesthetic import aesthetic_quality
 from fastvmt.score.consistency import consistency, det_consistency, temporal_consistency
 from fastvmt.score.dense_flow import DisFlow
@@ -32,6 +33,7 @@ from fastvmt.score.smoothness import DisInterpolator, motion_smoothness
 from fastvmt.score.tracklets import grid_tracks, tracklets
 from fastvmt.trackers.dis import one_thread
 from fastvmt.types import Truth, Video
+from helpers.records import case_record
 from helpers.stand_ins import (
     HEAD,
     LONG,
@@ -125,6 +127,18 @@ def test_scores_metrics_and_functions_agree(monkeypatch: pytest.MonkeyPatch, tmp
         assert metric.per_sample()[1].tolist() == pytest.approx(expected, abs=1e-6, nan_ok=True), name
         assert [column[name] for column in columns] == pytest.approx(expected, abs=1e-6, nan_ok=True), name
         assert float(metric.compute()) == pytest.approx(np.nanmean(expected), abs=1e-6), name
+
+
+def test_a_metrics_report_is_a_runs_means_of_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same rows, where nothing is pooled; what no video has is NaN in one and not there in the other."""
+    monkeypatch.setattr("fastvmt.score.frechet.TRACKS", 30)  # quick
+    for name, make in METRICS.items():
+        metric = scored(make(), [*VIDEOS[:3], BLACK], [0, 1, 2, 3], LONG)
+        rows = [dict(zip(metric.columns, row, strict=True)) for row in torch.cat(metric.rows).tolist()]
+        run = summaries([case_record(f"r{i}/p/s0", scores=row) for i, row in enumerate(rows)])["scores"]
+        found = {column: value for column, value in metric.report().items() if not math.isnan(value)}
+        assert {column: row["mean"] for column, row in run.items()} == pytest.approx(found, rel=1e-12), name
+        assert float(metric.compute()) == pytest.approx(found[name], rel=1e-12), name
 
 
 def test_forms_of_motion_fidelity_say_what_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
