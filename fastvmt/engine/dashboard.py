@@ -13,11 +13,11 @@ from fastvmt.config import WandbMode
 from fastvmt.engine.wandb_content import VIDEOS, paper_axes
 from fastvmt.errors import UserError, first_line
 from fastvmt.results.folder import slug
+from fastvmt.score.registry import entries
 from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.quantities import RATIO
 from fastvmt.studies.rows import Row, read_rows
 
-SCORES = ("motion_fidelity", "trajectory_cosine", "text_similarity", "temporal_consistency")
 INSTALL = 'a workspace needs wandb-workspaces: pip install "fastvmt[dashboard]"'
 EXAMPLES = """
 examples:
@@ -34,6 +34,13 @@ def axes_of(rows: Sequence[Row]) -> list[str]:
     return [name for name in names if len({axes.get(name) for axes in found}) > 1]
 
 
+def headline_of(rows: Sequence[Row]) -> list[str]:
+    """List the scores of the headline that some row has, in the order of the records."""
+    headline = {entry.columns[0] for entry in entries().values() if entry.head}
+    there = dict.fromkeys(score for row in rows for record in row.records for score in record.scores)
+    return [score for score in there if score in headline]
+
+
 def workspace(rows: Sequence[Row], entity: str, project: str, name: str) -> Any:
     """Describe the workspace of a study's rows. Raises :class:`UserError` without ``wandb-workspaces``."""
     try:
@@ -41,8 +48,7 @@ def workspace(rows: Sequence[Row], entity: str, project: str, name: str) -> Any:
         import wandb_workspaces.workspaces as ws
     except ImportError as error:
         raise UserError(INSTALL) from error
-    there = {score for row in rows for record in row.records for score in record.scores}
-    scores = [score for score in SCORES if score in there]
+    scores = headline_of(rows)
     over = [panels.ScatterPlot(x=f"c::paper.{axis}", y=score) for axis in axes_of(rows) for score in scores]
     bars = [panels.BarPlot(metrics=[score]) for score in scores]
     trade = [panels.ScatterPlot(x=x, y=score) for score in scores[:1] for x in (RATIO, "loop_cpu_seconds", "gradients")]

@@ -20,7 +20,7 @@ from torch import Tensor
 from fastvmt.backbones.base import Backbone
 from fastvmt.methods.reading import read_motion
 from fastvmt.results.doubts import doubted
-from fastvmt.results.tables import shown_score
+from fastvmt.results.tables import COVERAGE, MOTION, shown_score
 from fastvmt.schedule import add_noise, seeded_noise
 from fastvmt.settings import Guidance, Window
 from fastvmt.types import MotionField, TransferResult, Video
@@ -98,9 +98,9 @@ def round_length(longest: float) -> float:
 def heading(prompt: str, scores: Mapping[str, float] | None, width: int) -> str:
     """The prompt in at most two lines of ``width`` letters, and the scores where they are known."""
     lines = textwrap.wrap(prompt, width, max_lines=2, placeholder="...")
-    if scores is not None and "motion_fidelity" in scores:
-        told = (f"{name.replace('_', ' ')} {shown_score(scores, name)}" for name in ("motion_fidelity", "coverage"))
-        doubts = "".join(f"; {doubt.sign} {doubt.why}" for doubt in doubted(scores, "motion_fidelity"))
+    if scores is not None and MOTION in scores:
+        told = (f"{name.replace('_', ' ')} {shown_score(scores, name)}" for name in (MOTION, COVERAGE[0]))
+        doubts = "".join(f"; {doubt.sign} {doubt.why}" for doubt in doubted(scores, MOTION))
         lines += textwrap.wrap(f"when generated: {', '.join(told)}{doubts}", width)
     return "\n".join(lines)
 

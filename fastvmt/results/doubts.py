@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 RESTING = 0.9
@@ -19,7 +19,14 @@ class Doubt:
     sign: str
     why: str
     columns: tuple[str, ...]
-    holds: Callable[[Values], bool]
+    read: str
+    """The column that tells."""
+    least: float
+    """Its value from which the doubt holds."""
+
+    def holds(self, scores: Values) -> bool:
+        """Tell whether a video's scores raise it; what is missing raises none."""
+        return scores.get(self.read, 0.0) >= self.least
 
 
 DOUBTS = (
@@ -27,19 +34,22 @@ DOUBTS = (
         "*",
         "coverage below a fifth",
         ("motion_fidelity", "motion_fidelity_dynamic"),
-        lambda scores: scores.get("low_coverage") == 1,
+        "low_coverage",
+        1.0,
     ),
     Doubt(
         "+",
         "the reference rests (motion_fidelity_dynamic leaves its resting points out)",
         ("motion_fidelity",),
-        lambda scores: scores.get("static_fraction_reference", 0.0) >= RESTING,
+        "static_fraction_reference",
+        RESTING,
     ),
     Doubt(
         "=",
         "the video rests, which is consistent",
         ("temporal_consistency", "background_consistency", "subject_consistency", "motion_smoothness_flow"),
-        lambda scores: scores.get("static_fraction", 0.0) >= RESTING,
+        "static_fraction",
+        RESTING,
     ),
 )
 

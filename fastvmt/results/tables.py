@@ -14,6 +14,7 @@ from fastvmt.terminal import literal_text
 
 SHOWN = 24
 """Cases in the table; the files have all."""
+MOTION = "motion_fidelity"
 COVERAGE = ("coverage", "coverage_reference")
 """What motion fidelity is to be read with."""
 NAMED = 3
@@ -21,13 +22,13 @@ NAMED = 3
 
 
 def score_table(records: Sequence[CaseRecord], headline: Mapping[str, str]) -> Table:
-    """Show seconds and scores per case: ``headline`` has their columns and short heads.
+    """Show seconds and scores per case: ``headline`` has their columns and heads, which say if higher is not better.
 
     Beside motion fidelity stands the smaller coverage of both videos. Scores that are not to be read have signs, which
     the caption explains.
     """
-    columns = with_coverage(headline) if any("coverage" in record.scores for record in records) else dict(headline)
-    table = Table(title="scores (higher is better) and seconds")
+    columns = with_coverage(headline) if any(COVERAGE[0] in record.scores for record in records) else dict(headline)
+    table = Table(title="scores (higher is better, unless a head says otherwise) and seconds")
     table.add_column("case and prompt", overflow="fold")
     for column in (*columns.values(), "seconds"):
         table.add_column(literal_text(column), justify="right", no_wrap=True)
@@ -47,14 +48,14 @@ def with_coverage(headline: Mapping[str, str]) -> dict[str, str]:
     columns: dict[str, str] = {}
     for name, head in headline.items():
         columns[name] = head
-        if name == "motion_fidelity":
-            columns["coverage"] = "coverage"
+        if name == MOTION:
+            columns[COVERAGE[0]] = COVERAGE[0]
     return columns
 
 
 def shown_score(scores: Mapping[str, float], name: str) -> str:
     """Write a score with its signs; of coverage the smaller one of both videos."""
-    if name == "coverage":
+    if name == COVERAGE[0]:
         return show(min((scores[each] for each in COVERAGE if each in scores), default=None))
     return show(scores.get(name)) + signs([scores], name)
 
@@ -71,9 +72,9 @@ def mean_table(records: Sequence[CaseRecord]) -> Table:
     What no case has is no row: it is named below the table by its reason.
     """
     found = score_summaries(records)
-    beside = [name for name in COVERAGE if "motion_fidelity" in found and name in found]
+    beside = [name for name in COVERAGE if MOTION in found and name in found]
     order = [name for name in found if name not in beside]
-    at = order.index("motion_fidelity") + 1 if beside else 0
+    at = order.index(MOTION) + 1 if beside else 0
     scores = {name: found[name] for name in (*order[:at], *beside, *order[at:])}
     rows = {name.replace("_", " "): row for name, row in scores.items()}
     for name, row in cost_summaries(records).items():

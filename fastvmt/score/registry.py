@@ -59,6 +59,12 @@ class Entry:
     head: str = ""
     """Its short head in the table of cases; empty: not a headline."""
 
+    @property
+    def headed(self) -> str:
+        """Its short head, with its direction where higher is not better."""
+        others = {"lower": " (lower is better)", "none": " (neither is better)"}
+        return f"{self.head}{others.get(self.direction, '')}"
+
     def described(self) -> dict[str, Any]:
         """What records say of it, plain values."""
         keys = ("definition", "source", "range", "limits", "version", "direction")

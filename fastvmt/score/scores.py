@@ -156,8 +156,8 @@ class Scores:
 
     @property
     def headline(self) -> dict[str, str]:
-        """The columns of the table of cases and their short heads."""
-        return {entry.columns[0]: entry.head for entry in self.entries.values() if entry.head}
+        """The columns of the table of cases and their heads, which say where higher is not better."""
+        return {entry.columns[0]: entry.headed for entry in self.entries.values() if entry.head}
 
     @property
     def pooled(self) -> tuple[str, ...]:

@@ -28,9 +28,6 @@ from fastvmt.studies.published import TABLES, Published
 from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
 from fastvmt.studies.table import Grid, Part, StudyTable, drifts, grid_of, parts_of
 
-PAPERS = ("motion_fidelity", "text_similarity", "temporal_consistency", "total_seconds")
-"""Columns of published tables."""
-
 
 def caption(table: StudyTable) -> list[str]:
     """Say what the numbers are of, and what they must not be taken for: a sentence each."""
@@ -147,7 +144,7 @@ def grid_markdown(grid: Grid) -> str:
 
 def published_markdown(published: Published) -> str:
     """Write a paper's table, apart from ours."""
-    columns = [name for name in PAPERS if any(name in row for row in published.rows.values())]
+    columns = list(dict.fromkeys(name for row in published.rows.values() for name in row))
     head = " | ".join(literal(name.replace("_", " ")) for name in columns)
     lines = [
         f"Published, not to be compared with ours: {literal(published.source)}; {literal(published.conditions)}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,21 @@ from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
 from fastvmt.construct import PLUGINS
+from fastvmt.results.columns import cost_summaries
+from fastvmt.results.doubts import DOUBTS
+from fastvmt.results.tables import COVERAGE, MOTION, score_table
 from fastvmt.score.command import main
 from fastvmt.score.metric import ScoreMetric
 from fastvmt.score.networks import CLIP_KEYS, Networks
 from fastvmt.score.registry import DIRECTIONS, INPUTS, REGISTRY, entries, score, table, weight_sources
 from fastvmt.score.scores import Scores
 from fastvmt.score.weights import MissingWeightsError
+from fastvmt.studies.published import TABLES
+from fastvmt.studies.quantities import KNOWN
+from fastvmt.studies.table import PARTED
+from fastvmt.studies.table_command import SHORT
+from helpers.config import composed
+from helpers.records import case_record
 from helpers.stand_ins import METRICS, Drift
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +150,27 @@ def test_tables_of_results_have_the_headline_and_pool_what_vbench_pools() -> Non
         "background_consistency",
     }
     assert Scores(Drift(), ["subject_consistency"], {}, on_missing="skip").pooled == ()
+
+
+def test_scores_that_are_named_elsewhere_are_columns_of_an_entry() -> None:
+    columns = {column for entry in entries().values() for column in entry.columns}
+    costs = {*KNOWN, *cost_summaries([])}
+    cfg = composed()
+    doubted = {name for doubt in DOUBTS for name in (doubt.read, *doubt.columns)}
+    published = {name for table in TABLES.values() for row in table.rows.values() for name in row}
+    assert {*SHORT, *published} - costs <= columns
+    assert {MOTION, *COVERAGE, *PARTED, *doubted, cfg.table.score, cfg.objective} <= columns
+
+
+def test_a_table_of_cases_says_where_higher_is_not_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [case_record("a", scores={"epe": 3.0, "motion_fidelity": 0.5})]
+    for name in ("epe", "speed"):
+        monkeypatch.setitem(entries(), name, replace(entries()["epe"], head=name, columns=(name,)))
+    monkeypatch.setitem(entries(), "speed", replace(entries()["speed"], direction="none"))
+    table = score_table(records, Scores(Drift(), ["motion_fidelity", "epe", "speed"], {}).headline)
+    heads = [str(column.header) for column in table.columns[1:-1]]
+    assert heads == ["motion", "epe (lower is better)", "speed (neither is better)"]
+    assert table.title == "scores (higher is better, unless a head says otherwise) and seconds"
 
 
 def test_the_documentation_has_the_table(capsys: pytest.CaptureFixture[str]) -> None:
