@@ -2,8 +2,9 @@
 
 ``PYTHONPATH=tests python -m helpers.golden`` says which transfers are bit-equal to ``tests/golden/transfers.json``;
 with ``--write`` it writes that file anew: only for a change that is meant to move numbers, with the reason in its
-message and a new ``fastvmt.algorithm.ALGORITHM``; ``algorithm.json`` keeps hashes of every version's latents. The
-first file was written at commit d503799; MotionClone's rows since its step is Euler less a move.
+message and a new ``fastvmt.algorithm.ALGORITHM``; ``algorithm.json`` keeps hashes of every version's latents. With
+``--add METHOD`` it measures a new method and writes its rows beside the others, which stay as they are. The first
+file was written at commit d503799; MotionClone's rows since its step is Euler less a move.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.cache import TensorCache
@@ -32,6 +33,21 @@ from helpers.random_models import save_random_wan
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
 VERSIONS = FILE.with_name("algorithm.json")
+SETTINGS = {
+    "demo": ["benchmark=demo"],
+    "random_wan": [
+        "benchmark=demo",
+        "backbone.path={random_wan}",
+        "backbone.height=48",
+        "backbone.width=48",
+        "guidance.block=1",
+    ],
+    "world": ["benchmark=world", "benchmark.cases=2"],
+}
+"""Every method's rows."""
+SHORT = ["sampler.steps=3", "guidance.fraction=0.7", "guidance.iterations=3", "skip.delta=2", "device=cpu"]
+OWN = {"iterations": 2, "tuning.iterations": 3}
+"""Keys of a method, and their values where it has them."""
 SAMPLES = 16
 """Values of the latents that the file holds, evenly spread."""
 
@@ -59,6 +75,23 @@ def write(rows: dict[str, dict[str, Any]]) -> None:
         raise ValueError(f"the latents of {moved[0]} moved: raise fastvmt.algorithm.ALGORITHM and write again")
     FILE.write_text("{\n" + ",\n".join(f'"{n}": {json.dumps(rows[n])}' for n in sorted(rows)) + "\n}\n")
     VERSIONS.write_text(json.dumps(kept | {str(ALGORITHM): hashes}, indent=1) + "\n")
+
+
+def overrides_of(method: str, setting: str, also: Sequence[str] = ()) -> list[str]:
+    """The overrides of a method's row in one of ``SETTINGS``."""
+    numbers = composed(f"method={method}").method
+    own = [f"method.{key}={value}" for key, value in OWN.items() if OmegaConf.select(numbers, key) is not None]
+    return [f"method={method}", *SETTINGS[setting], *SHORT, *own, *also]
+
+
+def add(method: str, also: Sequence[str], random_wan: Path) -> None:
+    """Measure a method and write its rows beside the others, which stay. Raises ``ValueError`` if it has some."""
+    if str(ALGORITHM) not in versions():
+        raise ValueError("the other methods have no rows of this version: write them first, with --write")
+    rows = {f"{method}/{setting}": overrides_of(method, setting, also) for setting in SETTINGS}
+    if known := sorted(rows.keys() & golden().keys()):
+        raise ValueError(f"{known[0]} is there: what moves it is written with --write")
+    write(golden() | {name: measure(overrides, random_wan) for name, overrides in rows.items()})
 
 
 def config_of(overrides: Sequence[str], random_wan: Path) -> DictConfig:
@@ -109,10 +142,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the golden file")
     parser.add_argument("--only", default="", help="names that contain this")
+    parser.add_argument(
+        "--add", nargs="+", metavar=("METHOD", "OVERRIDE"), help="write rows of a new method, with overrides it needs"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         random_wan = save_random_wan(Path(folder))
+        if arguments.add:
+            method, *also = arguments.add
+            add(method, also, random_wan)
+            return
         found = {
             name: measure(row["overrides"], random_wan) for name, row in golden().items() if arguments.only in name
         }
