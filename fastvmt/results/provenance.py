@@ -79,19 +79,19 @@ def maker() -> dict[str, str]:
 
 
 def provenance(nvml: Nvml | None = None) -> dict[str, Any]:
-    """Tell versions, hardware (with the GPU's state where NVML tells it) and commit."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    """Tell versions, hardware (with the GPU's state where NVML tells it) and commit, as :func:`maker` does."""
+    made = maker()
     return {
         "versions": {package: installed(package) for package in PACKAGES},
         "python": platform.python_version(),
         "hardware": {
-            "device": device,
+            "device": made["hardware"],
             "threads": torch.get_num_threads(),
             "cpus": os.cpu_count(),
             "cuda": torch.version.cuda,
             "gpu": None if nvml is None else nvml.state(),
         },
-        "commit": commit(),
+        "commit": made["commit"],
     }
 
 
