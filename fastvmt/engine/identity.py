@@ -36,6 +36,16 @@ CASES = ("benchmark", "video", "seed", "seeds", *CLIP)
 OPTION = "backbone.cache"
 """An option of the backbone with numbers of its own (``backbone.cache_*``), none of which is read without it."""
 
+SIDE = "method.window.l"
+"""The side of FastVMT's windows; 0 is none."""
+OF_WINDOWS = (
+    "method.window.tile",
+    "method.window.query",
+    "method.window.centre_gradient",
+    "method.guidance.window_weight",
+)
+"""Numbers of its that nothing reads where there are no windows."""
+
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Give the leaves of nested mappings by their dotted keys."""
@@ -50,8 +60,10 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 def leaves(cfg: DictConfig) -> dict[str, Any]:
     """Give the resolved keys that decide what becomes of cases, and those that choose them."""
     found = flat(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-    off = found.get(OPTION) in (None, "none")
-    return {key: value for key, value in found.items() if decides(key) and not (off and key.startswith(OPTION))}
+    unread = [key for key in found if key.startswith(OPTION)] if found.get(OPTION) in (None, "none") else []
+    own = str(found.get("method._target_")).startswith("fastvmt.")  # a user's class may read what it likes
+    unread += OF_WINDOWS if own and found.get(SIDE) == 0 else ()
+    return {key: value for key, value in found.items() if decides(key) and key not in unread}
 
 
 def decides(key: str) -> bool:
