@@ -62,6 +62,7 @@ def caption(table: StudyTable) -> list[str]:
         lines.append(f"Not shown, n/a for every case: {', '.join(gone)}.")
     if contended := sum(record.cost.contended for record in healthy(records)):
         lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
+    lines += table.untimed
     if diverged := len(records) - len(healthy(records)):
         lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")
     if table.chance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from fastvmt.cost.cost import loop
@@ -50,6 +51,8 @@ COSTS: dict[str, Callable[[CaseRecord], float]] = {
 """Of one case. Beside them: ``loop_ratio``, the loop's seconds over those of the base row's same case on the same
 machine with as many threads, of CPU where that computes; and ``diverged``, the share of cases, which count in no other
 column."""
+SECONDS = ("loop_seconds", "loop_cpu_seconds", "tuning_seconds")
+"""Costs that hold for one machine: n/a in a row that was timed, together with the base row, on several."""
 DRIFT = 0.15
 """How far loop ratios of equal work lie apart where others wanted the machine: 0.12 was seen between two sittings."""
 RATIO = "loop_ratio"
@@ -63,6 +66,8 @@ def column(records: Sequence[CaseRecord], name: str, base: Sequence[CaseRecord])
         return {record.id: float(record.diverged is not None) for record in records}
     if name == RATIO:
         return ratios(healthy(records), healthy(base))
+    if name in SECONDS and len(machines(records, base)) > 1:
+        return {record.id: math.nan for record in healthy(records)}
     if name in COSTS:
         return {record.id: COSTS[name](record) for record in healthy(records)}
     return score_column(records, name)
@@ -79,9 +84,20 @@ def ratios(records: Sequence[CaseRecord], base: Sequence[CaseRecord]) -> Column:
     return found
 
 
-def machine(record: CaseRecord) -> tuple[str, int]:
-    """What seconds depend on beside the method."""
-    return record.maker["hardware"], record.cost.threads
+def machine(record: CaseRecord) -> tuple[str, str, int]:
+    """What seconds depend on beside the method: hardware, the kind of device that computes, threads."""
+    return record.maker["hardware"], record.device.partition(":")[0], record.cost.threads
+
+
+def machines(*rows: Sequence[CaseRecord]) -> Counter[tuple[str, str, int]]:
+    """Count the cases of rows by the machine that timed them; other systems' were not timed."""
+    return Counter(machine(record) for records in rows for record in healthy(records) if record.seconds)
+
+
+def machine_words(found: Counter[tuple[str, str, int]]) -> str:
+    """Write machines with the number of their cases."""
+    each = (f"{hardware} ({device}) with {threads} threads ({n})" for (hardware, device, threads), n in found.items())
+    return ", ".join(each)
 
 
 def known_columns(records: Sequence[CaseRecord]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from fastvmt.results.columns import absences, healthy
 from fastvmt.results.doubts import doubt_notes, signs
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
-from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, Column, column, known_columns
+from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, Column, column, known_columns, machine_words, machines
 from fastvmt.studies.rows import Row, labels
 
 LEVEL = 0.05
@@ -74,6 +74,20 @@ class StudyTable:
     def doubts(self) -> list[str]:
         """Explain the signs of the entries, with the number of cases."""
         return doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
+
+    @property
+    def untimed(self) -> list[str]:
+        """Say which rows have no seconds since several machines took them; nothing where none lacks them for that."""
+        base = self.rows[self.base].records
+        timed = {name: machines(row.records, base) for name, row in zip(self.names, self.rows, strict=True)}
+        apart = [name for name, found in timed.items() if len(found) > 1]
+        if not apart:
+            return []
+        every = machine_words(machines(*(row.records for row in self.rows)))
+        return [
+            f"Seconds are n/a for {', '.join(apart)}: those of several machines, by row and with the base row, are not "
+            f"averaged. Cases by machine: {every}."
+        ]
 
 
 def by_kind(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -104,7 +104,7 @@ def short_table(folder: Path, also: Sequence[str] = ()) -> str:
     parts = [markdown(table.names, table.columns, table.entries).rstrip()]
     if found := verdicts(table):
         parts.append(claims_markdown(found))
-    return "\n\n".join([*parts, *table.doubts])
+    return "\n\n".join([*parts, *table.doubts, *table.untimed])
 
 
 def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec:

@@ -168,6 +168,10 @@ def test_a_summary_is_short_and_has_the_headline_first() -> None:
     assert len(found) == MOST and found["motion_fidelity"] == 0.5 and found["n"] == 1
     assert "loop_ratio" not in found and found == finite(found)
     assert summary_of([case_record("a")], [], [case_record("a")])["loop_ratio"] == pytest.approx(1.0)
+    moved = case_record("b", maker=case_record("b").maker | {"hardware": "another"})
+    assert "loop_seconds" in summary_of([moved], [], [])
+    for records, base in (([case_record("a"), moved], []), ([moved], [case_record("b")])):  # seconds of two machines
+        assert not {"loop_seconds", "loop_cpu_seconds"} & summary_of(records, [], base).keys()
 
 
 def test_a_relative_folder_is_the_run_s_own_whatever_service_writes(

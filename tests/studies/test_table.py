@@ -92,6 +92,47 @@ def test_the_loops_ratio_is_of_cpu_seconds_and_of_one_machine_only() -> None:
     assert column(gpu, "loop_ratio", gpu) == {f"r{i}": 1.0 for i in range(3)}
 
 
+def on(records: list[CaseRecord], hardware: str = "another", threads: int = 1) -> list[CaseRecord]:
+    """Records of another machine, with the seconds of a tuning."""
+    timed = [replace(record, seconds=record.seconds | {"tune": 9.0}) for record in records]
+    return [
+        replace(record, maker=record.maker | {"hardware": hardware}, cost=replace(record.cost, threads=threads))
+        for record in timed
+    ]
+
+
+@pytest.mark.parametrize("name", ["loop_seconds", "loop_cpu_seconds", "tuning_seconds"])
+def test_seconds_of_several_machines_are_not_averaged(name: str) -> None:
+    base = on([case_record(f"r{i}") for i in range(4)], "a processor")
+    assert all(map(math.isfinite, column(base, name, base).values()))
+    gpu = [replace(record, device="cuda:0") for record in base]
+    for other in (on(base), on(base, "a processor", threads=2), gpu):
+        for mine in (other, [*base[:2], *other[2:]]):
+            assert all(map(math.isnan, column(mine, name, base).values()))
+            assert all(map(math.isnan, column(base, name, mine).values()))
+        assert all(map(math.isfinite, column(other, name, other).values()))
+    elsewhere = [replace(record, seconds={}) for record in on(base)]  # another system's clips, which nobody timed
+    assert column(base, name, elsewhere) == column(base, name, base)
+
+
+def test_a_table_says_why_seconds_of_several_machines_are_not_there(tmp_path: Path) -> None:
+    own = [case_record(f"r{i}/p/s0") for i in range(3)]
+    spec = {"columns": ["motion_fidelity", "loop_seconds"], "base": {"window.l": 3}}
+    for job, (l, records) in enumerate({"3": own, "5": [*own[:2], *on(own[2:], threads=4)], "7": own}.items()):
+        write_run(tmp_path / "rows" / l, [], records, {"window.l": l}, job, table=spec)
+    written = make_table([tmp_path], None, tmp_path)
+    assert "| `l=3` | 3 | 0.500 | 6.000 |" in written and "| `l=5` | 3 | 0.500 | n/a |" in written
+    told = (
+        "Seconds are n/a for l=5: those of several machines, by row and with the base row, are not averaged. Cases by "
+        "machine: a processor (cpu) with 1 threads (8), another (cpu) with 4 threads (1)."
+    )
+    assert told in written and told in short_table(tmp_path)
+    assert "Seconds are n/a for l=5" in (tmp_path / "table.tex").read_text()
+    assert told in json.loads((tmp_path / "table.json").read_text())["caption"]
+    write_run(tmp_path / "rows" / "5", [], own, {"window.l": "5"}, 1, table=spec)
+    assert "Seconds are n/a" not in make_table([tmp_path], None, tmp_path)
+
+
 def test_the_four_forms_agree(sweep: Path) -> None:
     written = make_table([sweep], None, sweep)
     assert "absent" not in written  # what no run could measure is no column

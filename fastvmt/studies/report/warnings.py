@@ -11,7 +11,7 @@ from fastvmt.results.columns import healthy
 from fastvmt.results.events import FAILED, FINISHED
 from fastvmt.results.statistics import FEWEST, reference_of
 from fastvmt.studies.progress import Progress, begun, progress_of
-from fastvmt.studies.quantities import CONTENDED, machine
+from fastvmt.studies.quantities import CONTENDED, machine_words, machines
 from fastvmt.studies.table import StudyTable
 
 
@@ -69,7 +69,6 @@ def mixed(records: Sequence[CaseRecord]) -> list[str]:
     found = []
     if len(commits := Counter(record.maker["commit"][:12] for record in records)) > 1:
         found.append("Made by several commits: " + ", ".join(f"{each} ({n})" for each, n in commits.items()) + ".")
-    if len(machines := Counter(map(machine, records))) > 1:
-        each = ", ".join(f"{hardware} with {threads} threads ({n})" for (hardware, threads), n in machines.items())
-        found.append(f"Made on several machines, whose seconds do not compare: {each}.")
+    if len(several := machines(records)) > 1:
+        found.append(f"Made on several machines, whose seconds do not compare: {machine_words(several)}.")
     return found
