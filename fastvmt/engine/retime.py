@@ -138,16 +138,21 @@ def samples(rows: Sequence[TimedRow], cases: Sequence[TransferCase], repeats: in
                 yield Sample(row.name, case.id, repeat, mine.seconds, mine.cpu_seconds, mine.contended, *beside)
 
 
+def threads_of(session: Session) -> int:
+    """Tell with how many threads a session's row is timed."""
+    with computing_with(session.plan.cfg.threads):
+        return torch.get_num_threads()
+
+
 def retime(study: Path, repeats: int, count: int) -> list[Timing]:
     """Time the rows of a study and write ``timings.csv`` and ``timings.json`` there. Raises as :func:`open_rows`."""
     with quiet_libraries():
         rows = open_rows(study)
         cases = shared_cases(rows, count)
         taken = list(samples(rows, cases, repeats))
-    session = rows[0].session
-    with computing_with(session.plan.cfg.threads):
-        threads = torch.get_num_threads()
-    found = timings(taken, maker()["hardware"], threads, on_cpu=session.backbone.device.type == "cpu")
+    threads = {row.name: threads_of(row.session) for row in rows}
+    on_cpu = rows[0].session.backbone.device.type == "cpu"
+    found = timings(taken, maker()["hardware"], threads, on_cpu=on_cpu)
     (study / "timings.csv").write_text(timings_csv(found), encoding="utf-8")
     content = {"rows": [asdict(timing) for timing in found], "samples": [asdict(sample) for sample in taken]}
     write_json(study / "timings.json", content | {"repeats": repeats, "plain": PLAIN, "maker": maker()})
@@ -156,7 +161,10 @@ def retime(study: Path, repeats: int, count: int) -> list[Timing]:
 
 def timings_table(found: Sequence[Timing]) -> Table:
     """One row per row of the study."""
-    table = Table(title=f"{found[0].hardware}, {found[0].threads} threads")
+    threads = dict.fromkeys(str(each.threads) for each in found)
+    table = Table(title=f"{found[0].hardware}, {' and '.join(threads)} threads")
+    if len(threads) > 1:
+        table.caption = "seconds of rows with other numbers of threads do not compare; timings.csv has each row's"
     for column in ("row", "loop s", "CPU s", "/ plain", "samples", "contended"):
         table.add_column(column, justify="left" if column == "row" else "right", overflow="fold")
     for each in found:

@@ -7,7 +7,7 @@ import io
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 
@@ -47,8 +47,8 @@ class Timing:
     threads: int
 
 
-def timings(samples: Sequence[Sample], hardware: str, threads: int, *, on_cpu: bool) -> list[Timing]:
-    """Summarise samples by row, in their order."""
+def timings(samples: Sequence[Sample], hardware: str, threads: Mapping[str, int], *, on_cpu: bool) -> list[Timing]:
+    """Summarise samples by row, in their order; ``threads`` are each row's."""
     rows: dict[str, list[Sample]] = {}
     for sample in samples:
         rows.setdefault(sample.row, []).append(sample)
@@ -61,7 +61,7 @@ def timings(samples: Sequence[Sample], hardware: str, threads: int, *, on_cpu: b
             loop_cpu_seconds=typical((each.case, each.cpu_seconds) for each in found),
             ratio=typical((each.case, ratio(each, on_cpu=on_cpu)) for each in found),
             hardware=hardware,
-            threads=threads,
+            threads=threads[row],
         )
         for row, found in rows.items()
     ]

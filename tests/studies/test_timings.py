@@ -23,10 +23,13 @@ SAMPLES = [
     sample("c", "x", 0, math.nan),
 ]
 
+THREADS = {"a": 4, "b": 2, "c": 4}
+
 
 def test_medians_by_case_without_contended_seconds() -> None:
-    a, b, c = timings(SAMPLES, "a processor", 4, on_cpu=True)
+    a, b, c = timings(SAMPLES, "a processor", THREADS, on_cpu=True)
     assert (a.row, a.n, a.contended, a.hardware, a.threads) == ("a", 6, 1, "a processor", 4)
+    assert (b.threads, c.threads) == (2, 4)
     assert a.loop_seconds == pytest.approx((4.0 + 6.0) / 2)
     assert a.loop_cpu_seconds == pytest.approx((8.0 + 12.0) / 2)
     assert a.ratio == pytest.approx((8.0 / 4.0 + 12.0 / 4.0) / 2)
@@ -35,12 +38,12 @@ def test_medians_by_case_without_contended_seconds() -> None:
 
 
 def test_on_a_gpu_ratios_are_of_undisturbed_seconds() -> None:
-    a, b, _ = timings(SAMPLES, "a card", 4, on_cpu=False)
+    a, b, _ = timings(SAMPLES, "a card", THREADS, on_cpu=False)
     assert a.ratio == pytest.approx((4.0 / 2.0 + 6.0 / 2.0) / 2) and math.isnan(b.ratio)
 
 
 def test_csv_has_every_row_in_full_precision() -> None:
-    found = timings(SAMPLES, "a, processor", 4, on_cpu=True)
+    found = timings(SAMPLES, "a, processor", THREADS, on_cpu=True)
     rows = list(csv.DictReader(timings_csv(found).splitlines()))
     assert [row["row"] for row in rows] == ["a", "b", "c"] and rows[1]["loop_seconds"] == ""
     assert float(rows[0]["ratio"]) == found[0].ratio and rows[0]["hardware"] == "a, processor"
