@@ -24,9 +24,10 @@ from fastvmt.studies.forms import (
     plain,
     text,
 )
+from fastvmt.studies.grid import Grid, no_grid
 from fastvmt.studies.published import TABLES, Published
 from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
-from fastvmt.studies.table import Grid, Part, StudyTable, drifts, grid_of, parts_of
+from fastvmt.studies.table import Part, StudyTable, drifts, parts_of
 
 
 def caption(table: StudyTable) -> list[str]:
@@ -58,8 +59,7 @@ def caption(table: StudyTable) -> list[str]:
         )
         if drifts(table):
             lines[-1] += f" Others wanted the machine: differences below {DRIFT} are not told from 0."
-    if gone := [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]:
-        lines.append(f"Not shown, n/a for every case: {', '.join(gone)}.")
+    lines += [*left_out(table), *no_grid(table)]
     if contended := sum(record.cost.contended for record in healthy(records)):
         lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
     lines += table.untimed
@@ -74,6 +74,12 @@ def caption(table: StudyTable) -> list[str]:
     if others := [row.name for row in table.rows if row.name]:
         lines.append(f"Clips of other systems, scored here, what they cost unknown: {', '.join(others)}.")
     return lines
+
+
+def left_out(table: StudyTable) -> list[str]:
+    """Name the columns of a table's specification that no case has."""
+    gone = [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]
+    return [f"Not shown, n/a for every case: {', '.join(gone)}."] if gone else []
 
 
 def short(commit: str) -> str:
@@ -138,7 +144,7 @@ def grid_markdown(grid: Grid) -> str:
     lines = [f"{head} |", "|---|" + "---|" * len(grid.columns)]
     for row in grid.rows:
         means = [grid.means.get((row, column)) for column in grid.columns]
-        shown = ["" if entry is None else text(entry.mean) for entry in means]
+        shown = ["" if entry is None else literal(f"{text(entry.mean)}{entry.signs}") for entry in means]
         lines.append(f"| {code(f'{grid.keys[0]}={row}')} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
@@ -201,8 +207,3 @@ def parts_json(names: Sequence[str], part: Part) -> dict[str, Any]:
         name: {column: plain(entry) for column, entry in zip(part.columns, line, strict=True)}
         for name, line in zip(names, part.entries, strict=True)
     }
-
-
-def grid_of_spec(table: StudyTable) -> Grid | None:
-    """Give the grid that a table's specification asks for."""
-    return grid_of(table, table.spec.grid, table.spec.score) if table.spec.grid else None

@@ -121,6 +121,7 @@ def tabulated(rows: Sequence[Row], columns: Sequence[str] | None = None, spec: S
     if columns is None:  # what no run could measure is no column
         told = any(record.diverged is not None for record in records)
         kept = [i for i, name in enumerate(chosen) if any(line[i].n for line in entries) and (told or name != DIVERGED)]
+        kept = kept or list(range(len(chosen)))
         chosen = [chosen[i] for i in kept]
         entries = [[line[i] for i in kept] for line in entries]
     return replace(table, columns=chosen, entries=corrected(entries))
@@ -203,27 +204,3 @@ def parts_of(table: StudyTable) -> list[Part]:
         Part(part, columns, [[of_part(row, name, words) for name in columns] for row in range(len(table.rows))])
         for part, words in found.items()
     ]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Means of one column over two swept keys."""
-
-    keys: tuple[str, str]
-    column: str
-    rows: Sequence[str]
-    columns: Sequence[str]
-    means: Mapping[tuple[str, str], Entry]
-
-
-def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:
-    """Arrange a column of a table over two swept keys. Raises ``ValueError`` for keys that are not swept."""
-    swept = list(dict.fromkeys(key for row in table.rows for key in row.values))
-    if len(keys) != 2 or any(key not in swept for key in keys):
-        raise ValueError(f"--grid {' '.join(keys)}: two swept keys are needed, of {', '.join(swept) or 'none'}")
-    if name not in (known := known_columns([record for row in table.rows for record in row.records])):
-        raise ValueError(f"--score {name}: the runs have {', '.join(known)}")
-    rows = [(i, row) for i, row in enumerate(table.rows) if all(key in row.values for key in keys)]
-    first, second = (list(dict.fromkeys(row.values[key] for _, row in rows)) for key in keys)
-    means = {(row.values[keys[0]], row.values[keys[1]]): entry(table, i, name) for i, row in rows}
-    return Grid((keys[0], keys[1]), name, first, second, means)

@@ -9,10 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastvmt.files import write_json
+from fastvmt.results.tables import with_coverage
 from fastvmt.studies.claims import verdicts
 from fastvmt.studies.command_line import command_parser
-from fastvmt.studies.document import claims_markdown, grid_of_spec, table_csv, table_json, table_latex, table_markdown
+from fastvmt.studies.document import (
+    claims_markdown,
+    grid_markdown,
+    left_out,
+    table_csv,
+    table_json,
+    table_latex,
+    table_markdown,
+)
 from fastvmt.studies.forms import markdown
+from fastvmt.studies.grid import check_grid, grid_keys, grid_of_spec, no_grid
 from fastvmt.studies.quantities import known_columns
 from fastvmt.studies.rows import Row, read_rows, unfinished
 from fastvmt.studies.table import Spec, StudyTable, spec_of, tabulated
@@ -73,6 +83,8 @@ def make_table(
     rows = read_rows(folders)
     spec = with_grid(spec_of(rows), grid, score)
     table = tabulated(rows, columns, spec)
+    if (grid or score) and (keys := grid_keys(table)):  # asked for by name: what cannot be is an error, no footnote
+        check_grid(table, keys, spec.score)
     if chance is not None:
         table = replace(table, chance=str(chance(rows[table.base])))
     return write_table(table, output, forms)
@@ -94,17 +106,19 @@ def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS) -
 def short_table(folder: Path, also: Sequence[str] = ()) -> str:
     """Give the table of a study in Markdown as a terminal has room for: its columns, or the usual ones and ``also``.
 
-    It has no caption.
+    Coverage stands beside motion fidelity, columns that no case has are only named. It has no caption.
     """
     rows = read_rows([folder])
     spec = spec_of(rows)
-    wanted = spec.columns or (*SHORT, *(name for name in also if name not in SHORT))
+    wanted = with_coverage(dict.fromkeys(spec.columns or (*SHORT, *also), ""))
     known = known_columns([record for row in rows for record in row.records])
-    table = tabulated(rows, [name for name in wanted if name in known], spec)
+    table = tabulated(rows, None, replace(spec, columns=[name for name in wanted if name in known]))
     parts = [markdown(table.names, table.columns, table.entries).rstrip()]
+    if (grid := grid_of_spec(table)) is not None:
+        parts.append(grid_markdown(grid))
     if found := verdicts(table):
         parts.append(claims_markdown(found))
-    return "\n\n".join([*parts, *table.doubts, *table.untimed])
+    return "\n\n".join([*parts, *table.doubts, *table.untimed, *left_out(table), *no_grid(table)])
 
 
 def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec:

@@ -14,7 +14,7 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
-from fastvmt.studies.table import grid_of, tabulated
+from fastvmt.studies.table import tabulated
 from fastvmt.studies.table_command import main, make_table, short_table
 from helpers.records import case_record
 from helpers.studies import scored, write_run
@@ -148,17 +148,6 @@ def test_the_four_forms_agree(sweep: Path) -> None:
     assert content["command"] in written
 
 
-def test_a_grid_arranges_two_keys(tmp_path: Path) -> None:
-    for job, (l, delta) in enumerate([(3, 1), (3, 2), (5, 1)]):
-        values = {"skip.delta": str(delta), "window.l": str(l)}
-        write_run(tmp_path / "rows" / str(job), [], better(0.1 * job), values, job)
-    grid = grid_of(tabulated(read_rows([tmp_path])), ["window.l", "skip.delta"], "motion_fidelity")
-    assert (grid.rows, grid.columns) == (["3", "5"], ["1", "2"])
-    assert grid.means["3", "1"].mean == pytest.approx(0.35) and ("5", "2") not in grid.means
-    written = make_table([tmp_path], ["gradients"], tmp_path, grid=("window.l", "skip.delta"), score="motion_fidelity")
-    assert "| `window.l=5` | 0.537 |  |" in written
-
-
 def test_what_has_begun_and_is_not_finished_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (sweep / "rows" / "l=7").mkdir()
     (sweep / "rows" / "l=7" / "config.yaml").write_text("")
@@ -245,3 +234,24 @@ def test_no_mean_is_bold_that_stands_the_other_way_than_its_difference(tmp_path:
     (_,), (second,) = tabulated(read_rows([tmp_path]), ["motion_fidelity"]).entries
     assert second.mean == pytest.approx(0.81) and second.difference is not None
     assert second.difference.high < 0 and not second.significant
+
+
+def test_the_terminal_leaves_out_what_no_case_has_and_puts_coverage_beside_fidelity(tmp_path: Path) -> None:
+    spec = {"columns": ["motion_fidelity", "trajectory_cosine", "loop_seconds", "coverage"]}
+    scores = {"motion_fidelity": 0.5, "trajectory_cosine": math.nan, "coverage": 0.3, "low_coverage": 1.0}
+    records = [case_record(f"r{i}/p/s0", scores=scores) for i in range(3)]
+    for chosen in (spec, {}):
+        write_run(tmp_path / "rows" / "l=3", [], records, {"window.l": "3"}, table=chosen)
+        told = short_table(tmp_path)
+        assert (
+            told.startswith("| row | n | motion fidelity | coverage |") and "| `l=3` | 3 | 0.500\\* | 0.300 |" in told
+        )
+        head, *_ = told.splitlines()
+        assert "loop seconds" in head and "trajectory" not in head and head.count("coverage") == 1
+        assert "Not shown, n/a for every case: trajectory cosine." in told and "coverage below a fifth" in told
+
+
+def test_a_table_of_nothing_keeps_its_columns(tmp_path: Path) -> None:
+    spec = {"columns": ["motion_fidelity"]}
+    write_run(tmp_path / "rows" / "1", [], scored({"r0": math.nan}), {"window.l": "3"}, table=spec)
+    assert "| `l=3` | 0 | n/a |" in make_table([tmp_path], None, tmp_path)

@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from fastvmt.results.statistics import compare
 from fastvmt.studies.forms import text
+from fastvmt.studies.grid import Grid
 from fastvmt.studies.quantities import RATIO, Column
 from fastvmt.studies.report.svg import Axis, add, axes, axis_of, picture, written
 from fastvmt.studies.rows import number
-from fastvmt.studies.table import Grid, StudyTable
+from fastvmt.studies.table import StudyTable
 
 WIDTH, HEIGHT = 460.0, 320.0
 """Of a chart, in its own units; a heat map is as high as its rows need."""
@@ -105,12 +106,6 @@ def spread(heights: Sequence[float]) -> list[float]:
     for i in sorted(range(len(heights)), key=lambda i: -heights[i]):
         last = found[i] = min(heights[i], last - LINE)
     return found
-
-
-def swept_keys(table: StudyTable) -> list[str]:
-    """List the swept keys that take more than one value."""
-    keys = dict.fromkeys(key for row in table.rows for key in row.values)
-    return [key for key in keys if len({row.values.get(key) for row in table.rows}) > 1]
 
 
 def over_key(table: StudyTable, key: str, name: str) -> Markup | None:

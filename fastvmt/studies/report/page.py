@@ -14,16 +14,17 @@ from fastvmt.files import replacing
 from fastvmt.studies.claims import verdicts
 from fastvmt.studies.document import caption, command
 from fastvmt.studies.forms import footnotes, one_line, text
+from fastvmt.studies.grid import grid_keys, grid_of, no_grid, swept_keys
 from fastvmt.studies.published import TABLES
 from fastvmt.studies.quantities import RATIO
-from fastvmt.studies.report.charts import heat_map, over_key, swept_keys, trade_off
+from fastvmt.studies.report.charts import heat_map, over_key, trade_off
 from fastvmt.studies.report.configurations import differing
 from fastvmt.studies.report.entries import WORST, case_differences, cell, lines, signed
 from fastvmt.studies.report.gallery import gallery, link
 from fastvmt.studies.report.posters import Posters
 from fastvmt.studies.report.warnings import warnings
 from fastvmt.studies.rows import read_rows
-from fastvmt.studies.table import StudyTable, grid_of, parts_of, tabulated
+from fastvmt.studies.table import StudyTable, parts_of, tabulated
 from fastvmt.studies.table_command import FORMS, SHORT, write_table
 
 LINES = 4
@@ -130,8 +131,8 @@ def charts(table: StudyTable) -> list[Markup]:
     """Draw what the table's rows allow: the trade-off, and the swept keys, if they are one or two."""
     found = [trade_off(table)]
     keys = swept_keys(table)
-    grid = list(table.spec.grid) or (keys if len(keys) == 2 else [])
-    if grid and all(key in row.values for row in table.rows for key in grid):
+    grid = grid_keys(table)
+    if grid and not no_grid(table):
         found += [heat_map(grid_of(table, grid, name)) for name in dict.fromkeys((table.spec.score, RATIO))]
     elif len(keys) == 1:
         found += [over_key(table, keys[0], name) for name in table.columns[:LINES]]

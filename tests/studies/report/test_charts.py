@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fastvmt.results.statistics import resampled_means
+from fastvmt.studies.grid import grid_of, swept_keys
 from fastvmt.studies.report.charts import (
     HEIGHT,
     WIDTH,
@@ -21,13 +22,12 @@ from fastvmt.studies.report.charts import (
     over_key,
     scatter,
     spread,
-    swept_keys,
     trade_off,
 )
 from fastvmt.studies.report.curves import loss_curve
 from fastvmt.studies.report.svg import axis_of
 from fastvmt.studies.rows import read_rows
-from fastvmt.studies.table import StudyTable, grid_of, tabulated
+from fastvmt.studies.table import StudyTable, tabulated
 from helpers.pages import TRACE
 from helpers.studies import scored, write_run
 

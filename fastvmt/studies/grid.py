@@ -1,0 +1,79 @@
+"""One column of a table arranged over two swept keys."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastvmt.studies.quantities import known_columns
+from fastvmt.studies.table import Entry, StudyTable, entry
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Means of one column over two swept keys."""
+
+    keys: tuple[str, str]
+    column: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    means: Mapping[tuple[str, str], Entry]
+
+
+def swept_keys(table: StudyTable) -> list[str]:
+    """List the swept keys that take more than one value."""
+    keys = dict.fromkeys(key for row in table.rows for key in row.values)
+    return [key for key in keys if len({row.values.get(key) for row in table.rows if not row.name}) > 1]
+
+
+def grid_keys(table: StudyTable) -> list[str]:
+    """List the keys of a table's grid: the specification's, or the two that are swept, where rows fill most places."""
+    own = [row for row in table.rows if not row.name]
+    swept = swept_keys(table)
+    places = math.prod(len({row.values.get(key) for row in own}) for key in swept)
+    full = len(swept) == 2 and all(key in row.values for row in own for key in swept) and 2 * len(own) > places
+    return list(table.spec.grid) or (swept if full else [])
+
+
+def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:
+    """Arrange a column of a table over two swept keys. Raises ``ValueError`` as :func:`check_grid` does."""
+    check_grid(table, keys, name)
+    rows = [(i, row) for i, row in enumerate(table.rows) if all(key in row.values for key in keys)]
+    first, second = (list(dict.fromkeys(row.values[key] for _, row in rows)) for key in keys)
+    means = {(row.values[keys[0]], row.values[keys[1]]): entry(table, i, name) for i, row in rows}
+    return Grid((keys[0], keys[1]), name, first, second, means)
+
+
+def check_grid(table: StudyTable, keys: Sequence[str], name: str) -> None:
+    """Raise ``ValueError`` for keys that are not swept or leave a place to several rows, and for an unknown column."""
+    swept = list(dict.fromkeys(key for row in table.rows for key in row.values))
+    option = f"--grid {' '.join(keys)}"
+    if len(keys) != 2 or any(key not in swept for key in keys):
+        raise ValueError(f"{option}: two swept keys are needed, of {', '.join(swept) or 'none'}")
+    if name not in (known := known_columns([record for row in table.rows for record in row.records])):
+        raise ValueError(f"--score {name}: the runs have {', '.join(known)}")
+    places = Counter(tuple(row.values.get(key) for key in keys) for row in table.rows)
+    for place, count in places.items():
+        if count > 1 and None not in place:
+            words = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
+            raise ValueError(f"{option}: {count} rows have {words}")
+
+
+def grid_of_spec(table: StudyTable) -> Grid | None:
+    """Give the grid that a table's specification asks for, or that suits its sweep; None where there can be none."""
+    keys = grid_keys(table)
+    return grid_of(table, keys, table.spec.score) if keys and not no_grid(table) else None
+
+
+def no_grid(table: StudyTable) -> list[str]:
+    """Say why the grid of a table is left out; nothing where it is there, or where none is due."""
+    if not (keys := grid_keys(table)):
+        return []
+    try:
+        there = any(each.n for each in grid_of(table, keys, table.spec.score).means.values())
+        why = "" if there else "it is n/a in every row"
+    except ValueError as error:
+        why = str(error).partition(": ")[2]
+    return [f"No grid of {table.spec.score.replace('_', ' ')} over {' and '.join(keys)}: {why}."] if why else []
