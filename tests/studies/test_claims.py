@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from fastvmt.config import config_folder
 from fastvmt.results.statistics import compare
-from fastvmt.studies.claims import judged
+from fastvmt.studies.claims import judged, verdicts
 from fastvmt.studies.rows import read_rows
 from fastvmt.studies.table import StudyTable, tabulated
+from fastvmt.sweep import values_of
+from helpers.config import composed
 from helpers.records import case_record
 from helpers.studies import scored, write_run
 
@@ -97,3 +103,20 @@ def test_loop_ratios_of_a_busy_machine_are_not_told_apart_by_a_tenth(tmp_path: P
     assert [ratio.significant for ratio in ratios] == [False, not contended, True]
     assert judged(table, "loop_ratio[2] > loop_ratio[1]").verdict == ("undecided" if contended else "supported")
     assert judged(table, "loop_ratio[3] > loop_ratio[1]").verdict == "supported"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (config_folder() / "experiment").glob("table_*.yaml")))
+def test_the_claims_of_every_table_are_of_its_rows(tmp_path: Path, name: str) -> None:
+    files = (
+        config_folder() / "experiment" / f"{name}.yaml",
+        config_folder() / f"experiment/preset/{name}_tiny_wan.yaml",
+    )
+    params = OmegaConf.merge(*(OmegaConf.load(file) for file in files if file.is_file())).hydra.sweeper.params
+    sweeps = [f"{key}={value}" for key, value in params.items()]
+    table = OmegaConf.to_container(composed(f"experiment={name}").table, resolve=True)
+    values = {f"r{i}/p/s0": 0.1 * i for i in range(8)}
+    for job, words in enumerate(itertools.product(*map(values_of, OverridesParser.create().parse_overrides(sweeps)))):
+        row = dict(sorted(word.split("=", 1) for word in words))
+        write_run(tmp_path / "rows" / str(job), list(words), scored(values), row, job, table=table)
+    found = verdicts(tabulated(read_rows([tmp_path]), ["motion_fidelity"]))
+    assert found and not [each for each in found if "row is" in each.why]
