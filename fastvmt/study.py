@@ -98,7 +98,7 @@ def alike(config: DictConfig) -> list[list[str]]:
     """Group the names of rows whose videos would be the same; not of searches and very large sweeps."""
     if not 1 < len(jobs := jobs_of(config)) <= MOST:
         return []
-    from fastvmt.engine.identity import leaves  # imports torch
+    from fastvmt.engine.identity import row_key  # imports torch
 
     swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
     loader = GlobalHydra.instance().config_loader()
@@ -106,8 +106,8 @@ def alike(config: DictConfig) -> list[list[str]]:
     for job in jobs:
         try:
             whole = loader.load_sweep_config(config, job)
-            what = leaves(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
+            key = row_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
         except (HydraException, OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it
-        found.setdefault(repr(sorted(what.items(), key=str)), []).append(row_name(row_values(swept, job)))
+        found.setdefault(key, []).append(row_name(row_values(swept, job)))
     return [names for names in found.values() if len(names) > 1]

@@ -103,6 +103,11 @@ def weights_hash(cfg: DictConfig) -> str:
     return fingerprint
 
 
+def row_key(cfg: DictConfig) -> str:
+    """Write what decides all videos of a row, without a look at files: rows that share it cannot differ."""
+    return repr(sorted({**leaves(cfg), WEIGHTS: cfg.backbone.get("path")}.items(), key=str))
+
+
 def cell_key(identity: Identity) -> str:
     """Hash what a video and its files depend on."""
     made = {"config": identity.config, "algorithm": identity.algorithm, "weights": identity.weights}

@@ -125,6 +125,25 @@ def test_a_dry_sweep_validates_every_job(random_wan, tmp_path):
     assert not list((tmp_path / "own").glob("table.*"))
 
 
+@pytest.mark.slow
+def test_a_planned_sweep_ends_with_what_its_rows_cost_together(random_wan, tmp_path):
+    done = forked(random_wan, tmp_path, "plan=true", "window.l=0,3", "window.tile=[2,2],[3,3]", "benchmark.cases=1")
+    assert done.code == 0, done.stderr
+    (told,) = (line for line in done.stdout.splitlines() if line.startswith("plan of all rows: "))
+    assert told.startswith("plan of all rows: 4 rows; 3 cells; ") and "calibrated" in told
+    assert told.endswith("counted once, since they cannot differ: l=0,tile=[2,2] and l=0,tile=[3,3]")
+    assert not list(tmp_path.glob("**/result.json"))
+
+
+@pytest.mark.slow
+def test_rows_of_several_models_can_differ(random_wan, tmp_path):
+    (tmp_path / "other").symlink_to(random_wan)
+    words = ("dry=true", f"backbone.path={random_wan},{tmp_path / 'other'}", f"output_dir={tmp_path / 'own'}")
+    done = forked(random_wan, tmp_path, *words)
+    assert done.code == 0, done.stderr
+    assert "rows that cannot differ" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))
 def test_every_experiment_is_valid(name):
     if name == "search":
