@@ -24,10 +24,12 @@ from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
 from fastvmt.study import end_sweep
 from fastvmt.sweep import swept_keys
+from fastvmt.terminal import harmless
 from fastvmt.versions import main_options
 
 if TYPE_CHECKING:
     from fastvmt.engine.loaded import Shelf
+    from fastvmt.engine.plan_total import PlannedRow
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Application:
         """Whether a search had trials that cannot be, and others."""
         self.failed = False
         """Whether a job of a sweep has failed, and has said so."""
+        self.planned: list[PlannedRow] = []
+        """Forecasts of the jobs that have run in this process, with ``plan=true``."""
         self.process = os.getpid()
         """Of the command; launchers run jobs in others."""
 
@@ -75,6 +79,10 @@ class Application:
                 raise
             sys.stderr.write(f"fastvmt: {explained(error, self.arguments)}\n")
             sys.exit(2)
+        if len(self.planned) > 1:
+            from fastvmt.engine.plan_total import total_line
+
+            sys.stdout.write(f"{harmless(total_line(self.planned))}\n")
         if self.failed or (self.infeasible and not self.feasible):
             sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
             sys.exit(1)
@@ -130,7 +138,7 @@ class Application:
         from fastvmt.studies.quantities import RATIO
 
         self.shelf = self.shelf or Shelf()
-        means = run(cfg, self.shelf)
+        means = run(cfg, self.shelf, self.planned)
         names = objectives(cfg)
         if RATIO in names and means:
             from fastvmt.engine.plain_loop import plain_ratio

@@ -17,12 +17,9 @@ from omegaconf import OmegaConf
 
 from fastvmt import compose
 from fastvmt.config import config_folder
-from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
-from fastvmt.motion.released import spatial_reduction
-from fastvmt.motion.switches import Switches
 from fastvmt.settings import Guidance, Reduction, Sampler, Skip, Window
 from helpers.config import composed
 
@@ -297,14 +294,3 @@ def shown_by(experiment: str) -> tuple[set[int], set[bytes]]:
 def test_settings_are_chosen_on_scenes_and_noises_that_the_table_does_not_show(table: str) -> None:
     for chosen, shown in zip(shown_by("tune"), shown_by(table), strict=True):
         assert chosen and shown and not chosen & shown
-
-
-@pytest.mark.parametrize("backbone", folder("backbone"))
-def test_the_row_of_the_spatial_reduction_differs_on_every_backbone(backbone: str) -> None:
-    words = ("experiment=table_released", f"backbone={backbone}")
-    row = composed(*words, "row=spatial_reduction").method
-    own = composed(*words, "row=fastvmt").guidance.reduction
-    assert spatial_reduction(Switches(**{k: v for k, v in row.switches.items() if k != "_target_"}), own) is not own
-    if backbone == "tiny_wan":
-        named = composed(*words, "method=fastvmt_released", "method.switches.spatial_reduction=sum")
-        assert config_hash(composed(*words, "row=spatial_reduction")) == config_hash(named)

@@ -17,10 +17,12 @@ from fastvmt.engine.calibration import calibrated
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.fit import check_fit, predicted
 from fastvmt.engine.forecast import forecast, forecast_table
+from fastvmt.engine.identity import row_key
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.engine.plan_tables import lost_table, memory_line, plan_table
+from fastvmt.engine.plan_total import PlannedRow
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.recall import has_all, kept
@@ -46,10 +48,10 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 """Errors of a disk that is full or may not be written to."""
 
 
-def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
+def run(cfg: DictConfig, shelf: Shelf | None = None, planned: list[PlannedRow] | None = None) -> dict[str, float]:
     """Run every case of a composed configuration; returns the mean of each score.
 
-    ``shelf`` keeps what is loaded for the next run.
+    ``shelf`` keeps what is loaded for the next run; with ``plan=true`` the forecast is added to ``planned``.
     Raises :class:`UserError` for whatever the user can mend, before weights load where possible.
     """
     plan = make_plan(cfg)
@@ -65,7 +67,10 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
         return {}
     shelf = Shelf() if shelf is None else shelf
     if cfg.plan:
-        console.print(forecast_table(forecast(plan, calibrated(plan, shelf)), kept(plan)))
+        row = PlannedRow(Path(cfg.output_dir).name, row_key(cfg), forecast(plan, calibrated(plan, shelf)), kept(plan))
+        console.print(forecast_table(row.forecast, row.kept))
+        if planned is not None:
+            planned.append(row)
         return {}
     console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):

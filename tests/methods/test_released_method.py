@@ -12,11 +12,14 @@ from omegaconf import OmegaConf
 
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache
+from fastvmt.config import config_folder
+from fastvmt.engine.identity import config_hash
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.errors import UserError
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.job import Job
 from fastvmt.methods.released import ReleasedFastVMT, rounded_level
+from fastvmt.motion.released import spatial_reduction
 from fastvmt.motion.switches import Switches
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import HeadReduce, Skip, Window
@@ -224,3 +227,14 @@ def test_guidance_lowers_the_released_loss(backbone: WanBackbone, case: Transfer
     method = released(switches, iterations=8, lr=0.05, lr_end=0.05, head_reduce=HeadReduce.mean_logit)
     losses = [row["loss"] for row in transfer(backbone, method, case).trace if row["step"] == 0]
     assert 0 < losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize("backbone", sorted(file.stem for file in (config_folder() / "backbone").glob("*.yaml")))
+def test_the_row_of_the_spatial_reduction_differs_on_every_backbone(backbone: str) -> None:
+    words = ("experiment=table_released", f"backbone={backbone}")
+    row = composed(*words, "row=spatial_reduction").method
+    own = composed(*words, "row=fastvmt").guidance.reduction
+    assert spatial_reduction(Switches(**{k: v for k, v in row.switches.items() if k != "_target_"}), own) is not own
+    if backbone == "tiny_wan":
+        named = composed(*words, "method=fastvmt_released", "method.switches.spatial_reduction=sum")
+        assert config_hash(composed(*words, "row=spatial_reduction")) == config_hash(named)

@@ -1,0 +1,39 @@
+"""What all rows of a sweep would cost together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastvmt.engine.forecast import Forecast, clock
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One row's forecast."""
+
+    name: str
+    key: str
+    """The same for rows that cannot differ."""
+    forecast: Forecast
+    kept: int
+    """Cases that are there already."""
+
+
+def total_line(rows: Sequence[PlannedRow]) -> str:
+    """Sum the cells and the time of rows, of those that cannot differ once."""
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        alike.setdefault(row.key, []).append(row.name)
+    once = list({row.key: row for row in rows}.values())
+    kept = sum(row.kept for row in once)
+    seconds = [row.forecast.all_seconds for row in once]
+    known = [each for each in seconds if each is not None]
+    unknown = len(seconds) - len(known)
+    words = [
+        f"{len(rows)} rows",
+        f"{sum(row.forecast.cases for row in once)} cells{f', of which {kept} are kept already' if kept else ''}",
+        f"no time, {unknown} not calibrated" if unknown else f"{clock(sum(known))} for all on one device, calibrated",
+        *(f"counted once, since they cannot differ: {' and '.join(names)}" for names in alike.values() if names[1:]),
+    ]
+    return f"plan of all rows: {'; '.join(words)}"
