@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.config import config_folder
+from fastvmt.guidance.optimisation import Optimisation
+from fastvmt.methods import fastvmt, shared_pass
+from fastvmt.motion.switches import Switches
 from helpers import golden as files
 from helpers.golden import SETTINGS, add, golden, latents_hash, measure, overrides_of, versions, write
+from helpers.golden_paths import SWITCHES, paths
 
 GOLDEN = golden()
 LATENTS, SCORES = 2e-4, 5e-3
@@ -20,9 +26,17 @@ latents were bit-equal from run to run. A changed constant of a method's arithme
 
 def test_every_method_has_golden_transfers() -> None:
     options = {file.stem for file in (config_folder() / "method").glob("*.yaml")}
-    assert {tuple(name.split("/")) for name in GOLDEN} == {
-        (option, setting) for option in options for setting in SETTINGS
-    }, "a new method's rows: PYTHONPATH=tests python -m helpers.golden --add METHOD"
+    transfers = {f"{option}/{setting}" for option in options for setting in SETTINGS}
+    add_rows = "a new method's rows: PYTHONPATH=tests python -m helpers.golden --add METHOD"
+    assert GOLDEN.keys() == transfers | paths().keys(), add_rows
+
+
+def test_every_switch_and_word_moves_latents() -> None:
+    assert SWITCHES.keys() == vars(Switches()).keys()
+    assert {name: GOLDEN[name]["overrides"] for name in paths()} == paths()
+    names = sorted([*paths(), "fastvmt/random_wan"])
+    hashes = [GOLDEN[name]["latents_sha256"] for name in names]
+    assert [name for name, known in zip(names, hashes, strict=True) if hashes.count(known) > 1] == []
 
 
 def test_golden_latents_are_those_of_this_version_of_the_arithmetic() -> None:
@@ -61,7 +75,7 @@ def test_a_new_methods_rows_leave_all_others_as_they_are(
         add("none", [], random_wan)
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
+@pytest.mark.parametrize("name", sorted(GOLDEN.keys() - paths().keys()))
 def test_a_new_methods_overrides_are_those_of_the_rows_that_are_there(name: str) -> None:
     method, setting = name.split("/")
     needed = {
@@ -84,8 +98,8 @@ def test_golden_files_are_not_written_anew_without_a_new_version(
     assert golden() == moved and versions()[str(ALGORITHM)] != versions()[str(ALGORITHM + 1)]
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
-def test_transfer_is_the_golden_one(name: str, random_wan: Path) -> None:
+def hold(name: str, random_wan: Path) -> None:
+    """Make a transfer and hold it against the golden one."""
     expected = GOLDEN[name]
     found = measure(expected["overrides"], random_wan)
     assert found["case"] == expected["case"]
@@ -97,3 +111,49 @@ def test_transfer_is_the_golden_one(name: str, random_wan: Path) -> None:
     assert found["scores"].keys() == expected["scores"].keys()
     for score, value in expected["scores"].items():
         assert found["scores"][score] == (None if value is None else pytest.approx(value, abs=SCORES)), score
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_transfer_is_the_golden_one(name: str, random_wan: Path) -> None:
+    hold(name, random_wan)
+
+
+def faster(known: Callable[..., Any]) -> Callable[..., Any]:
+    """Learning rates one per cent up."""
+    return lambda self: [1.01 * rate for rate in known(self)]
+
+
+def heavier(known: Callable[..., Any]) -> Callable[..., Any]:
+    """Distant pairs of frames weigh a little more."""
+    return lambda pairs, sf, alpha, *rest: known(pairs, sf, 0.9 * alpha, *rest)
+
+
+def further(known: Callable[..., Any]) -> Callable[..., Any]:
+    """The shared pass's velocity one per cent up."""
+
+    def changed(*words: Any, **named: Any) -> Any:
+        velocity, gradient = known(*words, **named)
+        return 1.01 * velocity, gradient
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "attribute", "change"),
+    [
+        ("fastvmt:window_loss", Optimisation, "rates_within_step", faster),
+        ("fastvmt:window_loss", fastvmt, "pair_weights", heavier),
+        ("fastvmt:shared_pass", shared_pass, "shared_pass", further),
+    ],
+)
+def test_a_changed_constant_is_noticed(
+    name: str,
+    place: Any,
+    attribute: str,
+    change: Callable[..., Any],
+    random_wan: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(place, attribute, change(getattr(place, attribute)))
+    with pytest.raises(AssertionError):
+        hold(f"{name}/random_wan", random_wan)

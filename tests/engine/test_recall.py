@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import fastvmt.engine.loaded
+from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.engine.identity import config_hash, content
 from fastvmt.engine.loaded import Loaded, Shelf
@@ -127,6 +128,23 @@ def test_rerun_makes_again(go: Any, made: list[str]):
     assert len(made) == 2 and again.frames_sha256 == first.frames_sha256
     go("a", "rerun=failed")
     assert len(made) == 2
+
+
+def test_another_version_of_the_arithmetic_counts_no_old_video(
+    small: list[str], go: Any, made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = make_plan(composed(*small, *WORDS, f"cache_dir={tmp_path}/cache"))
+    go("a")
+    with monkeypatch.context() as later:
+        for module in ("engine.session", "engine.recall", "engine.standing", "methods.job", "backbones.text_encoder"):
+            later.setattr(f"fastvmt.{module}.ALGORITHM", ALGORITHM + 1)
+        assert kept(plan) == 0
+        (record,) = go("b")
+        assert len(made) == 2 and record.algorithm == ALGORITHM + 1
+        go("c")
+        assert len(made) == 2 and kept(plan) == 1
+    go("d")
+    assert len(made) == 2, "the old video is still there for the old version"
 
 
 def test_diverged_cases_are_kept_and_made_again_when_asked(go: Any, made: list[str], monkeypatch: pytest.MonkeyPatch):

@@ -29,6 +29,7 @@ from fastvmt.construct import construct
 from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.methods.transfer import transfer_case
 from helpers.config import composed
+from helpers.golden_paths import paths
 from helpers.random_models import save_random_wan
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
@@ -53,7 +54,7 @@ SAMPLES = 16
 
 
 def golden() -> dict[str, dict[str, Any]]:
-    """By ``method/setting``: overrides, latents, pixels, scores and passes of the version that wrote the file."""
+    """By ``method[:variant]/setting``: overrides, latents, pixels, scores and passes of the file's version."""
     return json.loads(FILE.read_text())
 
 
@@ -153,12 +154,12 @@ def main() -> None:
             method, *also = arguments.add
             add(method, also, random_wan)
             return
-        found = {
-            name: measure(row["overrides"], random_wan) for name, row in golden().items() if arguments.only in name
-        }
+        overrides = paths() | {name: row["overrides"] for name, row in golden().items()}
+        found = {name: measure(words, random_wan) for name, words in overrides.items() if arguments.only in name}
     for name, row in found.items():
-        equal = row["latents_sha256"] == golden()[name]["latents_sha256"]
-        sys.stdout.write(f"{name}: {'bit-equal' if equal else 'DIFFERS'}\n")
+        known = golden().get(name, {}).get("latents_sha256")
+        told = "new" if known is None else "bit-equal" if known == row["latents_sha256"] else "DIFFERS"
+        sys.stdout.write(f"{name}: {told}\n")
     if arguments.write:
         write(golden() | found)
 
