@@ -1,0 +1,131 @@
+"""What a user brings to a table, made at random: a model in Wan's layout, its numbers, and two clips with prompts.
+
+``python -m experiments.checks.random_study FOLDER`` writes ``model/``, ``own/``, ``clips/`` and ``prompts.yaml`` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
+
+# isort: split
+from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+
+from experiments import command_line
+from experiments.checks.clips import write
+from experiments.tiny_wan.text import build_text_encoder, build_tokenizer
+from fastvmt.world.scene import render, sample_scene
+
+NAME = "random_wan"
+BLOCKS = 25
+"""As many as the tables' ``guidance.block`` wants of Wan 1.3B."""
+CHANNELS, TEXT_WIDTH, FRAMES, SIDE = 4, 32, 9, 48
+TUNED = ("det", "motion_director", "motion_inversion")
+PRESETS: dict[str, dict[str, Any]] = {
+    f"backbone/{NAME}": {
+        "defaults": ["wan_1_3b"],
+        "path": "???",
+        "name": "random-wan",
+        "frames": FRAMES,
+        "height": SIDE,
+        "width": SIDE,
+        "fps": 8,
+        "max_tokens": 16,
+        "dtype": "float32",
+        "memory": "fast",
+    },
+    f"preset/{NAME}": {
+        "window": {"l": 3},
+        "sampler": {"steps": 10},
+        "metrics": {"clip": {"model": "tiny-clip"}},
+    },
+    f"experiment/preset/table_window_{NAME}": {
+        "hydra": {"sweeper": {"params": {"window.l": "0,3,5"}}},
+        "table": {
+            "base": {"window.l": 3, "window.tile": [3, 4]},
+            "claims": ['motion_fidelity["l=3,tile=[3,4]"] - motion_fidelity["l=0,tile=[3,4]"] > -0.02'],
+        },
+    },
+    **{f"method/preset/{method}_{NAME}": {"tuning": {"iterations": 3}} for method in TUNED},
+}
+"""What such a model needs otherwise: a grid of 5 x 6 x 6 tokens, few steps, short tuning."""
+GLOBAL = "# @package _global_\n"
+
+
+def save_model(folder: Path) -> Path:
+    """Write a small random model in the layout of Wan 2.1's; returns the folder."""
+    tokenizer = build_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vae = AutoencoderKLWan(
+            base_dim=8,
+            z_dim=CHANNELS,
+            dim_mult=[1, 2],
+            num_res_blocks=1,
+            attn_scales=[],
+            temperal_downsample=[True],
+            patch_size=2,
+            in_channels=12,
+            out_channels=12,
+            scale_factor_temporal=2,
+            scale_factor_spatial=4,
+            latents_mean=[0.0] * CHANNELS,
+            latents_std=[1.0] * CHANNELS,
+        )
+        transformer = WanTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=24,
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            text_dim=TEXT_WIDTH,
+            freq_dim=32,
+            ffn_dim=64,
+            num_layers=BLOCKS,
+            rope_max_seq_len=32,
+        )
+        encoder = build_text_encoder(TEXT_WIDTH, 1, len(tokenizer))
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    parts = {"text_encoder": encoder.eval(), "transformer": transformer.eval(), "vae": vae.eval()}
+    WanPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def write_presets(folder: Path, model: Path) -> Path:
+    """Write the model's own configuration files, for ``hydra.searchpath``; returns the folder."""
+    for name, content in PRESETS.items():
+        file = folder / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        known = {"path": str(model)} if name.startswith("backbone/") else {}
+        text = yaml.safe_dump(content | known, sort_keys=False)
+        file.write_text(text if name.startswith(("backbone/", "method/")) else GLOBAL + text)
+    return folder
+
+
+def write_clips(folder: Path) -> None:
+    """Write two clips of the moving-emoji world and their prompts."""
+    dice = np.random.default_rng(4)
+    prompts = {}
+    for name, category in (("one", "single_object"), ("two", "camera")):
+        scene = sample_scene(dice, FRAMES, category)
+        write(folder / "clips" / f"{name}.mp4", render(scene, SIDE * 2).frames_THWC, fps=8.0)
+        prompts[name] = {"source_prompt": scene.caption, "prompts": ["a dog on grass"]}
+    (folder / "prompts.yaml").write_text(yaml.safe_dump(prompts))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder.resolve()
+    write_presets(folder / "own", save_model(folder / "model"))
+    write_clips(folder)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
