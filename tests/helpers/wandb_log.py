@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 BLOCK, HEADER = 32768, 7
 """Bytes of a block, and of a chunk's header: checksum 4, length 2, kind 1 (whole, first, middle, last)."""
+PATIENCE = 20
+"""Seconds that a run's end is waited for."""
 
 
 def records(file: Path) -> Iterator[Record]:
@@ -29,8 +32,19 @@ def records(file: Path) -> Iterator[Record]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Of the only run below ``folder``: run, config, every logged history row, summary, axes and exit code."""
+    """Of the only run below ``folder``: run, config, every logged history row, summary, axes and exit code.
+
+    The service of W&B may write a run's end after the run has been told that it is over.
+    """
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    deadline = time.monotonic() + PATIENCE
+    while (found := read(file))["exit_code"] is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a run's file holds at this moment."""
     run: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "axes": {}, "exit_code": None}
     for record in records(file):
         if record.HasField("run"):
