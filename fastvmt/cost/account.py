@@ -3,8 +3,9 @@
 Stages of a case, in the names of the records: ``encode`` (the reference through the autoencoder; a prompt through the
 text encoder only where it was not embedded before, with the run's others), ``tune`` (methods that train on the
 reference), ``reference`` (forwards that read the reference's motion), ``guide`` (the inner optimisation), ``denoise``
-(the sampler's steps without those), ``decode``. ``total`` is their sum. ``loop`` = reference + guide + denoise is what
-the publication times. Outside of both: ``load`` (weights, and the embeddings of all prompts), ``metrics``, ``save``.
+(the sampler's steps without those), ``decode``. ``total`` is their sum; ``loop_with_reference``, of reference, guide
+and denoise, is what the publication times. Outside of both: ``load`` (weights, and the embeddings of all prompts),
+``metrics``, ``save``.
 """
 
 from __future__ import annotations

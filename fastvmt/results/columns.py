@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fastvmt.cost.cost import WITH_REFERENCE, Energy, loop_with_reference, peak
 from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.machines import machines
 from fastvmt.results.statistics import Summary, summarise
 
 
@@ -42,18 +43,6 @@ class Pooled(Scored, Protocol):
         """Scores whose means weigh every frame after a video's first alike, as in VBench's tables."""
 
 
-class Timed(Protocol):
-    """Whatever has seconds per stage."""
-
-    @property
-    def id(self) -> str:
-        """Of the case."""
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """By stage."""
-
-
 def score_column(records: Sequence[Scored], score: str) -> dict[str, float]:
     """Give one score by case id; NaN where it is missing."""
     return {record.id: record.scores.get(score, math.nan) for record in records}
@@ -84,26 +73,32 @@ def mean_scores(records: Sequence[Pooled]) -> dict[str, dict[str, float | int]]:
     return {name: asdict(row) for name, row in score_summaries(records).items() if row.n}
 
 
-def seconds_column(records: Sequence[Timed], stage: str) -> dict[str, float]:
+def seconds_column(records: Sequence[CaseRecord], stage: str) -> dict[str, float]:
     """Give seconds of a stage by case id, also of the loop with the reference; 0 where it did not run."""
     if stage == WITH_REFERENCE:
         return {record.id: loop_with_reference(record.seconds) for record in records}
     return {record.id: record.seconds.get(stage, 0.0) for record in records}
 
 
-def mean_seconds(records: Sequence[Timed]) -> dict[str, float]:
-    """Average the seconds of every stage over cases, and of the loop with the reference."""
-    names = dict.fromkeys(name for record in records for name in record.seconds)
-    return {name: summarise(seconds_column(records, name)).mean for name in (*names, WITH_REFERENCE)}
+def mean_seconds(records: Sequence[CaseRecord]) -> dict[str, float]:
+    """Average the seconds of every stage over cases, and of the loop with the reference; NaN of several machines'."""
+    names = [*dict.fromkeys(name for record in records for name in record.seconds), WITH_REFERENCE]
+    if len(machines(records)) > 1:
+        return dict.fromkeys(names, math.nan)
+    return {name: summarise(seconds_column(records, name)).mean for name in names}
 
 
 def cost_summaries(records: Sequence[CaseRecord]) -> dict[str, Summary]:
     """Summarise seconds of loop and total, peak memory by kind and joules by meter, over cases; n = 0 is n/a.
 
-    Cases that diverged are left out.
+    Cases that diverged are left out. Seconds of several machines are n/a.
     """
     records = healthy(records)
-    columns = {f"{stage}_seconds": seconds_column(records, stage) for stage in (WITH_REFERENCE, "total")}
+    one = len(machines(records)) < 2
+    columns = {
+        f"{stage}_seconds": seconds_column(records, stage) if one else {record.id: math.nan for record in records}
+        for stage in (WITH_REFERENCE, "total")
+    }
     for kind in ("allocated", "reserved", "device", "resident"):
         columns[f"{kind}_gib"] = {record.id: known(peak(record.cost.memory_gib, kind)) for record in records}
     columns["energy_joules"] = {record.id: joules(record.cost.energy) for record in records}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from fastvmt.cost.cost import loop
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, score_column
+from fastvmt.results.machines import kind_of, machine, machines
 
 Column = dict[str, float]
 """Values by case id; NaN is missing."""
@@ -74,30 +74,22 @@ def column(records: Sequence[CaseRecord], name: str, base: Sequence[CaseRecord])
 
 
 def ratios(records: Sequence[CaseRecord], base: Sequence[CaseRecord]) -> Column:
-    """Divide the loops of cases by those of the same cases in ``base``, where the same machine made both."""
+    """Divide the loops of cases by those of the same cases in ``base``, where the same machine made both.
+
+    NaN for all where some pairs are of CPUs and others of GPUs: neither time stands for the other.
+    """
     theirs = {record.id: record for record in base}
-    found: Column = {}
-    for record in records:
-        other = theirs.get(record.id)
-        pair = other is not None and machine(record) == machine(other)
-        found[record.id] = loop_work(record) / loop_work(other) if pair and other is not None else math.nan
+    pairs = {record.id: (record, theirs.get(record.id)) for record in records}
+    made_alike = {
+        name: (record, other)
+        for name, (record, other) in pairs.items()
+        if other is not None and machine(record) == machine(other)
+    }
+    kinds = {kind_of(record) for record, _ in made_alike.values()}
+    found = dict.fromkeys(pairs, math.nan)
+    if len(kinds) == 1:
+        found |= {name: loop_work(record) / loop_work(other) for name, (record, other) in made_alike.items()}
     return found
-
-
-def machine(record: CaseRecord) -> tuple[str, str, int]:
-    """What seconds depend on beside the method: hardware, the kind of device that computes, threads."""
-    return record.maker["hardware"], record.device.partition(":")[0], record.cost.threads
-
-
-def machines(*rows: Sequence[CaseRecord]) -> Counter[tuple[str, str, int]]:
-    """Count the cases of rows by the machine that timed them; other systems' were not timed."""
-    return Counter(machine(record) for records in rows for record in healthy(records) if record.seconds)
-
-
-def machine_words(found: Counter[tuple[str, str, int]]) -> str:
-    """Write machines with the number of their cases."""
-    each = (f"{hardware} ({device}) with {threads} threads ({n})" for (hardware, device, threads), n in found.items())
-    return ", ".join(each)
 
 
 def known_columns(records: Sequence[CaseRecord]) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from fastvmt.results.columns import absences, healthy
 from fastvmt.results.doubts import doubt_notes, signs
+from fastvmt.results.machines import machine_words, machines
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
-from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, Column, column, known_columns, machine_words, machines
+from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, SECONDS, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
 
 LEVEL = 0.05
@@ -78,6 +79,8 @@ class StudyTable:
     @property
     def untimed(self) -> list[str]:
         """Say which rows have no seconds since several machines took them; nothing where none lacks them for that."""
+        if not {*SECONDS} & {*self.columns}:
+            return []
         base = self.rows[self.base].records
         timed = {name: machines(row.records, base) for name, row in zip(self.names, self.rows, strict=True)}
         apart = [name for name, found in timed.items() if len(found) > 1]

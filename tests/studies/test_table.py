@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fastvmt.results.case_record import CaseRecord
+from fastvmt.results.columns import cost_summaries, summaries
 from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
@@ -113,6 +114,23 @@ def test_seconds_of_several_machines_are_not_averaged(name: str) -> None:
         assert all(map(math.isfinite, column(other, name, other).values()))
     elsewhere = [replace(record, seconds={}) for record in on(base)]  # another system's clips, which nobody timed
     assert column(base, name, elsewhere) == column(base, name, base)
+
+
+def test_ratios_of_cpus_and_of_gpus_are_not_averaged() -> None:
+    base = [case_record(f"r{i}") for i in range(4)]
+    mixed = [*base[:2], *(replace(record, device="cuda:0") for record in base[2:])]
+    assert set(column(base, "loop_ratio", base).values()) == {1.0}
+    assert all(map(math.isnan, column(mixed, "loop_ratio", mixed).values()))
+    on_one = column(mixed, "loop_ratio", base)  # pairs of one kind alone are left
+    assert [math.isfinite(value) for value in on_one.values()] == [True, True, False, False]
+
+
+def test_a_run_s_own_seconds_are_of_one_machine() -> None:
+    own = [case_record(f"r{i}") for i in range(4)]
+    assert summaries(own)["seconds"]["denoise"] == 4.0 and cost_summaries(own)["total_seconds"].n == 4
+    both = [*own[:3], replace(own[3], device="cuda:0")]
+    assert all(map(math.isnan, summaries(both)["seconds"].values()))
+    assert cost_summaries(both)["total_seconds"].n == 0 and cost_summaries(both)["resident_gib"].n == 4
 
 
 def test_a_table_says_why_seconds_of_several_machines_are_not_there(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy
 from fastvmt.results.events import FAILED, FINISHED
+from fastvmt.results.machines import machine_words, machines
 from fastvmt.results.statistics import FEWEST, reference_of
 from fastvmt.studies.progress import Progress, begun, progress_of
-from fastvmt.studies.quantities import CONTENDED, machine_words, machines
+from fastvmt.studies.quantities import CONTENDED
 from fastvmt.studies.table import StudyTable
 
 
