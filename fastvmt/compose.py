@@ -47,10 +47,14 @@ def own_folder(words: Sequence[str]) -> Path | None:
     return None
 
 
-VALUED = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c", "--package", "-p"}
+VALUED = {
+    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
+}
 """Options of Hydra's that the next word belongs to."""
 OPEN = {"--info", "-i"}
-"""Options that the next word belongs to if it is no override."""
+"""Options that the next word belongs to if it is one of ``TOPICS``."""
+TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
 
 
 def options_first(words: Sequence[str]) -> list[str]:
@@ -63,7 +67,7 @@ def options_first(words: Sequence[str]) -> list[str]:
     overrides: list[str] = []
     before = ""
     for word in (word for word in words if word != "--"):
-        belongs = before in VALUED or (before in OPEN and "=" not in word)
+        belongs = before in VALUED or (before in OPEN and word in TOPICS)
         (options if belongs or word.startswith("-") else overrides).append(word)
         before = "" if belongs else word
     return [*options, "--", *overrides] if overrides else options

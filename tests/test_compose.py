@@ -9,7 +9,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 
 from experiments.checks.fork import run_command
-from fastvmt.compose import OPEN, VALUED, options_first
+from fastvmt.compose import OPEN, TOPICS, VALUED, options_first
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from fastvmt.compose import OPEN, VALUED, options_first
         ("-cd own=1 a=1", "-cd own=1", "a=1"),
         ("a=1 --info defaults b=2", "--info defaults", "a=1 b=2"),
         ("a=1 --info b=2", "--info", "a=1 b=2"),
+        ("a=1 --info ~b", "--info", "a=1 ~b"),
+        ("-i --config-dir own a=1", "-i --config-dir own", "a=1"),
+        ("a=1 --experimental-rerun x.pkl", "--experimental-rerun x.pkl", "a=1"),
         ("-- a=1", "", "a=1"),
         ("windw -m", "-m", "windw"),
         ("-m --info", "-m --info", ""),
@@ -36,7 +39,9 @@ def test_options_come_before_overrides(typed: str, options: str, overrides: str)
 def test_options_with_a_value_are_those_of_the_library() -> None:
     actions = [action for action in get_args_parser()._actions if action.option_strings]
     valued = {name for each in actions if isinstance(each, argparse._StoreAction) for name in each.option_strings}
-    assert valued - {"--experimental-rerun"} == VALUED | OPEN
+    assert valued == VALUED | OPEN
+    (info,) = (action for action in actions if "--info" in action.option_strings)
+    assert set(info.choices) == TOPICS
 
 
 @pytest.mark.slow
