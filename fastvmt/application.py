@@ -22,7 +22,7 @@ from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
-from fastvmt.study import end_sweep
+from fastvmt.study import directions_of, end_sweep
 from fastvmt.sweep import swept_keys
 from fastvmt.terminal import harmless
 from fastvmt.versions import main_options
@@ -68,9 +68,10 @@ class Application:
             words = literal([*self.arguments, *shared_folder(self.arguments)])
             sys.argv[1:] = options_first(with_swept([*words, *mode_words(words)]))
             main()
-        except JobFailed:
+        except JobFailed as failed:
             self.failed = True
-            end_sweep()
+            if failed.args:
+                end_sweep(*failed.args)
         except UserError as error:
             sys.stderr.write(f"fastvmt: {error}\n")
             sys.exit(2)
@@ -122,7 +123,8 @@ class Application:
         self.inside = False
         self.feasible = self.feasible or objective is not None
         if self.failed and os.getpid() != self.process:
-            raise JobFailed  # what a launcher's process knows comes back no other way
+            end = () if cfg.dry or cfg.plan else (here.sweep.dir, directions_of(here.sweeper))
+            raise JobFailed(*end)  # what a launcher's process knows comes back no other way
         return objective
 
     def work(self, cfg: DictConfig) -> Objective:

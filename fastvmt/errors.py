@@ -8,7 +8,10 @@ class UserError(Exception):
 
 
 class JobFailed(Exception):
-    """A job of a sweep, in a process of a launcher's, has failed and has said so."""
+    """A job of a sweep, in a process of a launcher's, has failed and has said so.
+
+    Its arguments are those of :func:`fastvmt.study.end_sweep`, which Hydra then passes over; none where nothing ran.
+    """
 
 
 def first_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """What a sweep does before its first job and after its last: Hydra calls it, whatever launches the jobs.
 
-Before: it tells rows that cannot differ, since no method reads what they sweep. After: it makes the table of all rows
-of the folder that are finished.
+Before: it tells rows with the same videos, since nothing that makes them reads what is swept. After: it makes the table
+of all rows of the folder that are finished.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -32,35 +32,33 @@ MOST = 64
 class Study(Callback):
     """The sweep as a whole."""
 
-    begun: ClassVar[DictConfig | None] = None
-    """The configuration of this process' sweep."""
-
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Warn of rows that cannot differ."""
-        Study.begun = config
+        """Warn of rows that can differ in scores and costs alone."""
         for names in alike(config):
-            log.warning("rows that cannot differ, nothing reads what they sweep: %s", "; ".join(names))
+            log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the table of the rows that are finished."""
-        if config.get("dry") or config.get("plan"):
-            return
-        folder = Path(config.hydra.sweep.dir)
-        directions = config.hydra.sweeper.get("direction")
-        several = isinstance(directions, Sequence) and not isinstance(directions, str)
-        last = partial(tell_pareto, directions=directions) if several else tell_failures  # a search told its own
-        tells: list[Callable[[Path], None]] = [tell_table, last]
-        for tell in tells:
-            try:
-                tell(folder)
-            except (ValueError, OSError) as error:
-                sys.stderr.write(f"fastvmt: {error}\n")
+        if not (config.get("dry") or config.get("plan")):
+            end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
 
 
-def end_sweep() -> None:
-    """End this process' sweep as Hydra does, which does not where a launcher's job has failed."""
-    if Study.begun is not None:
-        Study().on_multirun_end(Study.begun)
+def directions_of(sweeper: DictConfig) -> list[str]:
+    """List the directions of a search with several objectives; nothing of any other sweep."""
+    found = sweeper.get("direction")
+    several = isinstance(found, Sequence) and not isinstance(found, str)
+    return [str(direction) for direction in found] if several else []
+
+
+def end_sweep(folder: str, directions: Sequence[str]) -> None:
+    """Make the table of a sweep's finished rows, and tell a search's trade-offs, or else the rows that failed."""
+    last = partial(tell_pareto, directions=directions) if directions else tell_failures  # a search told its own
+    tells: list[Callable[[Path], None]] = [tell_table, last]
+    for tell in tells:
+        try:
+            tell(Path(folder))
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"fastvmt: {error}\n")
 
 
 def tell_table(folder: Path) -> None:
@@ -98,7 +96,7 @@ def alike(config: DictConfig) -> list[list[str]]:
     """Group the names of rows whose videos would be the same; not of searches and very large sweeps."""
     if not 1 < len(jobs := jobs_of(config)) <= MOST:
         return []
-    from fastvmt.engine.identity import row_key  # imports torch
+    from fastvmt.engine.identity import videos_key  # imports torch
 
     swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
     loader = GlobalHydra.instance().config_loader()
@@ -106,7 +104,7 @@ def alike(config: DictConfig) -> list[list[str]]:
     for job in jobs:
         try:
             whole = loader.load_sweep_config(config, job)
-            key = row_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
+            key = videos_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
         except (HydraException, OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it
         found.setdefault(key, []).append(row_name(row_values(swept, job)))

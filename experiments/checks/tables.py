@@ -38,7 +38,7 @@ from fastvmt.studies.table_command import FORMS
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("table_*.yaml"))
 WORDS = ("benchmark=manifest", "seeds=[0]", "logger=none")
 """Beside the model and the clips: one start noise."""
-TOLD = re.compile(r"rows that cannot differ, nothing reads what they sweep: (.*)")
+TOLD = re.compile(r"rows with the same videos, which are made once: (.*)")
 FROM_WHEEL = "table_span"
 MAIN = "import fastvmt.main; fastvmt.main.main()"
 

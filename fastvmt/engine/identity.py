@@ -103,8 +103,8 @@ def weights_hash(cfg: DictConfig) -> str:
     return fingerprint
 
 
-def row_key(cfg: DictConfig) -> str:
-    """Write what decides all videos of a row, without a look at files: rows that share it cannot differ."""
+def videos_key(cfg: DictConfig) -> str:
+    """Write what decides all videos of a row, without a look at files: rows that share it have the same."""
     return repr(sorted({**leaves(cfg), WEIGHTS: cfg.backbone.get("path")}.items(), key=str))
 
 

@@ -14,18 +14,18 @@ class PlannedRow:
 
     name: str
     key: str
-    """The same for rows that cannot differ."""
+    """The same for rows with the same videos."""
     forecast: Forecast
     kept: int
     """Cases that are there already."""
 
 
 def total_line(rows: Sequence[PlannedRow]) -> str:
-    """Sum the cells and the time of rows, of those that cannot differ once."""
+    """Sum the cells and the time of rows, of those with the same videos the first, which makes them."""
     alike: dict[str, list[str]] = {}
     for row in rows:
         alike.setdefault(row.key, []).append(row.name)
-    once = list({row.key: row for row in rows}.values())
+    once = [row for row in rows if row.name == alike[row.key][0]]
     kept = sum(row.kept for row in once)
     seconds = [row.forecast.all_seconds for row in once]
     known = [each for each in seconds if each is not None]
@@ -34,6 +34,6 @@ def total_line(rows: Sequence[PlannedRow]) -> str:
         f"{len(rows)} rows",
         f"{sum(row.forecast.cases for row in once)} cells{f', of which {kept} are kept already' if kept else ''}",
         f"no time, {unknown} not calibrated" if unknown else f"{clock(sum(known))} for all on one device, calibrated",
-        *(f"counted once, since they cannot differ: {' and '.join(names)}" for names in alike.values() if names[1:]),
+        *(f"made once, with the same videos: {' and '.join(names)}" for names in alike.values() if names[1:]),
     ]
     return f"plan of all rows: {'; '.join(words)}"

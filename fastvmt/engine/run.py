@@ -17,7 +17,7 @@ from fastvmt.engine.calibration import calibrated
 from fastvmt.engine.datamodule import CaseData
 from fastvmt.engine.fit import check_fit, predicted
 from fastvmt.engine.forecast import forecast, forecast_table
-from fastvmt.engine.identity import row_key
+from fastvmt.engine.identity import videos_key
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import TransferModule
 from fastvmt.engine.plan import Plan, make_plan
@@ -67,7 +67,8 @@ def run(cfg: DictConfig, shelf: Shelf | None = None, planned: list[PlannedRow] |
         return {}
     shelf = Shelf() if shelf is None else shelf
     if cfg.plan:
-        row = PlannedRow(Path(cfg.output_dir).name, row_key(cfg), forecast(plan, calibrated(plan, shelf)), kept(plan))
+        told = forecast(plan, calibrated(plan, shelf))
+        row = PlannedRow(Path(cfg.output_dir).name, videos_key(cfg), told, kept(plan))
         console.print(forecast_table(row.forecast, row.kept))
         if planned is not None:
             planned.append(row)

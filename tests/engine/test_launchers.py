@@ -42,6 +42,7 @@ def test_joblib_transfers_in_processes_and_a_bad_job_is_told(
     plain = [*small, "metrics=none", "logger=none"]
     done = swept(tmp_path, monkeypatch, "hydra/launcher=local", "window.l=3,4,5", *plain)
     assert "job 1: window.l=4" in done.stderr
+    assert "fastvmt: failed: l=4: window.l=4" in done.stderr and "again: python run.py -m " in done.stderr
     rows = tmp_path / "own" / "rows"
     assert sorted(file.relative_to(rows).parts[0] for file in rows.glob("*/cases/*/case.json")) == ["l=3", "l=5"]
     assert labels(read_rows([tmp_path / "own"])) == ["l=3", "l=5"]

@@ -15,11 +15,11 @@ def row(name: str, key: str, seconds: float | None = 60.0, kept: int = 0) -> Pla
     return PlannedRow(name, key, found, kept)
 
 
-def test_rows_that_cannot_differ_count_once() -> None:
-    told = total_line([row("l=0,tile=[2,2]", "a"), row("l=0,tile=[3,4]", "a"), row("l=3", "b", kept=4)])
+def test_rows_with_the_same_videos_count_once_as_the_first() -> None:
+    told = total_line([row("l=0,tile=[2,2]", "a"), row("l=0,tile=[3,4]", "a", 600.0), row("l=3", "b", kept=4)])
     assert told == (
         "plan of all rows: 3 rows; 20 cells, of which 4 are kept already; 21.0 min for all on one device, calibrated; "
-        "counted once, since they cannot differ: l=0,tile=[2,2] and l=0,tile=[3,4]"
+        "made once, with the same videos: l=0,tile=[2,2] and l=0,tile=[3,4]"
     )
 
 

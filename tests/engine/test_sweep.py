@@ -110,7 +110,7 @@ def test_rows_that_cannot_differ_are_told_and_made_once(random_wan, tmp_path):
     fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}", f"cache_dir={tmp_path / 'cache'}"]
     done = forked(random_wan, tmp_path, "method=none", "window.l=3,5", *fixed)
     assert done.code == 0, done.stderr
-    assert "rows that cannot differ, nothing reads what they sweep: l=3; l=5" in done.stdout + done.stderr
+    assert "rows with the same videos, which are made once: l=3; l=5" in done.stdout + done.stderr
     assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 1
 
 
@@ -131,7 +131,7 @@ def test_a_planned_sweep_ends_with_what_its_rows_cost_together(random_wan, tmp_p
     assert done.code == 0, done.stderr
     (told,) = (line for line in done.stdout.splitlines() if line.startswith("plan of all rows: "))
     assert told.startswith("plan of all rows: 4 rows; 3 cells; ") and "calibrated" in told
-    assert told.endswith("counted once, since they cannot differ: l=0,tile=[2,2] and l=0,tile=[3,3]")
+    assert told.endswith("made once, with the same videos: l=0,tile=[2,2] and l=0,tile=[3,3]")
     assert not list(tmp_path.glob("**/result.json"))
 
 
@@ -141,7 +141,7 @@ def test_rows_of_several_models_can_differ(random_wan, tmp_path):
     words = ("dry=true", f"backbone.path={random_wan},{tmp_path / 'other'}", f"output_dir={tmp_path / 'own'}")
     done = forked(random_wan, tmp_path, *words)
     assert done.code == 0, done.stderr
-    assert "rows that cannot differ" not in done.stdout + done.stderr
+    assert "rows with the same videos" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (config_folder() / "experiment").glob("*.yaml")))

@@ -94,7 +94,7 @@ def test_a_sweep_makes_what_is_new_and_nothing_else(sweep, random_wan: Path, tmp
     made = cells(tmp_path)
     plain = sweep("here", path, *cases, "method=none", "window.l=3,5,7", f"output_dir={tmp_path / 'plain'}")
     assert len(cells(tmp_path) - made) == 3
-    assert "rows that cannot differ, nothing reads what they sweep: l=3; l=5; l=7" in plain.stdout + plain.stderr
+    assert "rows with the same videos, which are made once: l=3; l=5; l=7" in plain.stdout + plain.stderr
 
     made = cells(tmp_path)
     elsewhere = [f"backbone.path={random_wan.resolve()}", "device=cpu", "lossless=true"]

@@ -12,7 +12,7 @@ from fastvmt.engine.plan import Plan
 from helpers.contract import OPTIONS, transfer_first
 
 
-@pytest.mark.parametrize("word", ["sampler.cfg_scale=1", "sampler.negative_every=2"])
+@pytest.mark.parametrize("word", ["sampler.cfg_scale=1", "sampler.negative_every=3"])
 @pytest.mark.parametrize("option", OPTIONS)
 def test_budget_without_a_negative_pass_in_all_or_some_steps(
     backbone: Backbone, plan_of: Callable[..., Plan], option: str, word: str, tmp_path: Path
