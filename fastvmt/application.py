@@ -85,7 +85,7 @@ class Application:
 
             sys.stdout.write(f"{harmless(total_line(self.planned))}\n")
         if self.failed or (self.infeasible and not self.feasible):
-            sys.stderr.write("fastvmt: a job of the sweep failed; the others ran, see above\n")
+            sys.stderr.write("fastvmt: a job of the sweep failed, see above; what others made is kept\n")
             sys.exit(1)
 
     def job(self, cfg: DictConfig) -> Objective:

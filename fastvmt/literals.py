@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -28,6 +29,14 @@ def quoted(text: str) -> str:
 def stored(text: str) -> str:
     """Return ``text`` as a configuration holds it: with ``${`` escaped, which is no interpolation here."""
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", text)
+
+
+def search_words(node: Any) -> list[str]:
+    """Name the user's own folders of yaml files as a word of the command line; ``node`` is Hydra's of a run."""
+    given = [source["path"] for source in node["runtime"]["config_sources"] if source["provider"] == "command-line"]
+    folders = [*node["searchpath"], *(f"file://{path}" for path in given)]
+    plain = [folder if re.fullmatch(r"[\w:./-]+", folder) else quoted(folder) for folder in folders]
+    return [f"hydra.searchpath=[{','.join(plain)}]"] if plain else []
 
 
 def literal(arguments: Sequence[str]) -> list[str]:

@@ -8,18 +8,20 @@ import sys
 from fastvmt.stopping import Stopping, command_again
 
 KEPT = "what is finished is kept, go on with: "
+ANEW = "rerun=all makes every case anew, without it what is finished is kept: "
 
 
 def main() -> None:
     """Run the command line. Its exit code: 0, 1 for failed jobs of a sweep, 2 for what the user can mend, 130, 143."""
     arguments = sys.argv[1:]
-    with Stopping("fastvmt", KEPT + command_again(sys.argv[0], arguments)) as stopping:
+    told = ANEW if "rerun=all" in arguments else KEPT
+    with Stopping("fastvmt", told + command_again(sys.argv[0], arguments)) as stopping:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait leave the cores to others
         from fastvmt.application import Application  # Hydra takes its time
 
         def output_folder(folder: str) -> None:
             """Say where the results go, now that it is known, and begin what is worth closing."""
-            stopping.advice = KEPT + command_again(sys.argv[0], arguments, folder)
+            stopping.advice = told + command_again(sys.argv[0], arguments, folder)
             stopping.working = True
 
         Application(arguments, output_folder).launch()

