@@ -13,7 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
-from math import inf
 
 LARGEST_STEP = 1e3
 """Learning rates, multipliers and scales beyond this one are typing errors."""
@@ -69,10 +68,11 @@ def check_optimisation(
     check_range(f"{group}.weight_decay", weight_decay, 0, LARGEST_STEP)
 
 
-def check_scored_frames(frames: int, count: float = inf, video: str = "a video") -> None:
-    """Raise ``ValueError`` unless ``metrics.frames`` is from 2 to the ``count`` frames that ``video`` has."""
-    legal = f"null for all frames, or in [2, {count}], as many as {video} has"
-    check(2 <= frames <= count, "metrics.frames", frames, legal)
+def check_scored_frames(frames: int, count: int | None = None, video: str = "") -> None:
+    """Raise ``ValueError`` unless ``metrics.frames`` is at least 2, and at most the ``count`` that ``video`` has."""
+    among = "at least 2" if count is None else f"in [2, {count}], as many as {video} has"
+    fits = frames >= 2 and (count is None or frames <= count)
+    check(fits, "metrics.frames", frames, f"null for all frames, or {among}")
 
 
 def check_choice(key: str, value: object, options: Collection[object]) -> None:
