@@ -22,7 +22,7 @@ class Grid:
     means: Mapping[tuple[str, str], Entry]
 
 
-def swept_keys(table: StudyTable) -> list[str]:
+def varying_keys(table: StudyTable) -> list[str]:
     """List the swept keys that take more than one value."""
     keys = dict.fromkeys(key for row in table.rows for key in row.values)
     return [key for key in keys if len({row.values.get(key) for row in table.rows if not row.name}) > 1]
@@ -31,7 +31,7 @@ def swept_keys(table: StudyTable) -> list[str]:
 def grid_keys(table: StudyTable) -> list[str]:
     """List the keys of a table's grid: the specification's, or the two that are swept, where rows fill most places."""
     own = [row for row in table.rows if not row.name]
-    swept = swept_keys(table)
+    swept = varying_keys(table)
     places = math.prod(len({row.values.get(key) for row in own}) for key in swept)
     full = len(swept) == 2 and all(key in row.values for row in own for key in swept) and 2 * len(own) > places
     return list(table.spec.grid) or (swept if full else [])

@@ -14,7 +14,7 @@ from fastvmt.files import replacing
 from fastvmt.studies.claims import verdicts
 from fastvmt.studies.document import caption, command
 from fastvmt.studies.forms import footnotes, one_line, text
-from fastvmt.studies.grid import grid_keys, grid_of, no_grid, swept_keys
+from fastvmt.studies.grid import grid_keys, grid_of, no_grid, varying_keys
 from fastvmt.studies.published import TABLES
 from fastvmt.studies.quantities import RATIO
 from fastvmt.studies.report.charts import heat_map, over_key, trade_off
@@ -79,7 +79,7 @@ def contents(whole: StudyTable, shown: StudyTable, folder: Path) -> dict[str, An
     told = caption(whole)
     differences = case_differences(whole, spec.score)
     return {
-        "title": spec.question or " × ".join(swept_keys(whole)) or folder.resolve().name,
+        "title": spec.question or " × ".join(varying_keys(whole)) or folder.resolve().name,
         "question": spec.question,
         "command": command(whole),
         "facts": told[bool(spec.question) :],
@@ -130,7 +130,7 @@ def published(table: StudyTable) -> dict[str, Any] | None:
 def charts(table: StudyTable) -> list[Markup]:
     """Draw what the table's rows allow: the trade-off, and the swept keys, if they are one or two."""
     found = [trade_off(table)]
-    keys = swept_keys(table)
+    keys = varying_keys(table)
     grid = grid_keys(table)
     if grid and not no_grid(table):
         found += [heat_map(grid_of(table, grid, name)) for name in dict.fromkeys((table.spec.score, RATIO))]

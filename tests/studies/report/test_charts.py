@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastvmt.results.statistics import resampled_means
-from fastvmt.studies.grid import grid_of, swept_keys
+from fastvmt.studies.grid import grid_of, varying_keys
 from fastvmt.studies.report.charts import (
     HEIGHT,
     WIDTH,
@@ -91,7 +91,7 @@ def test_words_do_not_cover_each_other() -> None:
 
 def test_a_number_gives_a_line_and_a_word_gives_none(tmp_path: Path) -> None:
     numbers = table_of(tmp_path / "numbers", [{"skip.delta": value} for value in ("10", "2", "1")])
-    assert swept_keys(numbers) == ["skip.delta"]
+    assert varying_keys(numbers) == ["skip.delta"]
     svg = over_key(numbers, "skip.delta", "motion_fidelity")
     places = [float(dot.get("cx", "")) for dot in elements(svg, "dot")]
     assert places == sorted(places) and len(places) == 3
