@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fastvmt.compose import check_presets, mode_words, options_first
+from fastvmt.command_line import options_first, spelled_out
+from fastvmt.compose import check_presets, mode_words
 from fastvmt.compose_errors import explained
 from fastvmt.config import config_folder, in_sweep, objectives
 from fastvmt.errors import JobFailed, UserError
@@ -65,7 +66,7 @@ class Application:
             return self.job(cfg)
 
         try:
-            words = literal([*self.arguments, *shared_folder(self.arguments)])
+            words = literal(spelled_out([*self.arguments, *shared_folder(self.arguments)]))
             sys.argv[1:] = options_first(with_swept([*words, *mode_words(words)]))
             main()
         except JobFailed as failed:

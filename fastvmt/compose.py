@@ -47,32 +47,6 @@ def own_folder(words: Sequence[str]) -> Path | None:
     return None
 
 
-VALUED = {
-    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"),
-    *("--cfg", "-c", "--package", "-p", "--experimental-rerun"),
-}
-"""Options of Hydra's that the next word belongs to."""
-OPEN = {"--info", "-i"}
-"""Options that the next word belongs to if it is one of ``TOPICS``."""
-TOPICS = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}
-
-
-def options_first(words: Sequence[str]) -> list[str]:
-    """Order a command line: options, ``--``, overrides. The library that reads it wants the overrides together.
-
-    >>> options_first(["window.l=3", "--config-dir", "own", "seed=1"])
-    ['--config-dir', 'own', '--', 'window.l=3', 'seed=1']
-    """
-    options: list[str] = []
-    overrides: list[str] = []
-    before = ""
-    for word in (word for word in words if word != "--"):
-        belongs = before in VALUED or (before in OPEN and word in TOPICS)
-        (options if belongs or word.startswith("-") else overrides).append(word)
-        before = "" if belongs else word
-    return [*options, "--", *overrides] if overrides else options
-
-
 def mode_words(words: Sequence[str]) -> list[str]:
     """Give ``hydra.mode`` as a word, where the experiment among a command line's words has one.
 

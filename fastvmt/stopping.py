@@ -113,11 +113,10 @@ def command_again(program: str, arguments: list[str], folder: str | None = None)
     """The command as one would type it into a shell; with ``folder`` its results go there unless it says where.
 
     >>> command_again("run.py", ["prompt=it's"], "outputs/1")
-    'python run.py output_dir=outputs/1 \\'prompt=it\\'"\\'"\\'s\\''
+    'python run.py \\'prompt=it\\'"\\'"\\'s\\' output_dir=outputs/1'
     """
     typed = list(arguments)
     if folder is not None and not any(word.lstrip("+").startswith("output_dir=") for word in typed):
-        place = next((i for i, word in enumerate(typed) if "=" in word and not word.startswith("-")), len(typed))
-        typed.insert(place, f"output_dir={folder}")
+        typed.append(f"output_dir={folder}")
     start = ["python", program] if program.endswith(".py") else [Path(program).name]
     return shlex.join([*start, *typed])

@@ -107,5 +107,6 @@ def alike(config: DictConfig) -> list[list[str]]:
             key = videos_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
         except (HydraException, OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it
-        found.setdefault(key, []).append(row_name(row_values(swept, job)))
+        if key is not None:
+            found.setdefault(key, []).append(row_name(row_values(swept, job)))
     return [names for names in found.values() if len(names) > 1]

@@ -148,8 +148,8 @@ def test_an_ignored_signal_stays_ignored_and_processes_beside_the_first_are_sile
 @pytest.mark.parametrize(
     ("arguments", "folder", "expected"),
     [
-        (["prompt=it's a dog"], "outputs/1", ["output_dir=outputs/1", "prompt=it's a dog"]),
-        (["-m", "window.l=3,5"], "outputs/1", ["-m", "output_dir=outputs/1", "window.l=3,5"]),
+        (["prompt=it's a dog"], "outputs/1", ["prompt=it's a dog", "output_dir=outputs/1"]),
+        (["-m", "window.l=3,5"], "outputs/1", ["-m", "window.l=3,5", "output_dir=outputs/1"]),
         (["--config-dir", "x", "-m"], "outputs/1", ["--config-dir", "x", "-m", "output_dir=outputs/1"]),
         (["seed=1", "output_dir=my out"], "my out", ["seed=1", "output_dir=my out"]),
         (["seed=1"], None, ["seed=1"]),

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.cache import content_key
+from fastvmt.config import Rerun
 from fastvmt.construct import class_of
 from fastvmt.engine.cases import CLIP
 from fastvmt.files import file_sha256
@@ -103,8 +104,13 @@ def weights_hash(cfg: DictConfig) -> str:
     return fingerprint
 
 
-def videos_key(cfg: DictConfig) -> str:
-    """Write what decides all videos of a row, without a look at files: rows that share it have the same."""
+def videos_key(cfg: DictConfig) -> str | None:
+    """Write what decides all videos of a row, without a look at files: of rows that share it the first makes them.
+
+    None where every row makes its own: without a cache, and with ``rerun=all``.
+    """
+    if cfg.cache_dir is None or cfg.rerun == Rerun.all:
+        return None
     return repr(sorted({**leaves(cfg), WEIGHTS: cfg.backbone.get("path")}.items(), key=str))
 
 

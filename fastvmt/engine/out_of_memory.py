@@ -29,7 +29,8 @@ def refusal(backbone: DictConfig) -> UserError:
     if after:
         mend = f"set backbone.memory={after[0]}"
     elif not backbone.get("offload", False):
-        mend = "set backbone.offload=true"
+        plain = "" if backbone.get("compile", "none") == "none" else "backbone.compile=none "
+        mend = f"set {plain}backbone.offload=true"
     else:
         mend = "lower backbone.frames, backbone.height or backbone.width"
     return UserError(f"backbone.memory={name}: the device ran out of memory; {mend}")

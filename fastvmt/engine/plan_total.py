@@ -13,8 +13,8 @@ class PlannedRow:
     """One row's forecast."""
 
     name: str
-    key: str
-    """The same for rows with the same videos."""
+    key: str | None
+    """The same for rows with the same videos; None: the row makes its own."""
     forecast: Forecast
     kept: int
     """Cases that are there already."""
@@ -22,10 +22,10 @@ class PlannedRow:
 
 def total_line(rows: Sequence[PlannedRow]) -> str:
     """Sum the cells and the time of rows, of those with the same videos the first, which makes them."""
-    alike: dict[str, list[str]] = {}
-    for row in rows:
-        alike.setdefault(row.key, []).append(row.name)
-    once = [row for row in rows if row.name == alike[row.key][0]]
+    alike: dict[str | int, list[PlannedRow]] = {}
+    for i, row in enumerate(rows):
+        alike.setdefault(i if row.key is None else row.key, []).append(row)
+    once = [group[0] for group in alike.values()]
     kept = sum(row.kept for row in once)
     seconds = [row.forecast.all_seconds for row in once]
     known = [each for each in seconds if each is not None]
@@ -34,6 +34,10 @@ def total_line(rows: Sequence[PlannedRow]) -> str:
         f"{len(rows)} rows",
         f"{sum(row.forecast.cases for row in once)} cells{f', of which {kept} are kept already' if kept else ''}",
         f"no time, {unknown} not calibrated" if unknown else f"{clock(sum(known))} for all on one device, calibrated",
-        *(f"made once, with the same videos: {' and '.join(names)}" for names in alike.values() if names[1:]),
+        *(
+            f"made once, with the same videos: {' and '.join(row.name for row in group)}"
+            for group in alike.values()
+            if group[1:]
+        ),
     ]
     return f"plan of all rows: {'; '.join(words)}"

@@ -67,13 +67,17 @@ def not_kept(session: Session, cases: Benchmark, folder: RunFolder) -> TransferC
 
 
 def kept(plan: Plan) -> int:
-    """Count the cases of a plan whose video is kept; nothing is loaded, no file but the records is read."""
-    cells = cells_of(plan.cfg)
+    """Count the cases of a plan whose video is not made again; nothing is loaded, no file but the records is read."""
+    if plan.cfg.rerun == Rerun.all:
+        return 0
+    cells, run = cells_of(plan.cfg), RunFolder(Path(plan.cfg.output_dir))
     config, weights = config_hash(plan.cfg), weights_hash(plan.cfg)
 
     def there(case: TransferCase) -> bool:
-        folder = cells.at(cell_key(Identity(config, ALGORITHM, weights, case_key(case), {}, {})))
-        return folder is not None and is_plain(folder.record)
+        key = cell_key(Identity(config, ALGORITHM, weights, case_key(case), {}, {}))
+        found = [folder.read() for folder in (run.case(case.id), cells.at(key)) if folder is not None]
+        made = [record for record in found if record is not None and cell_key(record.identity) == key]
+        return any(record.diverged is None or plan.cfg.rerun == Rerun.missing for record in made)
 
     return sum(map(there, plan.cases))
 

@@ -6,8 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fastvmt.studies.quantities import known_columns
+from fastvmt.studies.rows import number
 from fastvmt.studies.table import Entry, StudyTable, entry
 
 
@@ -41,9 +43,15 @@ def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:
     """Arrange a column of a table over two swept keys. Raises ``ValueError`` as :func:`check_grid` does."""
     check_grid(table, keys, name)
     rows = [(i, row) for i, row in enumerate(table.rows) if all(key in row.values for key in keys)]
-    first, second = (list(dict.fromkeys(row.values[key] for _, row in rows)) for key in keys)
+    first, second = (sorted({row.values[key] for _, row in rows}, key=partial(place_of, table, key)) for key in keys)
     means = {(row.values[keys[0]], row.values[keys[1]]): entry(table, i, name) for i, row in rows}
     return Grid((keys[0], keys[1]), name, first, second, means)
+
+
+def place_of(table: StudyTable, key: str, value: str) -> tuple[bool, float, int]:
+    """Sort numbers by size, words by their place in the sweep."""
+    size = number(value)
+    return size is None, size or 0.0, min(row.job for row in table.rows if row.values.get(key) == value)
 
 
 def check_grid(table: StudyTable, keys: Sequence[str], name: str) -> None:

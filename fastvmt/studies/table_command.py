@@ -84,7 +84,9 @@ def make_table(
     spec = with_grid(spec_of(rows), grid, score)
     table = tabulated(rows, columns, spec)
     narrow = table if columns or spec.columns else tabulated(rows, None, usual(rows, spec))
-    if (grid or score) and (keys := grid_keys(table)):  # asked for by name: what cannot be is an error, no footnote
+    if grid or score:  # asked for by name: what cannot be is an error, no footnote
+        if not (keys := grid_keys(table)):
+            raise ValueError(f"--score {score}: it is of a grid, and the runs have none: name --grid KEY KEY")
         check_grid(table, keys, spec.score)
     if chance is not None:
         words = str(chance(rows[table.base]))

@@ -7,7 +7,7 @@ from fastvmt.engine.plan_total import PlannedRow, total_line
 from fastvmt.types import PassCounter
 
 
-def row(name: str, key: str, seconds: float | None = 60.0, kept: int = 0) -> PlannedRow:
+def row(name: str, key: str | None, seconds: float | None = 60.0, kept: int = 0) -> PlannedRow:
     """A row of ten cases that read one reference, for half of a case's seconds."""
     reading = None if seconds is None else seconds / 2
     none = PassCounter(0)
@@ -21,6 +21,11 @@ def test_rows_with_the_same_videos_count_once_as_the_first() -> None:
         "plan of all rows: 3 rows; 20 cells, of which 4 are kept already; 21.0 min for all on one device, calibrated; "
         "made once, with the same videos: l=0,tile=[2,2] and l=0,tile=[3,4]"
     )
+
+
+def test_rows_that_make_their_own_videos_count_each_whatever_their_names() -> None:
+    told = total_line([row("seed=0", None), row("seed=0", None), row("seed=1", "a"), row("seed=1", "a")])
+    assert told.startswith("plan of all rows: 4 rows; 30 cells; ") and told.endswith("videos: seed=1 and seed=1")
 
 
 def test_without_every_calibration_there_is_no_time() -> None:

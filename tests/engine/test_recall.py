@@ -14,7 +14,7 @@ import torch
 import fastvmt.engine.loaded
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.backbones.wan import WanBackbone
-from fastvmt.engine.identity import config_hash, content
+from fastvmt.engine.identity import config_hash, content, videos_key
 from fastvmt.engine.loaded import Loaded, Shelf
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.recall import kept
@@ -224,6 +224,18 @@ def test_a_plan_counts_what_is_kept(small: list[str], go: Any, tmp_path: Path):
     go("a", "method=none")
     assert kept(make_plan(composed(*words))) == 1
     assert kept(make_plan(composed(*words, "cache_dir=null"))) == 0
+    own = [*words, f"output_dir={tmp_path / 'a'}"]  # where the first case is finished
+    assert kept(make_plan(composed(*own, "cache_dir=null"))) == kept(make_plan(composed(*own))) == 1
+    assert kept(make_plan(composed(*own, "seed=7", "cache_dir=null"))) == 0
+    assert kept(make_plan(composed(*own, "rerun=all"))) == 0
+    assert kept(make_plan(composed(*own, "rerun=failed"))) == 1
+
+
+@pytest.mark.parametrize("word", ["cache_dir=null", "rerun=all"])
+def test_rows_share_videos_only_where_one_finds_those_of_another(word: str):
+    rows = [composed("method=none", f"window.l={l}", *words) for words in ([], [word]) for l in (3, 5)]
+    shared, same, *own = map(videos_key, rows)
+    assert shared == same is not None and own == [None, None]
 
 
 def test_another_tokenizer_is_another_model(go: Any, made: list[str], random_wan: Path, tmp_path: Path):

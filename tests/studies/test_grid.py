@@ -42,6 +42,19 @@ def test_a_sweep_of_two_keys_ends_with_their_grid_in_the_files_and_the_terminal(
     assert json.loads((tmp_path / "table.json").read_text())["grid"][0][:2] == ["1", "3"]
 
 
+def test_numbers_of_a_grid_are_in_their_order_whatever_is_missing(tmp_path: Path) -> None:
+    write_sweep(tmp_path, ((3, 5), (5, 10), (5, 2), (21, 5)))
+    grid = grid_of(tabulated(read_rows([tmp_path])), ["window.l", "skip.delta"], "motion_fidelity")
+    assert (grid.rows, grid.columns) == (["3", "5", "21"], ["2", "5", "10"])
+
+
+def test_a_score_without_a_grid_to_show_it_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path, PAIRS[:2])
+    for score in ("nonsense", "motion_fidelity"):
+        assert main([str(tmp_path), "--score", score]) == 2
+        assert f"--score {score}: it is of a grid, and the runs have none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("pairs", "keys"),
     [

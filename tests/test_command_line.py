@@ -1,4 +1,4 @@
-"""The command line's words in the order that the library reads."""
+"""The command line's words, spelled out and in the order that the library reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hydra._internal.utils import get_args_parser
 
 from experiments.checks.fork import run_command
-from fastvmt.compose import OPEN, TOPICS, VALUED, options_first
+from fastvmt.command_line import LONG, OPEN, TOPICS, VALUED, options_first, spelled_out
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,23 @@ def test_options_with_a_value_are_those_of_the_library() -> None:
     actions = [action for action in get_args_parser()._actions if action.option_strings]
     valued = {name for each in actions if isinstance(each, argparse._StoreAction) for name in each.option_strings}
     assert valued == VALUED | OPEN
+    assert {name for each in actions for name in each.option_strings if name.startswith("--")} == LONG
     (info,) = (action for action in actions if "--info" in action.option_strings)
     assert set(info.choices) == TOPICS
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--multi a=1,2", "--multirun a=1,2"),
+        ("--config-d own", "--config-dir own"),
+        ("--config-d=a=b", "--config-dir=a=b"),
+        ("--config own", "--config own"),  # of three options: the library says so
+        ("-m prompt=--multi --nosuch --", "-m prompt=--multi --nosuch --"),
+    ],
+)
+def test_options_that_are_cut_are_those_that_are_meant(typed: str, meant: str) -> None:
+    assert spelled_out(shlex.split(typed)) == shlex.split(meant)
 
 
 @pytest.mark.slow
