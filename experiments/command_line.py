@@ -31,10 +31,24 @@ def count(text: str) -> int:
     return number
 
 
+def writable(text: str) -> Path:
+    """Make a folder before anything is measured. Raises ``argparse.ArgumentTypeError`` where that cannot be."""
+    folder = Path(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written to")
+    return folder
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """Let a script write where it is told, by default to ``outputs/``."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--results", type=Path, default=Path("outputs"), help="folder of the results; default: outputs")
+    where.add_argument(
+        "--results", type=writable, default=Path("outputs"), help="folder of the results; default: outputs"
+    )
     where.add_argument("--commit", dest="results", action="store_const", const=RESULTS, help="to experiments/results")
 
 

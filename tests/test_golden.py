@@ -70,6 +70,8 @@ def test_a_new_methods_rows_leave_all_others_as_they_are(
     assert [each.read_bytes() for each in copies] == before
     with pytest.raises(ValueError, match="none/demo is there"):
         add("none", [], random_wan)
+    with pytest.raises(ValueError, match="another method= would win"):
+        add("mine", ["method=none"], random_wan)
     monkeypatch.setattr(files, "ALGORITHM", ALGORITHM + 1)
     with pytest.raises(ValueError, match="no rows of this version"):
         add("none", [], random_wan)

@@ -59,14 +59,26 @@ def test_a_count_is_a_whole_number_from_one(text: str) -> None:
         count(text)
 
 
-def test_results_are_committed_only_when_told() -> None:
+def test_results_are_committed_only_when_told(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     add_results(parser)
     assert parser.parse_args([]).results == Path("outputs")
-    assert parser.parse_args(["--results", "here"]).results == Path("here")
+    assert parser.parse_args(["--results", f"{tmp_path}/here"]).results == tmp_path / "here"
+    assert (tmp_path / "here").is_dir()
     assert parser.parse_args(["--commit"]).results == RESULTS
     with pytest.raises(SystemExit):
-        parser.parse_args(["--commit", "--results", "here"])
+        parser.parse_args(["--commit", "--results", f"{tmp_path}/here"])
+
+
+def test_results_that_cannot_be_written_are_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_results(parser)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--results", f"{tmp_path}/file/here"])
+    assert "cannot be made: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -87,6 +87,8 @@ def overrides_of(method: str, setting: str, also: Sequence[str] = ()) -> list[st
 
 def add(method: str, also: Sequence[str], random_wan: Path) -> None:
     """Measure a method and write its rows beside the others, which stay. Raises ``ValueError`` if it has some."""
+    if any(word.startswith("method=") for word in also):
+        raise ValueError(f"{' '.join(also)}: the rows are of {method}, another method= would win")
     if str(ALGORITHM) not in versions():
         raise ValueError("the other methods have no rows of this version: write them first, with --write")
     rows = {f"{method}/{setting}": overrides_of(method, setting, also) for setting in SETTINGS}
