@@ -209,7 +209,10 @@ class RunFolder:
 
     def records(self) -> list[CaseRecord]:
         """Read the records of a run that is through. Raises as :meth:`content`."""
+        cases = self.content().get("cases")
+        if not isinstance(cases, list):
+            raise ValueError(f"{self.result}: cases is {cases!r}, not an array")
         try:
-            return [CaseRecord.from_json(case) for case in self.content()["cases"]]
+            return [CaseRecord.from_json(case) for case in cases]
         except (KeyError, ValueError) as error:
             raise ValueError(f"{self.result}: {error}") from error

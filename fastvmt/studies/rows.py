@@ -11,9 +11,25 @@ from typing import Any
 
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
+from fastvmt.results.schema import decoded
 
 UNNAMED = ("output_dir", "cache_dir", "overwrite", "rerun", "swept", "logger", "threads")
 """Keys and groups of overrides that name no row."""
+READ: Mapping[str, Any] = {
+    "backbone.name": str,
+    "tracker._target_": str,
+    "metrics.clip.model": str | None,
+    "table.question": str,
+    "table.columns": list[str],
+    "table.grid": list[str],
+    "table.score": str,
+    "table.parts": dict[str, list[str]],
+    "table.published": str | None,
+    "table.claims": list[str],
+}
+"""What tables read of a row's configuration, by type."""
+NEEDED = ("backbone.name", "tracker._target_", "metrics.clip.model")
+"""Of these, what every configuration has."""
 NAMED = "row"
 """The group of a table's named rows: their name says all."""
 
@@ -67,16 +83,46 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def read_row(folder: Path) -> Row:
-    """Read one finished run."""
+    """Read one finished run. Raises ``ValueError``, naming the file and the key, for what is not as it was written."""
     run = RunFolder(folder)
     content = run.content()
-    row = content.get("row") or {}
-    words = content.get("overrides") or [folder.name]
-    overrides = tuple(str(word) for word in words if root(str(word)) not in UNNAMED)
-    values = {str(key): str(value) for key, value in (row.get("values") or {}).items()}
-    job = int(row.get("job") or 0)
-    name = str(row.get("name") or "")
-    return Row(folder, overrides, tuple(run.records()), values, job, content.get("config") or {}, name)
+    try:
+        row = part(content, "row", {})
+        words = decoded(list[str], content.get("overrides") or [folder.name], "overrides")
+        values = decoded(dict[str, str], row.get("values") or {}, "row.values")
+        job = decoded(int, row.get("job") or 0, "row.job")
+        name = decoded(str, row.get("name") or "", "row.name")
+        config = part(content, "config", {})
+        check_config(config)
+        if not content.get("cases"):
+            raise ValueError("it has no case")
+    except ValueError as error:
+        raise ValueError(f"{run.result}: {error}") from error
+    overrides = tuple(word for word in words if root(word) not in UNNAMED)
+    return Row(folder, overrides, tuple(run.records()), values, job, config, name)
+
+
+def part(content: Mapping[str, Any], key: str, otherwise: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Give an object of another one. Raises ``ValueError`` for another type."""
+    found = content.get(key) or otherwise
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}{key} is {found!r}, not an object")
+    return found
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` where ``READ`` is of another type in a configuration."""
+    for path, kind in READ.items():
+        *groups, key = path.split(".")
+        node, where = config, "config."
+        for group in groups:
+            node = part(node, group, {}, where)
+            where += f"{group}."
+        if key in node:
+            decoded(kind, node[key], where + key)
+        elif path in NEEDED:
+            raise ValueError(f"{where}{key} is missing")
+    part(part(config, "table", {}, "config."), "base", {}, "config.table.")
 
 
 def root(override: str) -> str:
