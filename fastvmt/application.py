@@ -23,7 +23,7 @@ from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
-from fastvmt.study import directions_of, end_sweep
+from fastvmt.study import directions_of, end_sweep, searching
 from fastvmt.sweep import swept_keys
 from fastvmt.terminal import harmless
 from fastvmt.versions import main_options
@@ -151,11 +151,6 @@ class Application:
         if len(values) < len(names):
             return None
         return values[0] if len(values) == 1 else values
-
-
-def searching(sweeper: DictConfig) -> bool:
-    """Whether the jobs are trials of a search."""
-    return "direction" in sweeper
 
 
 def following(cfg: DictConfig) -> AbstractContextManager[None]:

@@ -33,7 +33,11 @@ class Study(Callback):
     """The sweep as a whole."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Warn of rows that can differ in scores and costs alone."""
+        """Warn of rows that can differ in scores and costs alone; end where a search would have nothing to go by."""
+        for key in ("plan", "dry"):
+            if config.get(key) and searching(config.hydra.sweeper):
+                sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
+                sys.exit(2)  # any other error Hydra makes a warning of
         for names in alike(config):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 
@@ -41,6 +45,11 @@ class Study(Callback):
         """Make the table of the rows that are finished."""
         if not (config.get("dry") or config.get("plan")):
             end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
+
+
+def searching(sweeper: DictConfig) -> bool:
+    """Whether the jobs are trials of a search."""
+    return "direction" in sweeper
 
 
 def directions_of(sweeper: DictConfig) -> list[str]:

@@ -50,6 +50,15 @@ def test_a_search_without_its_package_says_what_to_install() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("key", ["dry", "plan"])
+def test_a_search_without_scores_is_refused_in_one_line(key: str, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs pip install "fastvmt[search]"')
+    done = run_command(("run", "experiment=search", f"{key}=true", f"output_dir={tmp_path / 'own'}"), tmp_path)
+    assert done.code == 2
+    assert done.stderr == f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n"
+
+
+@pytest.mark.slow
 def test_a_search_goes_on_past_what_cannot_be_and_repeats_for_nothing(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs pip install "fastvmt[search]"')
     small = ["sampler.steps=2", "guidance.fraction=0.5"]
