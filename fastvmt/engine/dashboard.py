@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def headline_of(rows: Sequence[Row]) -> list[str]:
 def workspace(rows: Sequence[Row], entity: str, project: str, name: str) -> Any:
     """Describe the workspace of a study's rows. Raises :class:`UserError` without ``wandb-workspaces``."""
     try:
-        import wandb_workspaces.reports.v2 as panels
-        import wandb_workspaces.workspaces as ws
+        panels: Any = import_module("wandb_workspaces.reports.v2")  # whose names no type checker finds
+        ws: Any = import_module("wandb_workspaces.workspaces")
     except ImportError as error:
         raise UserError(INSTALL) from error
     scores = headline_of(rows)
