@@ -13,8 +13,9 @@ import torch
 import yaml
 
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
+from experiments.random_folder import save_random_wan
 from helpers.clips import clip, write_frames
-from helpers.random_models import SMALL, save_random_cogvideox, save_random_wan
+from helpers.random_models import SMALL, save_random_cogvideox
 
 # isort: split
 from diffusers import WanPipeline

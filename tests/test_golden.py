@@ -100,7 +100,7 @@ def test_golden_files_are_not_written_anew_without_a_new_version(
     assert golden() == moved and versions()[str(ALGORITHM)] != versions()[str(ALGORITHM + 1)]
 
 
-def hold(name: str, random_wan: Path) -> None:
+def assert_golden(name: str, random_wan: Path) -> None:
     """Make a transfer and hold it against the golden one."""
     expected = GOLDEN[name]
     found = measure(expected["overrides"], random_wan)
@@ -117,7 +117,7 @@ def hold(name: str, random_wan: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_transfer_is_the_golden_one(name: str, random_wan: Path) -> None:
-    hold(name, random_wan)
+    assert_golden(name, random_wan)
 
 
 def faster(known: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,4 +158,4 @@ def test_a_changed_constant_is_noticed(
 ) -> None:
     monkeypatch.setattr(place, attribute, change(getattr(place, attribute)))
     with pytest.raises(AssertionError):
-        hold(f"{name}/random_wan", random_wan)
+        assert_golden(f"{name}/random_wan", random_wan)

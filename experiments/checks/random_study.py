@@ -10,23 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
-
-import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
-
-# isort: split
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
 
 from experiments import command_line
 from experiments.checks.clips import write
-from experiments.tiny_wan.text import build_text_encoder, build_tokenizer
+from experiments.random_folder import save_random_wan
 from fastvmt.world.scene import render, sample_scene
 
 NAME = "random_wan"
 BLOCKS = 25
 """As many as the tables' ``guidance.block`` wants of Wan 1.3B."""
-CHANNELS, TEXT_WIDTH, FRAMES, SIDE = 4, 32, 9, 48
+FRAMES, SIDE = 9, 48
 TUNED = ("det", "motion_director", "motion_inversion")
 PRESETS: dict[str, dict[str, Any]] = {
     f"backbone/{NAME}": {
@@ -59,44 +53,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 GLOBAL = "# @package _global_\n"
 
 
-def save_model(folder: Path) -> Path:
-    """Write a small random model in the layout of Wan 2.1's; returns the folder."""
-    tokenizer = build_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        vae = AutoencoderKLWan(
-            base_dim=8,
-            z_dim=CHANNELS,
-            dim_mult=[1, 2],
-            num_res_blocks=1,
-            attn_scales=[],
-            temperal_downsample=[True],
-            patch_size=2,
-            in_channels=12,
-            out_channels=12,
-            scale_factor_temporal=2,
-            scale_factor_spatial=4,
-            latents_mean=[0.0] * CHANNELS,
-            latents_std=[1.0] * CHANNELS,
-        )
-        transformer = WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=24,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            text_dim=TEXT_WIDTH,
-            freq_dim=32,
-            ffn_dim=64,
-            num_layers=BLOCKS,
-            rope_max_seq_len=32,
-        )
-        encoder = build_text_encoder(TEXT_WIDTH, 1, len(tokenizer))
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    parts = {"text_encoder": encoder.eval(), "transformer": transformer.eval(), "vae": vae.eval()}
-    WanPipeline(tokenizer=tokenizer, scheduler=scheduler, **parts).save_pretrained(folder, safe_serialization=True)
-    return folder
-
-
 def write_presets(folder: Path, model: Path) -> Path:
     """Write the model's own configuration files, for ``hydra.searchpath``; returns the folder."""
     for name, content in PRESETS.items():
@@ -123,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder.resolve()
-    write_presets(folder / "own", save_model(folder / "model"))
+    write_presets(folder / "own", save_random_wan(folder / "model", BLOCKS))
     write_clips(folder)
 
 

@@ -56,17 +56,24 @@ def place_of(table: StudyTable, key: str, value: str) -> tuple[bool, float, int]
 
 def check_grid(table: StudyTable, keys: Sequence[str], name: str) -> None:
     """Raise ``ValueError`` for keys that are not swept or leave a place to several rows, and for an unknown column."""
+    if problem := problem_of(table, keys, name):
+        raise ValueError(": ".join(problem))
+
+
+def problem_of(table: StudyTable, keys: Sequence[str], name: str) -> tuple[str, str] | None:
+    """Give the option that asks for what cannot be, and why; None where a grid can be."""
     swept = list(dict.fromkeys(key for row in table.rows for key in row.values))
     option = f"--grid {' '.join(keys)}"
     if len(keys) != 2 or any(key not in swept for key in keys):
-        raise ValueError(f"{option}: two swept keys are needed, of {', '.join(swept) or 'none'}")
+        return option, f"two swept keys are needed, of {', '.join(swept) or 'none'}"
     if name not in (known := known_columns([record for row in table.rows for record in row.records])):
-        raise ValueError(f"--score {name}: the runs have {', '.join(known)}")
+        return f"--score {name}", f"the runs have {', '.join(known)}"
     places = Counter(tuple(row.values.get(key) for key in keys) for row in table.rows)
     for place, count in places.items():
         if count > 1 and None not in place:
             words = ", ".join(f"{key}={value}" for key, value in zip(keys, place, strict=True))
-            raise ValueError(f"{option}: {count} rows have {words}")
+            return option, f"{count} rows have {words}"
+    return None
 
 
 def grid_of_spec(table: StudyTable) -> Grid | None:
@@ -79,9 +86,9 @@ def no_grid(table: StudyTable) -> list[str]:
     """Say why the grid of a table is left out; nothing where it is there, or where none is due."""
     if not (keys := grid_keys(table)):
         return []
-    try:
+    if problem := problem_of(table, keys, table.spec.score):
+        why = problem[1]
+    else:
         there = any(each.n for each in grid_of(table, keys, table.spec.score).means.values())
         why = "" if there else "it is n/a in every row"
-    except ValueError as error:
-        why = str(error).partition(": ")[2]
     return [f"No grid of {table.spec.score.replace('_', ' ')} over {' and '.join(keys)}: {why}."] if why else []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from helpers.random_models import save_random_cogvideox, save_random_wan, save_random_wan22
+from experiments.random_folder import save_random_wan
+from helpers.random_models import save_random_cogvideox, save_random_wan22
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.random_folder import save_random_wan
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
@@ -30,7 +31,6 @@ from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.methods.transfer import transfer_case
 from helpers.config import composed
 from helpers.golden_paths import paths
-from helpers.random_models import save_random_wan
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
 VERSIONS = FILE.with_name("algorithm.json")

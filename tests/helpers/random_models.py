@@ -12,86 +12,25 @@ import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 # isort: split
 from diffusers import (
     AutoencoderKLCogVideoX,
-    AutoencoderKLWan,
     CogVideoXDDIMScheduler,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
-    FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
     WanPipeline,
-    WanTransformer3DModel,
 )
 from transformers import T5Config, T5EncoderModel
 
+from experiments.random_folder import CHANNELS, TEXT_WIDTH, random_transformer, random_vae
 from experiments.tiny_wan.text import MAX_TOKENS, build_text_encoder, build_tokenizer
 
 SMALL = {"frames": 9, "height": 48, "width": 48, "fps": 8.0, "max_tokens": 16, "dtype": "float32", "device": "cpu"}
 """How to load a random model: clips on a grid of 5 x 6 x 6 tokens."""
 Changes = Callable[..., Path]
 """Copies a random model, changes fields of one of its JSON files, and returns the folder."""
-TEXT_WIDTH = 32
-CHANNELS = 4
-
-
-def random_vae(residual: bool = False) -> AutoencoderKLWan:
-    """Two-fold in time, four-fold in space, with statistics that normalisation must not ignore.
-
-    ``residual`` is the kind of Wan 2.2's TI2V-5B.
-    """
-    return AutoencoderKLWan(
-        base_dim=8,
-        decoder_base_dim=8,
-        z_dim=CHANNELS,
-        dim_mult=[1, 1] if residual else [1, 2],
-        num_res_blocks=1,
-        attn_scales=[],
-        temperal_downsample=[True],
-        is_residual=residual,
-        patch_size=2,
-        in_channels=12,
-        out_channels=12,
-        scale_factor_temporal=2,
-        scale_factor_spatial=4,
-        latents_mean=[0.3, -0.2, 0.1, 0.5],
-        latents_std=[0.5, 2.0, 1.5, 0.8],
-    )
-
-
-def random_transformer() -> WanTransformer3DModel:
-    return WanTransformer3DModel(
-        patch_size=(1, 2, 2),
-        num_attention_heads=2,
-        attention_head_dim=24,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        text_dim=TEXT_WIDTH,
-        freq_dim=32,
-        ffn_dim=64,
-        num_layers=3,
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=32,
-    )
-
-
-def save_random_wan(folder: Path) -> Path:
-    """3 blocks of 2 heads in Wan's layout, random weights from a fixed seed; returns the folder."""
-    tokenizer = build_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pipeline = WanPipeline(
-            tokenizer=tokenizer,
-            text_encoder=build_text_encoder(TEXT_WIDTH, 1, len(tokenizer)).eval(),
-            transformer=random_transformer().eval(),
-            vae=random_vae().eval(),
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        )
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 def save_random_wan22(folder: Path, experts: bool) -> Path:
-    """As :func:`save_random_wan`, in the layout of Wan 2.2's A14B, of two experts, or of its TI2V-5B."""
+    """As ``save_random_wan``, in the layout of Wan 2.2's A14B, of two experts, or of its TI2V-5B."""
     tokenizer = build_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
