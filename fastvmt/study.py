@@ -20,13 +20,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fastvmt.compositions import MOST, compose_once
 from fastvmt.config import objectives
 from fastvmt.sweep import jobs_of, row_name, row_values, swept_of
 from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
-MOST = 64
-"""Rows that are composed to compare them, at a quarter of a second each."""
 
 
 class Study(Callback):
@@ -38,6 +37,7 @@ class Study(Callback):
             if config.get(key) and searching(config.hydra.sweeper):
                 sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
                 sys.exit(2)  # any other error Hydra makes a warning of
+        compose_once(GlobalHydra.instance().config_loader())
         for names in alike(config):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from experiments import command_line
 from fastvmt.compose import composed
 from fastvmt.config import config_folder
-from fastvmt.divergence import FIRST, Diverged, expected_rms, rms
+from fastvmt.divergence import FIRST, expected_rms, rms
 from fastvmt.engine.session import Session, open_session
+from fastvmt.engine.transfer import DivergedCase
 from fastvmt.errors import UserError
-from fastvmt.methods.transfer import transfer_case
 
 STRENGTH = {
     "fastvmt": ("guidance.lr", "guidance.lr_end"),
@@ -67,10 +67,9 @@ def measure(session: Session) -> tuple[float, float, str]:
             return x
 
         vars(method)["step"] = step
-        try:
-            transfer_case(session.backbone, method, plan.sampler, case, session.cache, on_iteration=rows.append)
-        except Diverged as error:
-            ends.append(str(error)[:90])
+        made = session.attempt(case, on_iteration=rows.append)
+        if isinstance(made, DivergedCase):
+            ends.append(str(made.error)[:90])
         norm, grown = max([norm, *norms]), max(grown, growth(rows))
     return norm, grown, "; ".join(dict.fromkeys(ends)) or "healthy"
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastvmt.algorithm import ALGORITHM
 from fastvmt.cache import content_key
 from fastvmt.cost.cost import Cost, Energy
 from fastvmt.data.alignment import align
@@ -23,16 +22,16 @@ from fastvmt.engine.case_files import VIEW_SIDE
 from fastvmt.engine.loaded import Loaded
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
+from fastvmt.engine.record import Making, record_of
 from fastvmt.engine.session import Session
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
-from fastvmt.results.case_record import VERSION, CaseRecord, case_key
+from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.columns import mean_scores
 from fastvmt.results.folder import RunFolder, slug
-from fastvmt.results.provenance import frames_sha256, provenance
+from fastvmt.results.provenance import provenance
 from fastvmt.score.files import Policy, as_generated, tags
 from fastvmt.score.networks import clip_path
-from fastvmt.score.scores import Judged
 from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.rows import read_rows, runs_of
 from fastvmt.studies.table_command import FORMS, make_table, short_table
@@ -110,7 +109,8 @@ def write_adopted(session: Session, target: RunFolder, case: TransferCase, clip:
     panels = side_by_side([case.reference, video], ["reference", case.prompt], scale)
     write_video(folder.side_by_side, panels)
     judged = session.judged(case, video, without=strangers(session, clip))
-    record = replace(adopted_record(session, case, video, judged, clip_sha256(clip)), files=folder.hashes())
+    record = record_of(case, video, judged, session.scores, made_elsewhere(clip_sha256(clip)))
+    record = replace(record, files=folder.hashes())
     write_json(folder.record, record.to_json())
     return record
 
@@ -125,31 +125,11 @@ def strangers(session: Session, clip: Path) -> set[str]:
     return {name for name, metric in session.scores.metrics.items() if model in str(metric.source.get("id"))}
 
 
-def adopted_record(session: Session, case: TransferCase, video: Video, judged: Judged, sha256: str) -> CaseRecord:
-    """Give the record of a clip whose making nobody here has seen: no passes, no seconds, no weights."""
-    scores = session.scores
-    frames, *size = video.size
-    return CaseRecord(
-        version=VERSION,
-        id=case.id,
+def made_elsewhere(sha256: str) -> Making:
+    """Give the making of a clip that nobody here has seen: no passes, no seconds, no weights."""
+    return Making(
         config=content_key(adopted=sha256),
-        algorithm=ALGORITHM,
         weights="none",
-        case=case_key(case),
-        prompt=case.prompt,
-        reference=case.reference_prompt or case.reference.name,
-        category=case.category,
-        seed=case.seed,
-        frames=frames,
-        size=size,
-        fps=video.fps,
-        frames_sha256={"generated": frames_sha256(video), "reference": frames_sha256(case.reference)},
-        scores=judged.values,
-        notes=judged.notes,
-        score_versions=dict(scores.versions),
-        judges=scores.judges,
-        vbench_compat=scores.vbench_compat,
-        pooled=list(scores.pooled),
         seconds={},
         passes=PassCounter(),
         declared_passes=PassCounter(),
@@ -158,7 +138,6 @@ def adopted_record(session: Session, case: TransferCase, video: Video, judged: J
         peak_memory_gib={},
         device="elsewhere",
         maker=ELSEWHERE,
-        files={},
     )
 
 

@@ -16,16 +16,15 @@ from rich.table import Table
 
 from fastvmt.compose import composed
 from fastvmt.cost.cost import loop
-from fastvmt.divergence import Diverged
 from fastvmt.engine.again import recomposed
 from fastvmt.engine.fit import check_fit
 from fastvmt.engine.loaded import Loaded
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session
+from fastvmt.engine.transfer import DivergedCase
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
-from fastvmt.methods.transfer import transfer_case
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import maker
 from fastvmt.results.tables import show
@@ -112,16 +111,11 @@ def shared_cases(rows: Sequence[TimedRow], count: int) -> list[TransferCase]:
 
 def timed(session: Session, case: TransferCase) -> Loop:
     """Transfer a case and tell the seconds of its loop; NaN where it diverges."""
-    plan = session.plan
-    account = session.meters.account()
-    with computing_with(plan.cfg.threads):
-        try:
-            with account:
-                transfer_case(session.backbone, plan.method, plan.sampler, case, session.cache, watch=account.watch)
-        except Diverged:
-            return Loop(math.nan, math.nan, contended=False)
-        cost = account.report(plan.layout.frames, 0.0)
-    return Loop(loop(account.watch.seconds), loop(cost.cpu_seconds), cost.contended)
+    made = session.attempt(case)
+    if isinstance(made, DivergedCase):
+        return Loop(math.nan, math.nan, contended=False)
+    cost = made.record.cost
+    return Loop(loop(made.seconds), loop(cost.cpu_seconds), cost.contended)
 
 
 def samples(rows: Sequence[TimedRow], cases: Sequence[TransferCase], repeats: int) -> Iterator[Sample]:

@@ -73,7 +73,6 @@ def run(cfg: DictConfig, shelf: Shelf | None = None, planned: list[PlannedRow] |
         if planned is not None:
             planned.append(row)
         return {}
-    console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
     with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):
         return execute(plan, shelf, console)
 
@@ -126,6 +125,7 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
         note(folder.path, STARTED, cases=len(plan.cases))
     session = Session(plan, shelf.take(plan))
     if not has_all(session, plan.cases, folder):
+        console.print(literal_text(f"memory, predicted: {memory_line(predicted(plan))}"), soft_wrap=True)
         check_fit(plan)
         shelf.take(plan).load()
     progress = CaseProgress(console, plan)

@@ -27,14 +27,15 @@ from fastvmt.engine.fit import check_fit, memory_of
 from fastvmt.engine.identity import config_hash, weights_hash
 from fastvmt.engine.loaded import Loaded, Model
 from fastvmt.engine.plan import Plan, cache_of, make_plan
+from fastvmt.engine.record import Making, record_of
 from fastvmt.engine.transfer import DivergedCase, Transfer
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
 from fastvmt.methods.state import Checkpoint
 from fastvmt.methods.transfer import transfer_case
-from fastvmt.results.case_record import VERSION, CaseRecord, Identity, case_key
+from fastvmt.results.case_record import CaseRecord, Identity, case_key
 from fastvmt.results.cells import Cells
-from fastvmt.results.provenance import frames_sha256, maker
+from fastvmt.results.provenance import maker
 from fastvmt.score.scores import DIVERGED, Judged, Scores
 from fastvmt.threads import computing_with
 from fastvmt.types import PassCounter, TransferCase, Video
@@ -228,29 +229,9 @@ class Session:
         generated: Video | None = None,
     ) -> CaseRecord:
         plan = self.plan
-        video = generated or case.reference
-        made = {} if generated is None else {"generated": frames_sha256(generated)}
-        return CaseRecord(
-            version=VERSION,
-            id=case.id,
+        making = Making(
             config=self.key,
-            algorithm=ALGORITHM,
             weights=self.weights,
-            case=case_key(case),
-            prompt=case.prompt,
-            reference=case.reference_prompt or case.reference.name,
-            category=case.category,
-            seed=case.seed,
-            frames=video.size[0],
-            size=list(video.size[1:]),
-            fps=video.fps,
-            frames_sha256=made | {"reference": frames_sha256(case.reference)},
-            scores=judged.values,
-            notes=judged.notes,
-            score_versions=dict(self.scores.versions),
-            judges=self.scores.judges,
-            vbench_compat=self.scores.vbench_compat,
-            pooled=list(self.scores.pooled),
             seconds=seconds,
             passes=passes,
             declared_passes=plan.method.budget(plan.layout, plan.sampler),
@@ -259,8 +240,8 @@ class Session:
             peak_memory_gib=peak_memory(cost),
             device=str(self.backbone.device),
             maker=maker(),
-            files={},
         )
+        return record_of(case, generated, judged, self.scores, making)
 
 
 def peak_memory(cost: Cost) -> dict[str, float]:

@@ -35,7 +35,7 @@ class Progress:
     error: str
     """Of a failed row, in one line."""
     again: str
-    """The shell command that runs the row, and nothing else, again; empty where the row's words are not known."""
+    """Of a failed row, the shell command that runs it, and nothing else, again; empty where its words are not known."""
     seconds: Sequence[float]
     """Of every finished case, scores and files included."""
     left: float | None = None
@@ -85,8 +85,8 @@ def read_progress(folder: Path, study: Path) -> Progress:
     expected = starts[-1] if starts else len(RunFolder(folder).content()["cases"]) if result.is_file() else None
     state = state_of(events[-1] if events else None, result.is_file())
     done = len(records) if expected is None else min(len(records), expected)
-    error = events[-1].error if state == FAILED else ""
-    return Progress(folder.name, done, expected, state, error, again(folder, study), [spent(r) for r in records])
+    error, command = (events[-1].error, again(folder, study)) if state == FAILED else ("", "")
+    return Progress(folder.name, done, expected, state, error, command, [spent(r) for r in records])
 
 
 def state_of(last: Event | None, through: bool) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastvmt.engine.loaded
-import fastvmt.engine.retime as retime
+import fastvmt.engine.session
 from fastvmt.engine.retime import main
 from fastvmt.files import read_json
 
@@ -21,7 +21,7 @@ def test_rows_take_turns_on_one_model_and_nothing_else_is_written(
     study: Path, small_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order, loaded = list[tuple[str, str]](), list[str]()
-    transfer, construct = retime.transfer_case, fastvmt.engine.loaded.construct
+    transfer, construct = fastvmt.engine.session.transfer_case, fastvmt.engine.loaded.construct
 
     def followed(backbone, method, sampler, case, cache, **named):  # type: ignore[no-untyped-def]
         order.append((method.name, case.id))
@@ -31,7 +31,7 @@ def test_rows_take_turns_on_one_model_and_nothing_else_is_written(
         loaded.append(what)
         return construct(node, what, *rest, **named)
 
-    monkeypatch.setattr(retime, "transfer_case", followed)
+    monkeypatch.setattr(fastvmt.engine.session, "transfer_case", followed)
     monkeypatch.setattr(fastvmt.engine.loaded, "construct", counted)
     before = {
         file: file.read_bytes()
