@@ -113,7 +113,7 @@ def mistyped(value: object, hint: Any) -> str | None:
 
 
 def check_signature(node: DictConfig, key: str, given: Container[str] = ()) -> None:
-    """Raise :class:`UserError` for an argument that the class of ``node`` does not have, or of a wrong plain type."""
+    """Raise :class:`UserError` for an argument that the class of ``node`` lacks or needs, or of a wrong plain type."""
     target = class_of(node, key)
     try:
         known = inspect.signature(target, eval_str=True).parameters
@@ -128,6 +128,17 @@ def check_signature(node: DictConfig, key: str, given: Container[str] = ()) -> N
             raise UserError(f"{key}.{name} is not a key of {key}; it has {legal}")
         if (wanted := mistyped(value, known[name].annotation)) is not None:
             raise UserError(f"{key}.{name}={value} is out of range: it must be {wanted}")
+    for name, parameter in known.items():
+        if name not in node and name not in given and needed(parameter):
+            raise UserError(f"{key}.{name} is missing: set {key}.{name}=<{spelled(parameter.annotation)}>")
+
+
+def needed(parameter: inspect.Parameter) -> bool:
+    """Whether a call has to name a parameter."""
+    return parameter.default is parameter.empty and parameter.kind in (
+        parameter.POSITIONAL_OR_KEYWORD,
+        parameter.KEYWORD_ONLY,
+    )
 
 
 def check_arguments(node: DictConfig, group: str, given: Container[str] = ()) -> None:

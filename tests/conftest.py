@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ from fastvmt.types import PassCounter, TransferCase, Video
 from fastvmt.world.scene import render, sample_scene
 
 torch.set_num_threads(1)
+cv2.setNumThreads(1)  # its threads would be lost in the processes that tests fork, which would wait for them for ever
 
 MARKERS = {
     "slow": "takes more than a few seconds; run with --slow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,21 @@ def test_keys_inside_a_group_are_checked_as_its_own_are() -> None:
     with pytest.raises(UserError, match=r"nosuch") as error:
         check_arguments(composed("method=motion_director", "method.rank=${nosuch}").method, "method")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["~backbone.name"], "backbone.name"),
+        (["~backbone.path"], "backbone.path"),
+        (["method=smm", "~method.block"], "method.block"),
+        (["method=det", "~method.tuning.lr"], "method.tuning.lr"),
+        (["~metrics.names"], "metrics.names"),
+    ],
+)
+def test_a_key_that_was_taken_away_is_named(words: list[str], key: str) -> None:
+    with pytest.raises(UserError, match=rf"^{re.escape(key)} is missing: set {re.escape(key)}=<"):
+        make_plan(composed(*words))
 
 
 def test_what_is_constructed_holds_plain_values_and_settings() -> None:

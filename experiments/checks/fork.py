@@ -36,13 +36,15 @@ PATIENCE = 10
 
 
 def preload() -> None:
-    """Import every module of the package and what is heavy beside it, and leave torch with one thread.
+    """Import every module of the package and what is heavy beside it, and leave torch and OpenCV with one thread.
 
     Raises ``RuntimeError`` if threads are running, which a fork would lose.
     """
+    import cv2
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     package = importlib.import_module("fastvmt")
     for module in pkgutil.walk_packages(package.__path__, "fastvmt."):
         if not module.name.endswith("__main__"):

@@ -13,6 +13,7 @@ from fastvmt.backbones.base import Backbone
 from fastvmt.construct import construct
 from fastvmt.cost.calibration import Calibration
 from fastvmt.cost.meters import Meters, open_meters
+from fastvmt.engine import out_of_memory
 from fastvmt.engine.plan import Plan, cache_of, make_tracker
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.resources import check_devices
@@ -47,22 +48,23 @@ class Loaded:
     def __init__(self, plan: Plan, model: Model | None = None) -> None:
         """Load the scores, which fail sooner than the model, unless that is here already.
 
-        Raises :class:`UserError` for a device that lacks.
+        Raises :class:`UserError` for a device that lacks, or has no room for them.
         """
         cfg = plan.cfg
         check_devices(cfg)
         self.plan = plan
         self.model = model
         """None until :meth:`load`."""
-        with quiet_libraries(), computing_with(cfg.threads):
+        with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone, loading=True):
             self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
 
     def load(self) -> Model:
-        """Give the model, loaded at the first call. Raises as its constructor."""
+        """Give the model, loaded at the first call. Raises as its constructor, and :class:`UserError` without room."""
         if self.model is not None:
             return self.model
         start = time.perf_counter()
-        backbone = load_backbone(self.plan.cfg, self.plan.cases.texts())
+        with out_of_memory.refused(self.plan.cfg.backbone, loading=True):
+            backbone = load_backbone(self.plan.cfg, self.plan.cases.texts())
         self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
         return self.model
 

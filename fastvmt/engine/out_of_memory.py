@@ -13,12 +13,12 @@ from fastvmt.settings import Memory
 
 
 @contextmanager
-def refused(backbone: DictConfig) -> Iterator[None]:
-    """Raise the :func:`refusal` where the device runs out of memory within the context."""
+def refused(backbone: DictConfig, *, loading: bool = False) -> Iterator[None]:
+    """Raise :func:`refusal`, or :func:`too_large` where things load, if the device runs out of memory within."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise refusal(backbone) from error
+        raise (too_large if loading else refusal)(backbone) from error
 
 
 def refusal(backbone: DictConfig) -> UserError:
@@ -28,9 +28,20 @@ def refusal(backbone: DictConfig) -> UserError:
     after = presets[presets.index(name) + 1 :]
     if after:
         mend = f"set backbone.memory={after[0]}"
-    elif not backbone.get("offload", False):
-        plain = "" if backbone.get("compile", "none") == "none" else "backbone.compile=none "
-        mend = f"set {plain}backbone.offload=true"
     else:
-        mend = "lower backbone.frames, backbone.height or backbone.width"
+        mend = offload(backbone) or "lower backbone.frames, backbone.height or backbone.width"
     return UserError(f"backbone.memory={name}: the device ran out of memory; {mend}")
+
+
+def too_large(backbone: DictConfig) -> UserError:
+    """The error for weights that the device has no room for: presets of memory are about gradients."""
+    mend = offload(backbone) or "take a smaller model, or a device with more memory free"
+    return UserError(f"backbone.path={backbone.get('path')}: the device ran out of memory while weights loaded; {mend}")
+
+
+def offload(backbone: DictConfig) -> str | None:
+    """What to set so that blocks wait in the CPU's memory; None if they do."""
+    if backbone.get("offload", False):
+        return None
+    plain = "" if backbone.get("compile", "none") == "none" else "backbone.compile=none "
+    return f"set {plain}backbone.offload=true"

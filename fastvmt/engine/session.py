@@ -177,8 +177,7 @@ class Session:
         except Diverged as error:
             return self._diverged(case, error, trace, account)
         start = time.perf_counter()
-        with out_of_memory.refused(plan.cfg.backbone):
-            judged = self.judged(case, result.video)
+        judged = self.judged(case, result.video)
         cost = self._cost(account, result.passes, time.perf_counter() - start)
         cost = cost.of_the_rest() if result.went_on else cost
         return Transfer(result, self._record(case, result.passes, result.seconds, judged, cost, result.video))
@@ -197,7 +196,7 @@ class Session:
 
     def judged(self, case: TransferCase, video: Video, without: Container[str] = ()) -> Judged:
         """Score a case's video, but for the scores named in ``without``."""
-        with computing_with(self.plan.cfg.threads):
+        with out_of_memory.refused(self.plan.cfg.backbone), computing_with(self.plan.cfg.threads):
             return self.scores(case, video, without)
 
     @cached_property
@@ -260,7 +259,6 @@ def open_session(cfg: DictConfig) -> Session:
     """Check a composed configuration and load what it needs. Raises :class:`UserError` for what the user can mend."""
     plan = make_plan(cfg)
     check_fit(plan)
-    with out_of_memory.refused(cfg.backbone):
-        loaded = Loaded(plan)
-        loaded.load()
+    loaded = Loaded(plan)
+    loaded.load()
     return Session(plan, loaded)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 import fastvmt
-from fastvmt.engine.out_of_memory import refusal
+from fastvmt.engine import rescore, retime
+from fastvmt.engine.out_of_memory import refusal, too_large
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
@@ -31,7 +33,10 @@ def test_the_next_preset_is_named(memory: str, mend: str) -> None:
 
 
 LOADING, TRANSFERRING = "fastvmt.engine.loaded.load_backbone", "fastvmt.engine.session.transfer_case"
-LINE = r"^backbone\.memory=balanced: the device ran out of memory; set backbone\.memory=low$"
+LINES = {
+    LOADING: r"^backbone\.path=.*: the device ran out of memory while weights loaded; set backbone\.offload=true$",
+    TRANSFERRING: r"^backbone\.memory=balanced: the device ran out of memory; set backbone\.memory=low$",
+}
 
 
 def full(*_: object, **__: object) -> None:
@@ -39,10 +44,10 @@ def full(*_: object, **__: object) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-@pytest.mark.parametrize("work", [LOADING, TRANSFERRING])
+@pytest.mark.parametrize("work", LINES)
 def test_a_run_ends_in_that_line(job: list[str], work: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, full)
-    with pytest.raises(UserError, match=LINE):
+    with pytest.raises(UserError, match=LINES[work]):
         run(composed(*job, "backbone.memory=balanced", "metrics=none", "logger=none"))
 
 
@@ -51,11 +56,26 @@ def test_a_session_ends_in_that_line(small: list[str], finished_run: Path, monke
     clip = next((finished_run / "cases").glob("*/reference_lossless.mp4"))
     with fastvmt.open(words) as session, monkeypatch.context() as patch:
         patch.setattr(TRANSFERRING, full)
-        with pytest.raises(UserError, match=LINE):
+        with pytest.raises(UserError, match=LINES[TRANSFERRING]):
             session.transfer(clip, "a dog on grass")
     monkeypatch.setattr(LOADING, full)
-    with pytest.raises(UserError, match=LINE):
+    with pytest.raises(UserError, match=LINES[LOADING]):
         fastvmt.open(words)
+
+
+@pytest.mark.parametrize("command", [retime, rescore])
+def test_commands_for_studies_end_in_a_line(
+    study: Path, command: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fastvmt.engine.loaded.construct", full)
+    more = ["metrics.also=[temporal_flickering]"] if command is rescore else []
+    assert command.main([str(study), *more]) == 2
+    assert "the device ran out of memory while weights loaded; " in capsys.readouterr().err
+
+
+def test_weights_that_wait_elsewhere_already_ask_for_another_device() -> None:
+    told = str(too_large(composed("backbone.offload=true").backbone))
+    assert told.endswith("take a smaller model, or a device with more memory free")
 
 
 def test_an_unknown_preset_is_refused() -> None:
