@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
+
+from fastvmt.cost.cost import KEPT
 
 HOST_BOUND = 0.03
 """Relative difference of the two clocks above which the host, not the device, sets the time."""
@@ -56,6 +59,7 @@ class Stopwatch:
         self._stack: list[str] = []
         self._mark = 0.0
         self._earlier: dict[str, float] = {}
+        self._kept: dict[str, float] = {}
         self._start: Event | None = None
 
     def _recorded(self) -> Event | None:
@@ -98,6 +102,16 @@ class Stopwatch:
         self._earlier = dict(seconds)
         self.wall = defaultdict(float, wall)
 
+    def charge(self, key: str, seconds: float) -> None:
+        """Take note, at the first use of what has ``key``, of the seconds that it took elsewhere; 0 if made here."""
+        self._kept.setdefault(key, seconds)
+
+    @property
+    def kept(self) -> float:
+        """Seconds that were charged; NaN where an earlier process may have had them itself."""
+        charged = sum(self._kept.values())
+        return math.nan if charged and self._earlier else charged
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds per stage."""
@@ -117,6 +131,6 @@ class Stopwatch:
         return abs(wall - device) > HOST_BOUND * device
 
     def totals(self) -> dict[str, float]:
-        """Seconds per stage and their sum as ``total``."""
+        """Seconds per stage, their sum as ``total``, and beside them what was charged, if anything."""
         seconds = self.seconds
-        return seconds | {"total": sum(seconds.values())}
+        return seconds | {"total": sum(seconds.values())} | ({KEPT: self.kept} if self.kept != 0 else {})

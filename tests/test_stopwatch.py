@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from fastvmt.stopwatch import Stopwatch
@@ -19,6 +21,21 @@ def test_meters_take_no_measured_time():
     with watch.stage("a"):
         clock.now += 1
     assert watch.totals() == {"a": 1.0, "total": 1.0}
+
+
+def test_what_was_charged_is_beside_the_total():
+    clock = Clock()
+    watch = Stopwatch(CPU, clock=clock)
+    with watch.stage("denoise"):
+        clock.now += 2.0
+    watch.charge("made here", 0.0)
+    watch.charge("made here", 5.0)
+    assert watch.totals() == {"denoise": 2.0, "total": 2.0}
+    watch.charge("found", 3.0)
+    watch.charge("found", 4.0)
+    assert watch.totals() == {"denoise": 2.0, "total": 2.0, "reference_kept": 3.0}
+    watch.go_on({"denoise": 1.0}, {"denoise": 1.0})  # of an earlier process, which may have read itself
+    assert math.isnan(watch.kept)
 
 
 @pytest.mark.parametrize(("host_lag", "bound"), [(0.01, False), (0.2, True)])

@@ -4,7 +4,8 @@ Stages of a case, in the names of the records: ``encode`` (the reference through
 text encoder only where it was not embedded before, with the run's others), ``tune`` (methods that train on the
 reference), ``reference`` (forwards that read the reference's motion), ``guide`` (the inner optimisation), ``denoise``
 (the sampler's steps without those), ``decode``. ``total`` is their sum; ``loop_with_reference``, of reference, guide
-and denoise, is what the publication times. Outside of both: ``load`` (weights, and the embeddings of all prompts),
+and denoise, is what the publication times; it also has what readings that the cache held had taken, ``reference_kept``,
+on whatever machine. Outside of both: ``load`` (weights, and the embeddings of all prompts),
 ``metrics``, ``save``.
 """
 
@@ -75,7 +76,11 @@ class CostAccount:
             cpu_seconds=dict(self.contention.seconds),
             others_cpu_seconds=self.contention.others,
             contended=self.contention.contended(threads),
-            seconds={WITH_REFERENCE: loop_with_reference(seconds), "total": sum(seconds.values()), "metrics": metrics},
+            seconds={
+                WITH_REFERENCE: loop_with_reference(self.watch.totals()),
+                "total": sum(seconds.values()),
+                "metrics": metrics,
+            },
             wall_seconds=dict(self.watch.wall),
             host_bound=self.watch.host_bound,
             process_cpu_seconds=self.process_seconds,

@@ -10,6 +10,8 @@ LOOP = ("guide", "denoise")
 """Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
 WITH_REFERENCE = "loop_with_reference"
 """The key of the publications' time."""
+KEPT = "reference_kept"
+"""Readings of the reference that the cache had: the seconds that they took when they were made."""
 
 
 def loop(seconds: Mapping[str, float]) -> float:
@@ -18,8 +20,8 @@ def loop(seconds: Mapping[str, float]) -> float:
 
 
 def loop_with_reference(seconds: Mapping[str, float]) -> float:
-    """Sum the seconds of the loop and of reading the reference: the publications' time."""
-    return sum(seconds.get(stage, 0.0) for stage in ("reference", *LOOP))
+    """Sum the seconds of the loop and of reading the reference, now or for the cache: the publications' time."""
+    return sum(seconds.get(stage, 0.0) for stage in ("reference", KEPT, *LOOP))
 
 
 def peak(memory_gib: Mapping[str, Mapping[str, float | None] | None], kind: str) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from fastvmt.stopwatch import Stopwatch
 from fastvmt.types import TransferCase
 
 Trace = list[dict[str, float]]
+SECONDS = "seconds"
+"""The name under which an entry of the cache holds what it took."""
 
 
 @dataclass(kw_only=True)
@@ -110,17 +114,22 @@ class Job:
     def stored(self, compute: Callable[[], dict[str, Tensor]], **parts: object) -> dict[str, Tensor]:
         """Tensors that ``compute`` reads from the reference, cached on disk under the null text and ``parts``.
 
+        The seconds that it took are stored with them, and charged to whoever finds them there.
         Raises :class:`Diverged`, and keeps nothing, when they are not finite.
         """
+        key = self.key(self.null_text, **parts)
 
         def checked() -> dict[str, Tensor]:
+            start = time.perf_counter()
             found = compute()
             for name, tensor in found.items():
                 check_finite(f"the reference's {name} that the guidance reads", tensor, FEATURES)
-            return found
+            self.watch.charge(key, 0.0)
+            return found | {SECONDS: torch.tensor(time.perf_counter() - start, dtype=torch.float64)}
 
         with self.reading_reference(), torch.no_grad():
-            tensors = self.cache.get(self.key(self.null_text, **parts), checked)
+            tensors = dict(self.cache.get(key, checked))
+        self.watch.charge(key, float(tensors.pop(SECONDS, math.nan)))
         return {name: tensor.to(self.reference.device) for name, tensor in tensors.items()}
 
     @contextmanager

@@ -68,11 +68,11 @@ BY_HAND: dict[str, tuple[Readings, list[float]]] = {
     "ditflow": ([(1, 14)], [1.74, 1.51, 1.66, 1.44]),
     "moft": ([(1, 15)], [1.77, 1.53, 1.69, 1.46]),
     "moft method.iterations=2": ([(1, 15)], [1.31, 1.21, 1.28, 1.19]),
-    "smm": ([(10, 15)], [2.58, 2.09, 2.41, 1.96]),
-    "smm method.iterations=5": ([(10, 15)], [1.82, 1.56, 1.73, 1.50]),
-    "smm method.fraction=0.4 method.restart=true": ([(20, 15), (50, None)], [5.64, 4.65, 5.31, 4.40]),  # inverted first
-    "motionclone": ([(1, 14)], [1.10, 1.07, 1.09, 1.06]),
-    "motionclone method.fraction=0.5": ([(1, 14)], [1.25, 1.16, 1.21, 1.13]),
+    "smm method.fraction=0.2": ([(10, 15)], [2.58, 2.09, 2.41, 1.96]),
+    "smm method.fraction=0.2 method.iterations=5": ([(10, 15)], [1.82, 1.56, 1.73, 1.50]),
+    "smm method.restart=true": ([(20, 15), (50, None)], [5.64, 4.65, 5.31, 4.40]),  # inverted first
+    "motionclone method.fraction=0.2": ([(1, 14)], [1.10, 1.07, 1.09, 1.06]),
+    "motionclone": ([(1, 14)], [1.25, 1.16, 1.21, 1.13]),
     "flowmotion": ([(10, None)], [1.70, 1.70, 1.70, 1.70]),
     "flowmotion method.representation=clean_latent": ([], [1.60, 1.60, 1.60, 1.60]),
 }

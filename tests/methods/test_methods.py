@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache, content_key
+from fastvmt.cost.cost import loop_with_reference
+from fastvmt.files import write_tensors
 from fastvmt.methods.base import Method
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.none import NoTransfer
@@ -179,6 +182,26 @@ def test_stored_reference_gives_the_same_transfer(backbone: WanBackbone, case: T
     assert cached.passes.block_forwards == without.passes.block_forwards - 2 * GUIDANCE.block
 
 
+def test_who_finds_the_reference_read_is_charged_what_that_took(
+    backbone: WanBackbone, case: TransferCase, tmp_path: Path
+) -> None:
+    method = fastvmt(reference_noise=1.0)
+    reading = transfer(backbone, method, case, TensorCache(tmp_path))
+    took = [float(load_file(file)["seconds"]) for file in tmp_path.glob("*.safetensors")]
+    assert len(took) == 2 and 0 < sum(took) <= reading.seconds["reference"]
+    assert "reference_kept" not in reading.seconds
+    shared = TensorCache(tmp_path)
+    for found in (transfer(backbone, method, case, shared), transfer(backbone, method, case, shared)):
+        assert found.seconds["reference_kept"] == pytest.approx(sum(took))
+        charged = found.seconds["reference"] + sum(took) + found.seconds["guide"] + found.seconds["denoise"]
+        assert loop_with_reference(found.seconds) == pytest.approx(charged)
+    for file in tmp_path.glob("*.safetensors"):  # of a version that did not store them
+        tensors = load_file(file)
+        del tensors["seconds"]
+        write_tensors(file, tensors, file.stem)
+    assert math.isnan(transfer(backbone, method, case, TensorCache(tmp_path)).seconds["reference_kept"])
+
+
 def test_capped_reference_noise_needs_one_entry(backbone: WanBackbone, case: TransferCase, tmp_path: Path) -> None:
     cache = TensorCache(tmp_path)
     transfer(backbone, fastvmt(reference_noise=0.5), case, cache)
@@ -196,7 +219,10 @@ def test_damaged_entries_are_computed_again(
     cache = TensorCache(tmp_path)
     assert same(transfer(backbone, fastvmt(), case, cache), healthy)
     assert (cache.hits, cache.misses) == (1, 1)
-    assert [f.read_bytes() for f in tmp_path.iterdir()] == [data]
+    (again,) = tmp_path.iterdir()
+    kept = [load(each) for each in (data, again.read_bytes())]
+    assert kept[0].keys() == kept[1].keys()
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0] if name != "seconds")
 
 
 def test_entries_are_kept_apart_by_what_they_depend_on(
