@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from experiments.embedded import embedded
 from experiments.random_wan import SIZES, RandomWan, Wan
 from experiments.rows import composed
 from fastvmt.backbones.base import Backbone
-from fastvmt.backbones.wan import WanBackbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.cache import TensorCache
 from fastvmt.construct import construct
@@ -124,8 +124,7 @@ def measured(
 
 def tiny_wan() -> tuple[Backbone, TransferCase, list[str]]:
     """The embedded model, a case of its world, and its overrides: none."""
-    size: dict[str, Any] = {"frames": 9, "height": 96, "width": 96, "fps": 8.0, "max_tokens": 16, "dtype": "float32"}
-    backbone = WanBackbone("tiny-wan", name="tiny-wan", device="cpu", **size)
+    backbone = embedded()
     return backbone, WorldBenchmark(backbone.layout.clip, 8, 0, cases=1, categories=["single_object"], seed=4)[0], []
 
 

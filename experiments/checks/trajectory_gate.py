@@ -22,8 +22,9 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments import command_line
+from experiments.embedded import embedded
 from experiments.tiny_wan.pairs import smeared
-from fastvmt.backbones.wan import WanBackbone
+from fastvmt.backbones.base import Backbone
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.sampling import ClassifierFree, denoise, euler_step
@@ -55,7 +56,7 @@ def rough(frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def redrawn(frames_THWC: NDArray[np.uint8], scene: Scene, backbone: WanBackbone, sigma: float) -> NDArray[np.uint8]:
+def redrawn(frames_THWC: NDArray[np.uint8], scene: Scene, backbone: Backbone, sigma: float) -> NDArray[np.uint8]:
     """The clip, noised to ``sigma`` and denoised with its caption."""
     z = backbone.encode(Video(torch.from_numpy(frames_THWC), 8.0))
     text, null = backbone.embed(canonical_caption(list(scene.objects), scene.background)), backbone.embed("")
@@ -71,7 +72,7 @@ def redrawn(frames_THWC: NDArray[np.uint8], scene: Scene, backbone: WanBackbone,
     return np.asarray((255 * backbone.decode(x).clamp(0, 1)).round().byte())
 
 
-def versions(scene: Scene, seed: int, backbone: WanBackbone) -> dict[str, NDArray[np.uint8]]:
+def versions(scene: Scene, seed: int, backbone: Backbone) -> dict[str, NDArray[np.uint8]]:
     """The scene's frames, undamaged and damaged in every way."""
     clip, empty = render(scene, SIZE), render(replace(scene, objects=(), poses=()), SIZE)
     noise = np.random.default_rng(seed).integers(0, 256, clip.frames_THWC.shape)
@@ -84,7 +85,7 @@ def versions(scene: Scene, seed: int, backbone: WanBackbone) -> dict[str, NDArra
     return videos
 
 
-def measure(clips: int, backbone: WanBackbone) -> dict[tuple[str, str], list[tuple[float, float]]]:
+def measure(clips: int, backbone: Backbone) -> dict[tuple[str, str], list[tuple[float, float]]]:
     """(confidence, cosine) of every clip, by (category, damage)."""
     found = defaultdict(list)
     for category in CATEGORIES:
@@ -105,9 +106,7 @@ def main() -> None:
     parser.add_argument("--clips", type=command_line.count, default=12, help="clips per category")
     command_line.add_results(parser)
     arguments = parser.parse_args()
-    backbone = WanBackbone(
-        "tiny-wan", name="tiny-wan", frames=FRAMES, height=SIZE, width=SIZE, fps=8, max_tokens=16, dtype="float32"
-    )
+    backbone = embedded()
     table = Table("category", "video", *COLUMNS)
     lines = []
     for (category, name), rows in measure(arguments.clips, backbone).items():

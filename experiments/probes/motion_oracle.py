@@ -16,7 +16,8 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments import command_line
-from fastvmt.backbones.wan import WanBackbone
+from experiments.embedded import embedded
+from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.files import write_json
 from fastvmt.methods.reading import read_motion
@@ -44,7 +45,7 @@ def agreement(field: MotionField, case: TransferCase, factor: int) -> float:
 
 
 @torch.no_grad()
-def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, sigma: float, how: tuple) -> float:
+def measure(backbone: Backbone, cases: list[TransferCase], block: int, sigma: float, how: tuple) -> float:
     """Mean agreement over cases."""
     rope, heads, tau = how
     guidance = Guidance(block=block, rope=rope, head_reduce=heads)
@@ -66,9 +67,7 @@ def main() -> None:
     parser.add_argument("--taus", type=float, nargs="+", default=[1.0, 4.0, 16.0])
     command_line.add_results(parser)
     arguments = parser.parse_args()
-    backbone = WanBackbone(
-        arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
-    )
+    backbone = embedded(arguments.model)
     benchmark = WorldBenchmark(
         backbone.layout.clip, 8, 0, cases=arguments.cases, categories=["single_object", "multi_object"], seed=100
     )

@@ -21,8 +21,9 @@ from rich.table import Table
 from torch import Tensor
 
 from experiments import command_line
+from experiments.embedded import embedded
 from experiments.probes.motion_oracle import SIGMAS
-from fastvmt.backbones.wan import WanBackbone
+from fastvmt.backbones.base import Backbone
 from fastvmt.benchmarks import WorldBenchmark
 from fastvmt.files import write_json
 from fastvmt.methods.reading import read_motion
@@ -136,7 +137,7 @@ def cosine(found: Tensor, true: Tensor) -> float:
 
 
 @torch.no_grad()
-def measure(backbone: WanBackbone, cases: list[TransferCase], block: int, seeds: int) -> dict[str, Tensor]:
+def measure(backbone: Backbone, cases: list[TransferCase], block: int, seeds: int) -> dict[str, Tensor]:
     """Cosines with the truth (levels, clips), averaged over ``seeds`` start noises per clip."""
     factor = backbone.layout.temporal_factor
     null = backbone.embed("")
@@ -171,9 +172,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=command_line.count, default=3, help="start noises per clip")
     command_line.add_results(parser)
     arguments = parser.parse_args()
-    backbone = WanBackbone(
-        arguments.model, name="tiny-wan", frames=9, height=96, width=96, fps=8, max_tokens=16, dtype="float32"
-    )
+    backbone = embedded(arguments.model)
     benchmark = WorldBenchmark(backbone.layout.clip, 8, 0, cases=arguments.cases, categories=["camera"], seed=100)
     drawn = [benchmark[i] for i in range(len(benchmark))]
     cases = [case for case in drawn if true_path(case, backbone.layout.temporal_factor) is not None]
