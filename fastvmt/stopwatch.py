@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import torch
 
-from fastvmt.cost.cost import KEPT
-
+KEPT = "reference_kept"
+"""Readings of the reference that the cache had: the seconds that they took when they were made."""
 HOST_BOUND = 0.03
 """Relative difference of the two clocks above which the host, not the device, sets the time."""
 

@@ -81,12 +81,13 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "literals", "application", "study", "sweep", "versions"),
+    "hydra": ("engine", "compose", "config", "literals", "application", "study", "compositions", "sweep", "versions"),
     "omegaconf": (
         "engine",
         "compose",
         "construct",
         "config",
+        "compositions",
         "application",
         "study",
         "studies/progress",

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fastvmt.stopwatch import KEPT
+
 LOOP = ("guide", "denoise")
 """Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
 WITH_REFERENCE = "loop_with_reference"
 """The key of the publications' time."""
-KEPT = "reference_kept"
-"""Readings of the reference that the cache had: the seconds that they took when they were made."""
 
 
 def loop(seconds: Mapping[str, float]) -> float:
