@@ -130,7 +130,7 @@ def check_signature(node: DictConfig, key: str, given: Container[str] = ()) -> N
             raise UserError(f"{key}.{name}={value} is out of range: it must be {wanted}")
     for name, parameter in known.items():
         if name not in node and name not in given and needed(parameter):
-            raise UserError(f"{key}.{name} is missing: set {key}.{name}=<{spelled(parameter.annotation)}>")
+            raise UserError(f"{key}.{name} is missing: give it in the yaml file, or add +{key}.{name}=..")
 
 
 def needed(parameter: inspect.Parameter) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 KEPT = "reference_kept"
-"""Readings of the reference that the cache had: the seconds that they took when they were made."""
+"""Readings of the reference that the cache had: what they took when they were made, CPU seconds where that computes."""
 HOST_BOUND = 0.03
 """Relative difference of the two clocks above which the host, not the device, sets the time."""
 
@@ -59,7 +58,8 @@ class Stopwatch:
         self._stack: list[str] = []
         self._mark = 0.0
         self._earlier: dict[str, float] = {}
-        self._kept: dict[str, float] = {}
+        self.charged: dict[str, float] = {}
+        """Seconds of :meth:`charge` by key; NaN is not known."""
         self._start: Event | None = None
 
     def _recorded(self) -> Event | None:
@@ -95,22 +95,19 @@ class Stopwatch:
             self._border()
             self._stack.pop()
 
-    def go_on(self, seconds: Mapping[str, float], wall: Mapping[str, float]) -> None:
+    def go_on(
+        self, seconds: Mapping[str, float], wall: Mapping[str, float], charged: Mapping[str, float] | None = None
+    ) -> None:
         """Count from what an earlier process had, by both clocks, instead of from what this one has prepared."""
         self._border()
         self._marks.clear()
         self._earlier = dict(seconds)
+        self.charged = dict(charged or {})
         self.wall = defaultdict(float, wall)
 
     def charge(self, key: str, seconds: float) -> None:
         """Take note, at the first use of what has ``key``, of the seconds that it took elsewhere; 0 if made here."""
-        self._kept.setdefault(key, seconds)
-
-    @property
-    def kept(self) -> float:
-        """Seconds that were charged; NaN where an earlier process may have had them itself."""
-        charged = sum(self._kept.values())
-        return math.nan if charged and self._earlier else charged
+        self.charged.setdefault(key, seconds)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -131,6 +128,7 @@ class Stopwatch:
         return abs(wall - device) > HOST_BOUND * device
 
     def totals(self) -> dict[str, float]:
-        """Seconds per stage, their sum as ``total``, and beside them what was charged, if anything."""
+        """Seconds per stage, their sum as ``total``, and in neither what was charged, where something could be."""
         seconds = self.seconds
-        return seconds | {"total": sum(seconds.values())} | ({KEPT: self.kept} if self.kept != 0 else {})
+        kept = {KEPT: sum(self.charged.values())} if self.charged else {}
+        return seconds | {"total": sum(seconds.values())} | kept

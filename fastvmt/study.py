@@ -37,7 +37,8 @@ class Study(Callback):
             if config.get(key) and searching(config.hydra.sweeper):
                 sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
                 sys.exit(2)  # any other error Hydra makes a warning of
-        compose_once(GlobalHydra.instance().config_loader())
+        if not searching(config.hydra.sweeper):  # whose jobs are composed as they come
+            compose_once(GlobalHydra.instance().config_loader())
         for names in alike(config):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 

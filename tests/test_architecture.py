@@ -38,8 +38,8 @@ LEAVES: dict[str, set[str]] = {
     "credentials": {"files"},
     "watermark": {"types", "data"},
     "literals": {"errors"},
-    "results": {"types", "cache", "cost", "divergence", "errors", "files", "terminal"},
-    "studies": {"results", "cost", "data", "errors", "files", "literals", "sweep", "terminal"},
+    "results": {"types", "cache", "cost", "divergence", "errors", "files", "stopwatch", "terminal"},
+    "studies": {"results", "cost", "data", "errors", "files", "literals", "stopwatch", "sweep", "terminal"},
     "schedule": set(),
     "cache": {"files"},
     "score": {

@@ -169,7 +169,9 @@ def test_keys_inside_a_group_are_checked_as_its_own_are() -> None:
     ],
 )
 def test_a_key_that_was_taken_away_is_named(words: list[str], key: str) -> None:
-    with pytest.raises(UserError, match=rf"^{re.escape(key)} is missing: set {re.escape(key)}=<"):
+    with pytest.raises(
+        UserError, match=rf"^{re.escape(key)} is missing: give it in the yaml file, or add \+{re.escape(key)}="
+    ):
         make_plan(composed(*words))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from experiments import command_line
 from fastvmt.files import write_json
+from fastvmt.results.machines import contended
 from fastvmt.results.provenance import provenance
 from fastvmt.studies.quantities import loop_work
 from fastvmt.studies.rows import Row, read_rows
@@ -59,7 +60,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "loop_cpu_seconds": dict(zip((f"delta={delta}" for delta in DELTAS), seconds, strict=True)),
         "ratio": seconds[0] / seconds[1],
-        "contended": sum(record.cost.contended for record in records),
+        "contended": sum(contended(record) for record in records),
         "samples": len(records),
     }
 

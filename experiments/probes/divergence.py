@@ -69,7 +69,7 @@ def measure(session: Session) -> tuple[float, float, str]:
         vars(method)["step"] = step
         made = session.attempt(case, on_iteration=rows.append)
         if isinstance(made, DivergedCase):
-            ends.append(str(made.error)[:90])
+            ends.append(str(made.error.found)[:90])
         norm, grown = max([norm, *norms]), max(grown, growth(rows))
     return norm, grown, "; ".join(dict.fromkeys(ends)) or "healthy"
 

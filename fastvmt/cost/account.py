@@ -4,9 +4,8 @@ Stages of a case, in the names of the records: ``encode`` (the reference through
 text encoder only where it was not embedded before, with the run's others), ``tune`` (methods that train on the
 reference), ``reference`` (forwards that read the reference's motion), ``guide`` (the inner optimisation), ``denoise``
 (the sampler's steps without those), ``decode``. ``total`` is their sum; ``loop_with_reference``, of reference, guide
-and denoise, is what the publication times; it also has what readings that the cache held had taken, ``reference_kept``,
-on whatever machine. Outside of both: ``load`` (weights, and the embeddings of all prompts),
-``metrics``, ``save``.
+and denoise, is what the publication times. Outside of both: ``load`` (weights, and the embeddings of all prompts),
+``metrics``, ``save``, and ``reference_kept``, what readings that the cache had took when they were made.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class CostAccount:
             others_cpu_seconds=self.contention.others,
             contended=self.contention.contended(threads),
             seconds={
-                WITH_REFERENCE: loop_with_reference(self.watch.totals()),
+                WITH_REFERENCE: loop_with_reference(seconds),
                 "total": sum(seconds.values()),
                 "metrics": metrics,
             },

@@ -13,7 +13,12 @@ from collections.abc import Callable
 import torch
 
 SLACK = 0.1
-"""Share of the machine by which what is wanted may be above what is there."""
+"""Share of the machine by which what is wanted may be above what is there, and of a core's time that may be missing."""
+
+
+def starved(wall: float, own: float) -> bool:
+    """Whether a process that computes on the CPU got less than one core's time: it was stopped, or had to wait."""
+    return own < (1 - SLACK) * wall
 
 
 class Contention:

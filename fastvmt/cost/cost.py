@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fastvmt.stopwatch import KEPT
-
 LOOP = ("guide", "denoise")
 """Stages of the loop that every case pays. Reading the reference is not among them: other cases have read it before."""
 WITH_REFERENCE = "loop_with_reference"
@@ -20,8 +18,8 @@ def loop(seconds: Mapping[str, float]) -> float:
 
 
 def loop_with_reference(seconds: Mapping[str, float]) -> float:
-    """Sum the seconds of the loop and of reading the reference, now or for the cache: the publications' time."""
-    return sum(seconds.get(stage, 0.0) for stage in ("reference", KEPT, *LOOP))
+    """Sum the seconds of the loop and of reading the reference: the publications' time."""
+    return sum(seconds.get(stage, 0.0) for stage in ("reference", *LOOP))
 
 
 def peak(memory_gib: Mapping[str, Mapping[str, float | None] | None], kind: str) -> float | None:
@@ -58,7 +56,7 @@ class Cost:
     others_cpu_seconds: float
     """Of all else that ran on the machine meanwhile."""
     contended: bool
-    """Whether others wanted the machine too: wall seconds are then none of the method's."""
+    """Whether others wanted the machine too; :func:`fastvmt.results.machines.contended` says what to make of it."""
     threads: int
     memory_gib: dict[str, dict[str, float | None] | None]
     """Peak per stage by kind: allocated, reserved, device, resident."""

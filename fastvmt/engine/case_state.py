@@ -59,7 +59,7 @@ def encoded(state: State) -> dict[str, Tensor]:
     tensors = {"latents": state.latents}
     for group in GROUPS:  # cloned: a file takes no two names for the same memory
         tensors |= {f"{group}/{name}": tensor.clone() for name, tensor in getattr(state, group).items()}
-    plain = {name: getattr(state, name) for name in ("step", "trace", "passes", "seconds", "wall")}
+    plain = {name: getattr(state, name) for name in ("step", "trace", "passes", "seconds", "wall", "charged")}
     return tensors | {TOLD: torch.frombuffer(bytearray(json.dumps(plain).encode()), dtype=torch.uint8)}
 
 

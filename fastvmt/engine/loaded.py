@@ -35,8 +35,11 @@ class Model:
 
 
 def load_backbone(cfg: DictConfig, prompts: Iterable[str]) -> Backbone:
-    """Load the video model of a configuration and embed prompts. Raises as its constructor."""
-    with quiet_libraries(), computing_with(cfg.threads):
+    """Load the video model of a configuration and embed prompts.
+
+    Raises as its constructor, and :class:`UserError` for a device without room.
+    """
+    with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused_loading(cfg.backbone):
         embeddings = cache_of(cfg).below("text")
         backbone: Backbone = construct(cfg.backbone, "backbone", embeddings=embeddings, prompts=prompts)
     return backbone
@@ -55,16 +58,15 @@ class Loaded:
         self.plan = plan
         self.model = model
         """None until :meth:`load`."""
-        with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone, loading=True):
+        with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused_scores():
             self.scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
 
     def load(self) -> Model:
-        """Give the model, loaded at the first call. Raises as its constructor, and :class:`UserError` without room."""
+        """Give the model, loaded at the first call. Raises as :func:`load_backbone`."""
         if self.model is not None:
             return self.model
         start = time.perf_counter()
-        with out_of_memory.refused(self.plan.cfg.backbone, loading=True):
-            backbone = load_backbone(self.plan.cfg, self.plan.cases.texts())
+        backbone = load_backbone(self.plan.cfg, self.plan.cases.texts())
         self.model = Model(backbone, open_meters(backbone.device), time.perf_counter() - start)
         return self.model
 

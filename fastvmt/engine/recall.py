@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.benchmarks import Benchmark
@@ -15,6 +16,7 @@ from fastvmt.data.video import read_video
 from fastvmt.engine.case_files import write_exact, write_exact_reference
 from fastvmt.engine.identity import cell_key, config_hash, weights_hash
 from fastvmt.engine.plan import Plan
+from fastvmt.engine.record import judgement_of
 from fastvmt.engine.session import Session, cells_of
 from fastvmt.files import is_plain, write_json
 from fastvmt.results.case_record import CaseRecord, Identity, case_key
@@ -98,19 +100,8 @@ def recall(session: Session, case: TransferCase, folder: CaseFolder) -> CaseReco
     if lossless and cell.record.diverged is None and not is_plain(folder.lossless_reference):
         write_exact_reference(folder.lossless_reference, case, session)
         here = folder.hashes()
-    scores = session.scores
-    record = replace(
-        cell.record,
-        id=case.id,
-        reference=case.reference_prompt or case.reference.name,
-        files=here,
-        scores=judged.values,
-        notes=judged.notes,
-        score_versions=scores.versions,
-        judges=scores.judges,
-        vbench_compat=scores.vbench_compat,
-        pooled=list(scores.pooled),
-    )
+    now: dict[str, Any] = {"id": case.id, "reference": case.reference_prompt or case.reference.name, "files": here}
+    record = replace(cell.record, **now, **judgement_of(judged, session.scores))
     write_json(folder.record, record.to_json())
     return record
 

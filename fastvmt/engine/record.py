@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastvmt.algorithm import ALGORITHM
 from fastvmt.cost.cost import Cost
@@ -47,12 +48,19 @@ def record_of(
         size=list(video.size[1:]),
         fps=video.fps,
         frames_sha256=hashes | {"reference": frames_sha256(case.reference)},
-        scores=judged.values,
-        notes=judged.notes,
-        score_versions=dict(scores.versions),
-        judges=scores.judges,
-        vbench_compat=scores.vbench_compat,
-        pooled=list(scores.pooled),
         files={},
         **vars(making),
+        **judgement_of(judged, scores),
     )
+
+
+def judgement_of(judged: Judged, scores: Scores) -> dict[str, Any]:
+    """Give the fields of a record that say how a video scored, and by what."""
+    return {
+        "scores": judged.values,
+        "notes": judged.notes,
+        "score_versions": dict(scores.versions),
+        "judges": scores.judges,
+        "vbench_compat": scores.vbench_compat,
+        "pooled": list(scores.pooled),
+    }

@@ -26,6 +26,7 @@ from fastvmt.engine.transfer import DivergedCase
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
 from fastvmt.results.folder import RunFolder
+from fastvmt.results.machines import contended
 from fastvmt.results.provenance import maker
 from fastvmt.results.tables import show
 from fastvmt.studies.command_line import command_parser
@@ -114,8 +115,7 @@ def timed(session: Session, case: TransferCase) -> Loop:
     made = session.attempt(case)
     if isinstance(made, DivergedCase):
         return Loop(math.nan, math.nan, contended=False)
-    cost = made.record.cost
-    return Loop(loop(made.seconds), loop(cost.cpu_seconds), cost.contended)
+    return Loop(loop(made.seconds), loop(made.record.cost.cpu_seconds), contended(made.record))
 
 
 def samples(rows: Sequence[TimedRow], cases: Sequence[TransferCase], repeats: int) -> Iterator[Sample]:

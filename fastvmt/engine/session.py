@@ -216,7 +216,8 @@ class Session:
 
     def _cost(self, account: CostAccount, passes: PassCounter, scoring: float) -> Cost:
         flops = transformer_flops(self.plan.layout, passes, memory_of(self.plan.cfg))
-        return account.report(self.plan.layout.frames, scoring, flops)
+        with computing_with(self.plan.cfg.threads):  # whose number the account holds
+            return account.report(self.plan.layout.frames, scoring, flops)
 
     def _record(
         self,

@@ -35,7 +35,7 @@ class Transfer:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Per stage, and their sum as ``total``."""
+        """Per stage, and their sum as ``total``; beside them ``reference_kept``."""
         return self.record.seconds
 
     @property

@@ -21,6 +21,7 @@ from fastvmt.files import file_sha256, is_plain
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, mean_scores
 from fastvmt.results.folder import RunFolder
+from fastvmt.results.machines import contended
 from fastvmt.results.statistics import summarise
 from fastvmt.studies.quantities import RATIO, column
 from fastvmt.studies.rows import named_all, number
@@ -144,7 +145,7 @@ def summary_of(records: list[CaseRecord], headline: list[str], base: list[CaseRe
     found: dict[str, float] = {
         "n": len(healthy(records)),
         "diverged": len(records) - len(healthy(records)),
-        "contended": sum(record.cost.contended for record in records),
+        "contended": sum(contended(record) for record in records),
     }
     costs = {name: summarise(column(records, name, base)).mean for name in COSTS}
     scores = {name: float(row["mean"]) for name, row in mean_scores(records).items()}

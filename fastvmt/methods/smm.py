@@ -96,11 +96,12 @@ class SMM(BlockGuided, OwnNumbers):
 
     def inverted(self, job: Job) -> dict[str, Tensor]:
         """By inversion: the latents at the first level, and the means (G, F, E) at every guided one; cached on disk."""
+        caption = job.caption
 
         def compute() -> dict[str, Tensor]:
-            path = list(inverted_path(job.backbone, job.reference, job.sigmas, job.caption))[::-1]
+            path = list(inverted_path(job.backbone, job.reference, job.sigmas, caption))[::-1]
             guided = zip(path[: self.optimisation.guided(job.steps)], job.sigmas, strict=False)
-            means = [marginal_mean(job.backbone.hidden(x, sigma, job.caption, self.block)) for x, sigma in guided]
+            means = [marginal_mean(job.backbone.hidden(x, sigma, caption, self.block)) for x, sigma in guided]
             return {"start": path[0], "mean": torch.stack(means) if means else path[0].new_zeros(0)}
 
         return job.stored(

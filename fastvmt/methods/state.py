@@ -34,6 +34,8 @@ class State:
     passes: dict[str, int]
     seconds: dict[str, float]
     wall: dict[str, float] = field(default_factory=dict)
+    charged: dict[str, float] = field(default_factory=dict)
+    """What readings found in the cache had taken, by key."""
 
 
 class Checkpoint(Protocol):
@@ -66,6 +68,7 @@ def state_of(job: Job, step: int, latents: Tensor) -> State:
         dict(vars(job.backbone.passes)),
         job.watch.seconds,
         dict(job.watch.wall),
+        dict(job.watch.charged),
     )
 
 
@@ -80,7 +83,7 @@ def restore(job: Job, state: State) -> None:
     job.learned.update(state.learned)
     job.trace[:] = state.trace
     job.backbone.passes = PassCounter(**state.passes)
-    job.watch.go_on(state.seconds, state.wall)
+    job.watch.go_on(state.seconds, state.wall, state.charged)
     torch.set_rng_state(state.generators["cpu"])
     if "cuda" in state.generators:
         torch.cuda.set_rng_state(state.generators["cuda"], device)

@@ -131,11 +131,13 @@ class Tuned(Method, ABC):
     def inverted(self, job: Job) -> Tensor:
         """The reference's noise under the model as it was, stored."""
 
+        caption = job.caption
+
         def compute() -> dict[str, Tensor]:
-            with job.watch.stage("reference"):
-                noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, job.caption)
+            noise = self.inversion.noise(job.backbone, job.reference, job.sampler.shift, caption)
             check_finite("the reference's inverted noise", noise, FEATURES)
             return {"noise": noise}
 
-        key = job.key(job.caption, inversion=self.inversion.steps, shift=job.sampler.shift)
-        return job.cache.get(key, compute)["noise"].to(job.reference.device)
+        with job.watch.stage("reference"):
+            key = job.key(caption, inversion=self.inversion.steps, shift=job.sampler.shift)
+            return job.charged(key, compute)["noise"]

@@ -71,7 +71,7 @@ class CaseRecord:
     pooled: list[str]
     """Scores whose means over cases weigh every frame after a video's first alike."""
     seconds: dict[str, float]
-    """Per stage, and their sum as ``total``."""
+    """Per stage, and their sum as ``total``; beside them ``reference_kept`` (:mod:`fastvmt.cost.account`)."""
     passes: PassCounter
     declared_passes: PassCounter
     """What the method says a transfer costs, the reading of the reference aside."""

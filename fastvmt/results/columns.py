@@ -12,6 +12,7 @@ from fastvmt.cost.cost import WITH_REFERENCE, Energy, loop_with_reference, peak
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.machines import machines
 from fastvmt.results.statistics import Summary, summarise
+from fastvmt.stopwatch import KEPT
 
 
 def healthy(records: Sequence[CaseRecord]) -> list[CaseRecord]:
@@ -82,7 +83,8 @@ def seconds_column(records: Sequence[CaseRecord], stage: str) -> dict[str, float
 
 def mean_seconds(records: Sequence[CaseRecord]) -> dict[str, float]:
     """Average the seconds of every stage over cases, and of the loop with the reference; NaN of several machines'."""
-    names = [*dict.fromkeys(name for record in records for name in record.seconds), WITH_REFERENCE]
+    stages = dict.fromkeys(name for record in records for name in record.seconds if name != KEPT)
+    names = [*stages, WITH_REFERENCE]
     if len(machines(records)) > 1:
         return dict.fromkeys(names, math.nan)
     return {name: summarise(seconds_column(records, name)).mean for name in names}

@@ -1,10 +1,12 @@
-"""What timed a case: seconds of several machines are not averaged."""
+"""What timed a case: seconds of several machines are not averaged, and those of a busy one are none of a method's."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+from fastvmt.cost.contention import starved
+from fastvmt.cost.cost import loop
 from fastvmt.results.case_record import CaseRecord
 
 
@@ -16,6 +18,12 @@ def kind_of(record: CaseRecord) -> str:
 def machine(record: CaseRecord) -> tuple[str, str, int]:
     """What seconds depend on beside the method: hardware, the kind of device that computes, threads."""
     return record.maker["hardware"], kind_of(record), record.cost.threads
+
+
+def contended(record: CaseRecord) -> bool:
+    """Whether wall seconds are none of the method's: others wanted the machine, or kept the process from it."""
+    loops = loop(record.seconds), loop(record.cost.cpu_seconds)
+    return record.cost.contended or (kind_of(record) == "cpu" and starved(*loops))
 
 
 def machines(*rows: Sequence[CaseRecord]) -> Counter[tuple[str, str, int]]:

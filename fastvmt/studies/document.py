@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastvmt.results.columns import healthy
+from fastvmt.results.machines import contended
 from fastvmt.results.statistics import FEWEST, reference_of, seedless
 from fastvmt.studies.claims import Verdict, verdicts
 from fastvmt.studies.forms import (
@@ -60,8 +61,8 @@ def caption(table: StudyTable) -> list[str]:
         if drifts(table):
             lines[-1] += f" Others wanted the machine: differences below {DRIFT} are not told from 0."
     lines += [*left_out(table), *no_grid(table)]
-    if contended := sum(record.cost.contended for record in healthy(records)):
-        lines.append(f"{contended} of {len(records)} cases have no wall seconds: {CONTENDED}.")
+    if busy := sum(contended(record) for record in healthy(records)):
+        lines.append(f"{busy} of {len(records)} cases have no wall seconds: {CONTENDED}.")
     lines += table.untimed
     if diverged := len(records) - len(healthy(records)):
         lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")

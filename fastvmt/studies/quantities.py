@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from fastvmt.cost.cost import loop
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy, score_column
-from fastvmt.results.machines import kind_of, machine, machines
+from fastvmt.results.machines import contended, kind_of, machine, machines
+from fastvmt.stopwatch import KEPT
 
 Column = dict[str, float]
 """Values by case id; NaN is missing."""
@@ -17,12 +18,21 @@ CONTENDED = "others wanted the machine at the same time"
 
 def loop_seconds(record: CaseRecord) -> float:
     """Wall seconds of the loop, on a GPU the device's; NaN where others wanted the machine too."""
-    return math.nan if record.cost.contended else loop(record.seconds)
+    return math.nan if contended(record) else loop(record.seconds)
 
 
 def loop_work(record: CaseRecord) -> float:
     """Seconds that compare methods: of CPU, which hold on a busy machine too, or of the GPU."""
     return loop(record.cost.cpu_seconds) if record.device == "cpu" else loop(record.seconds)
+
+
+def reference_seconds(record: CaseRecord) -> float:
+    """Seconds of reading the reference, also of what the cache had: of CPU where that computes, else of the GPU.
+
+    NaN where nothing was read, and for records that do not tell what the cache had.
+    """
+    own = record.cost.cpu_seconds if record.device == "cpu" else record.seconds
+    return own["reference"] + record.seconds.get(KEPT, math.nan) if "reference" in own else math.nan
 
 
 def tuning_seconds(record: CaseRecord) -> float:
@@ -46,12 +56,13 @@ COSTS: dict[str, Callable[[CaseRecord], float]] = {
     "transformer_tflop": tera_operations,
     "loop_seconds": loop_seconds,
     "loop_cpu_seconds": lambda record: loop(record.cost.cpu_seconds),
+    "reference_seconds": reference_seconds,
     "tuning_seconds": tuning_seconds,
 }
 """Of one case. Beside them: ``loop_ratio``, the loop's seconds over those of the base row's same case on the same
 machine with as many threads, of CPU where that computes; and ``diverged``, the share of cases, which count in no other
 column."""
-SECONDS = ("loop_seconds", "loop_cpu_seconds", "tuning_seconds")
+SECONDS = ("loop_seconds", "loop_cpu_seconds", "reference_seconds", "tuning_seconds")
 """Costs that hold for one machine: n/a in a row that was timed, together with the base row, on several."""
 DRIFT = 0.15
 """How far loop ratios of equal work lie apart where others wanted the machine: 0.12 was seen between two sittings."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastvmt.results.columns import absences, healthy
 from fastvmt.results.doubts import doubt_notes, signs
-from fastvmt.results.machines import machine_words, machines
+from fastvmt.results.machines import contended, machine_words, machines
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
 from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, SECONDS, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
@@ -147,7 +147,7 @@ def entry(table: StudyTable, row: int, name: str, chosen: Callable[[str], bool] 
 
 def drifts(table: StudyTable) -> bool:
     """Whether some of the table's CPU seconds are of a machine that others wanted too."""
-    return any(record.cost.contended for row in table.rows for record in healthy(row.records))
+    return any(contended(record) for row in table.rows for record in healthy(row.records))
 
 
 def videos(row: Row, chosen: Callable[[str], bool] = lambda case: True) -> list[Mapping[str, float]]:

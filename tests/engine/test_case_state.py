@@ -11,6 +11,7 @@ import torch
 from fastvmt.engine.case_state import StateFile, decoded, encoded
 from fastvmt.engine.session import Session, open_session
 from fastvmt.methods.state import State
+from fastvmt.stopwatch import KEPT
 from helpers.config import composed
 
 STEPS = 4
@@ -65,7 +66,27 @@ def test_a_case_that_is_killed_after_every_step_ends_as_the_undisturbed(name, sm
     assert torch.equal(parts.latents, whole.latents)
     for key, tensor in whole.result.learned.items():
         assert torch.equal(parts.result.learned[key], tensor)
+    assert parts.record.seconds.get(KEPT) == whole.record.seconds.get(KEPT)
     assert parts.record.cost.energy.method is None and "earlier process" in parts.record.cost.energy.reason
+
+
+def test_a_case_that_goes_on_is_charged_what_its_first_process_found(small, first_session, tmp_path) -> None:
+    few = ["metrics=none", "logger=none", "guidance.fraction=0.5", f"sampler.steps={STEPS}"]
+    words = [*small, *few]
+    session = first_session.under(composed(*words, f"cache_dir={tmp_path}"))
+    case = session.plan.cases[0]
+    session.transfer_case(case)
+    found = first_session.under(composed(*words, f"cache_dir={tmp_path}")).transfer_case(case).record.seconds[KEPT]
+
+    def kill(step: int) -> None:
+        if step == STEPS // 2:  # nothing is read any more
+            raise Killed
+
+    state = StateFile(tmp_path / "state.safetensors", session.identity(case), every=1)
+    with pytest.raises(Killed):
+        first_session.under(session.plan.cfg).transfer_case(case, checkpoint=state, on_step=kill)
+    later = first_session.under(session.plan.cfg).transfer_case(case, checkpoint=state)
+    assert later.result.went_on and later.record.seconds[KEPT] == pytest.approx(found) and found > 0
 
 
 def state() -> State:

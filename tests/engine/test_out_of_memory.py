@@ -32,7 +32,7 @@ def test_the_next_preset_is_named(memory: str, mend: str) -> None:
         raise error
 
 
-LOADING, TRANSFERRING = "fastvmt.engine.loaded.load_backbone", "fastvmt.engine.session.transfer_case"
+LOADING, TRANSFERRING = "fastvmt.backbones.pretrained.load", "fastvmt.engine.session.transfer_case"
 LINES = {
     LOADING: r"^backbone\.path=.*: the device ran out of memory while weights loaded; set backbone\.offload=true$",
     TRANSFERRING: r"^backbone\.memory=balanced: the device ran out of memory; set backbone\.memory=low$",
@@ -67,15 +67,22 @@ def test_a_session_ends_in_that_line(small: list[str], finished_run: Path, monke
 def test_commands_for_studies_end_in_a_line(
     study: Path, command: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastvmt.engine.loaded.construct", full)
+    monkeypatch.setattr("fastvmt.engine.loaded.make_tracker", full)
     more = ["metrics.also=[temporal_flickering]"] if command is rescore else []
     assert command.main([str(study), *more]) == 2
-    assert "the device ran out of memory while weights loaded; " in capsys.readouterr().err
+    assert "the device ran out of memory while the networks of the scores loaded; " in capsys.readouterr().err
 
 
-def test_weights_that_wait_elsewhere_already_ask_for_another_device() -> None:
-    told = str(too_large(composed("backbone.offload=true").backbone))
-    assert told.endswith("take a smaller model, or a device with more memory free")
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        ("backbone.memory=fast", "set backbone.memory=balanced backbone.offload=true"),
+        ("backbone.memory=low backbone.compile=regional", "set backbone.compile=none backbone.offload=true"),
+        ("backbone.offload=true", "take a smaller model, or a device with more memory free"),
+    ],
+)
+def test_weights_without_room_ask_for_what_leaves_them_out(words: str, mend: str) -> None:
+    assert str(too_large(composed(*words.split()).backbone)).endswith(f"while weights loaded; {mend}")
 
 
 def test_an_unknown_preset_is_refused() -> None:

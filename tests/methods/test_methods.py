@@ -14,7 +14,6 @@ from torch import Tensor
 from fastvmt.backbones.layout import Layout
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cache import TensorCache, content_key
-from fastvmt.cost.cost import loop_with_reference
 from fastvmt.files import write_tensors
 from fastvmt.methods.base import Method
 from fastvmt.methods.fastvmt import FastVMT
@@ -164,7 +163,7 @@ def test_result_says_how_it_was_made(backbone: WanBackbone, case: TransferCase) 
     assert set(result.trace[2]) == {*result.trace[0], "cosine"}
     assert [row["sigma"] for row in result.trace[::5]] == sigma_schedule(4, 3.0)[:2]
     stages = {"encode", "reference", "guide", "denoise", "decode"}
-    assert set(result.seconds) == stages | {"total"}
+    assert set(result.seconds) == stages | {"total", "reference_kept"}
     assert result.seconds["total"] == pytest.approx(sum(result.seconds[stage] for stage in stages))
     assert result.video.size == (9, 48, 48)
     assert (result.video.fps, result.video.name, result.case) == (8.0, "case", case)
@@ -187,17 +186,15 @@ def test_who_finds_the_reference_read_is_charged_what_that_took(
 ) -> None:
     method = fastvmt(reference_noise=1.0)
     reading = transfer(backbone, method, case, TensorCache(tmp_path))
-    took = [float(load_file(file)["seconds"]) for file in tmp_path.glob("*.safetensors")]
-    assert len(took) == 2 and 0 < sum(took) <= reading.seconds["reference"]
-    assert "reference_kept" not in reading.seconds
+    took = [float(load_file(file)["_seconds"]) for file in tmp_path.glob("*.safetensors")]
+    assert len(took) == 2 and 0 < sum(took) <= 1.5 * reading.seconds["reference"]  # of CPU, by a coarse clock
+    assert reading.seconds["reference_kept"] == 0
     shared = TensorCache(tmp_path)
     for found in (transfer(backbone, method, case, shared), transfer(backbone, method, case, shared)):
         assert found.seconds["reference_kept"] == pytest.approx(sum(took))
-        charged = found.seconds["reference"] + sum(took) + found.seconds["guide"] + found.seconds["denoise"]
-        assert loop_with_reference(found.seconds) == pytest.approx(charged)
     for file in tmp_path.glob("*.safetensors"):  # of a version that did not store them
         tensors = load_file(file)
-        del tensors["seconds"]
+        del tensors["_seconds"]
         write_tensors(file, tensors, file.stem)
     assert math.isnan(transfer(backbone, method, case, TensorCache(tmp_path)).seconds["reference_kept"])
 
@@ -222,7 +219,7 @@ def test_damaged_entries_are_computed_again(
     (again,) = tmp_path.iterdir()
     kept = [load(each) for each in (data, again.read_bytes())]
     assert kept[0].keys() == kept[1].keys()
-    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0] if name != "seconds")
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0] if name != "_seconds")
 
 
 def test_entries_are_kept_apart_by_what_they_depend_on(

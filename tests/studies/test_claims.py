@@ -95,7 +95,7 @@ def test_loop_ratios_of_a_busy_machine_are_not_told_apart_by_a_tenth(tmp_path: P
     for job, (delta, seconds) in enumerate({"1": 4.0, "2": 4.4, "3": 8.0}.items()):
         records = [case_record(name, scores={"motion_fidelity": 0.5}) for name in names]
         cost = replace(records[0].cost, cpu_seconds={"guide": 0.0, "denoise": seconds}, contended=contended)
-        records = [replace(record, cost=cost) for record in records]
+        records = [replace(record, cost=cost, seconds={"denoise": seconds}) for record in records]
         write_run(tmp_path / "rows" / str(job), [], records, {"skip.delta": delta}, job)
     table = tabulated(read_rows([tmp_path]))
     ratios = [line[table.columns.index("loop_ratio")] for line in table.entries]

@@ -12,6 +12,7 @@ import pytest
 
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import cost_summaries, summaries
+from fastvmt.stopwatch import KEPT
 from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
@@ -114,6 +115,24 @@ def test_seconds_of_several_machines_are_not_averaged(name: str) -> None:
         assert all(map(math.isfinite, column(other, name, other).values()))
     elsewhere = [replace(record, seconds={}) for record in on(base)]  # another system's clips, which nobody timed
     assert column(base, name, elsewhere) == column(base, name, base)
+
+
+def test_a_process_that_had_to_wait_has_no_wall_seconds() -> None:
+    """One that was stopped, or yielded to another: the machine itself was not short of anything."""
+    fine = case_record("a")
+    waited = replace(fine, seconds=fine.seconds | {"denoise": 6.0})
+    device = replace(waited, device="cuda:0")  # whose host waits for it
+    found = [column([record], "loop_seconds", [record])["a"] for record in (fine, waited, device)]
+    assert found[0] == 6.0 and math.isnan(found[1]) and found[2] == 8.0
+
+
+def test_readings_count_where_the_cache_had_them() -> None:
+    record = case_record("a")
+    cost = replace(record.cost, cpu_seconds=record.cost.cpu_seconds | {"reference": 0.25})
+    made, found = (replace(record, cost=cost, seconds=record.seconds | {KEPT: kept}) for kept in (0.0, 3.0))
+    unknown = replace(record, cost=cost)
+    seconds = [column([each], "reference_seconds", [each])["a"] for each in (made, found, unknown, record)]
+    assert seconds[:2] == [0.25, 3.25] and all(math.isnan(each) for each in seconds[2:])
 
 
 def test_ratios_of_cpus_and_of_gpus_are_not_averaged() -> None:

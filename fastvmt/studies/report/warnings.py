@@ -9,7 +9,7 @@ from pathlib import Path
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import healthy
 from fastvmt.results.events import FAILED, FINISHED
-from fastvmt.results.machines import machine_words, machines
+from fastvmt.results.machines import contended, machine_words, machines
 from fastvmt.results.statistics import FEWEST, reference_of
 from fastvmt.studies.progress import Progress, begun, progress_of
 from fastvmt.studies.quantities import CONTENDED
@@ -30,7 +30,7 @@ def warnings(table: StudyTable, folder: Path) -> list[str]:
     if (count := len({reference_of(case) for case in cases})) < FEWEST:
         found.append(f"Fewer than {FEWEST} references ({count}): no interval, no significance, no verdict.")
     found += [f"{note[0].upper()}{note[1:]}." for note in table.doubts]
-    found += counted(table, lambda record: record.cost.contended, f"{{have}} no wall seconds: {CONTENDED}")
+    found += counted(table, contended, f"{{have}} no wall seconds: {CONTENDED}")
     return found + mixed([record for row in table.rows for record in row.records])
 
 
