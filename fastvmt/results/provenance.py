@@ -32,6 +32,7 @@ PACKAGES = (
 )
 
 
+@cache
 def installed(package: str) -> str:
     """Tell the version of a package, if it is installed."""
     try:

@@ -45,9 +45,18 @@ def sweep(tmp_path: Path) -> Callable[..., Outcome]:
 
 
 def counting(here: Path) -> None:
-    """Note in a new process what the command loads."""
+    """Note in a new process what the command loads and composes."""
     from diffusers import WanTransformer3DModel
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+    compose = ConfigLoaderImpl.load_sweep_config
+
+    def composed(*words: Any) -> Any:
+        with (here / LOG).open("a") as log:
+            log.write("job\n")
+        return compose(*words)
+
+    ConfigLoaderImpl.load_sweep_config = composed
     load = WanTransformer3DModel.from_pretrained.__func__
 
     def noted(kind: Any, *words: Any, **named: Any) -> Any:
@@ -58,9 +67,9 @@ def counting(here: Path) -> None:
     WanTransformer3DModel.from_pretrained = classmethod(noted)
 
 
-def loads(here: Path) -> int:
-    """How many transformers the last sweep of a place loaded."""
-    return len((here / LOG).read_text().splitlines()) if (here / LOG).exists() else 0
+def loads(here: Path, what: str = "transformer") -> int:
+    """How many transformers the last sweep of a place loaded, or how many jobs it composed."""
+    return (here / LOG).read_text().splitlines().count(what) if (here / LOG).exists() else 0
 
 
 def cells(folder: Path) -> set[str]:
@@ -108,3 +117,4 @@ def test_nine_jobs_load_the_transformer_once(sweep, random_wan: Path, tmp_path: 
     plain = ["method=none", "backbone.frames=5"]
     sweep("here", f"backbone.path={random_wan}", *plain, "sampler.shift=1,2,3", "sampler.cfg_scale=2,3,4")
     assert len(cells(tmp_path)) == 9 and loads(tmp_path / "here") == 1
+    assert loads(tmp_path / "here", "job") == 9
