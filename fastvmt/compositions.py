@@ -21,12 +21,16 @@ class Compositions:
 
     def __call__(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Give a copy, which its job may change. Raises as Hydra's composition."""
+        return deepcopy(self.kept(master_config, sweep_overrides))
+
+    def kept(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Give the composition itself, to be read only. Raises as Hydra's composition."""
         words = tuple(sweep_overrides)
         if words in self.known:
-            return deepcopy(self.known[words])
+            return self.known[words]
         made = type(self.loader).load_sweep_config(self.loader, master_config, sweep_overrides)
         if len(self.known) < MOST:
-            self.known[words] = deepcopy(made)
+            self.known[words] = made
         return made
 
     def __getstate__(self) -> dict[str, Any]:
@@ -34,6 +38,8 @@ class Compositions:
         return {"loader": self.loader, "known": {}}
 
 
-def compose_once(loader: ConfigLoader) -> None:
+def compose_once(loader: ConfigLoader) -> Compositions:
     """Let a sweep's loader keep what it composes."""
-    loader.load_sweep_config = Compositions(loader)  # type: ignore[method-assign]
+    compositions = Compositions(loader)
+    loader.load_sweep_config = compositions  # type: ignore[method-assign]
+    return compositions

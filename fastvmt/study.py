@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fastvmt.compositions import MOST, compose_once
+from fastvmt.compositions import MOST, Compositions, compose_once
 from fastvmt.config import objectives
 from fastvmt.sweep import jobs_of, row_name, row_values, swept_of
 from fastvmt.terminal import harmless
@@ -37,9 +37,9 @@ class Study(Callback):
             if config.get(key) and searching(config.hydra.sweeper):
                 sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
                 sys.exit(2)  # any other error Hydra makes a warning of
-        if not searching(config.hydra.sweeper):  # whose jobs are composed as they come
-            compose_once(GlobalHydra.instance().config_loader())
-        for names in alike(config):
+        if searching(config.hydra.sweeper):
+            return  # its jobs are not known before
+        for names in alike(config, compose_once(GlobalHydra.instance().config_loader())):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -102,18 +102,17 @@ def tell_failures(folder: Path) -> None:
         sys.stderr.write(f"fastvmt: failed: {harmless(failed)}\n")
 
 
-def alike(config: DictConfig) -> list[list[str]]:
-    """Group the names of rows whose videos would be the same; not of searches and very large sweeps."""
+def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:
+    """Group the names of rows whose videos would be the same; not of very large sweeps."""
     if not 1 < len(jobs := jobs_of(config)) <= MOST:
         return []
     from fastvmt.engine.identity import videos_key  # imports torch
 
     swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
-    loader = GlobalHydra.instance().config_loader()
     found: dict[str, list[str]] = {}
     for job in jobs:
         try:
-            whole = loader.load_sweep_config(config, job)
+            whole = compositions.kept(config, job)
             key = videos_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
         except (HydraException, OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it

@@ -46,6 +46,7 @@ def test_a_job_is_composed_once_and_is_its_own(loader) -> None:
     second.window.l = 9
     assert loader.load_sweep_config(master, ["window.l=3"]).window.l == 3
     assert loader.load_sweep_config(master, ["window.l=5"]).window.l == 5
+    assert loader.load_sweep_config.kept(master, ["window.l=5"]).window.l == 5
     assert made == [["window.l=3"], ["window.l=5"]]
 
 
