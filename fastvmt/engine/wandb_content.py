@@ -19,10 +19,10 @@ from fastvmt.engine.module import sweep_row
 from fastvmt.engine.session import Session
 from fastvmt.files import file_sha256, is_plain
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.columns import healthy, mean_scores
+from fastvmt.results.columns import healthy, mean_scores, score_column
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
-from fastvmt.results.statistics import summarise
+from fastvmt.results.statistics import compare, summarise
 from fastvmt.studies.quantities import RATIO, column
 from fastvmt.studies.rows import named_all, number
 from fastvmt.sweep import row_name
@@ -141,7 +141,10 @@ def base_records(cfg: DictConfig) -> list[CaseRecord]:
 
 
 def summary_of(records: list[CaseRecord], headline: list[str], base: list[CaseRecord]) -> dict[str, float]:
-    """Count cases, average costs, then as many scores as there is room for, those of the headline first."""
+    """Count cases, average costs, then as many scores as there is room for, those of the headline first.
+
+    Before them stands the paired difference of the first one to the base row, if that is there, with its interval.
+    """
     found: dict[str, float] = {
         "n": len(healthy(records)),
         "diverged": len(records) - len(healthy(records)),
@@ -149,8 +152,19 @@ def summary_of(records: list[CaseRecord], headline: list[str], base: list[CaseRe
     }
     costs = {name: summarise(column(records, name, base)).mean for name in COSTS}
     scores = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
-    found |= finite(costs) | finite({name: scores[name] for name in sorted(scores, key=lambda n: n not in headline)})
+    found |= finite(costs) | finite(difference_of(records, headline, base))
+    found |= finite({name: scores[name] for name in sorted(scores, key=lambda n: n not in headline)})
     return dict(list(found.items())[:MOST])
+
+
+def difference_of(records: list[CaseRecord], headline: list[str], base: list[CaseRecord]) -> dict[str, float]:
+    """Compare the first score of the headline with the base row's, over the cases that both have."""
+    if not headline or not base:
+        return {}
+    name = headline[0]
+    found = compare(score_column(records, name), score_column(base, name))
+    values = {"": found.mean, "_low": found.low, "_high": found.high}
+    return {f"difference/{name}{end}": value for end, value in values.items()}
 
 
 def case_row(record: CaseRecord) -> dict[str, float]:

@@ -162,6 +162,16 @@ def test_the_papers_numbers_become_axes() -> None:
     assert paper_axes({"_target_": "x", "iterations": None}) == {}
 
 
+def test_a_summary_has_the_paired_difference_to_the_base_row() -> None:
+    base = [case_record(f"r{i}", scores={"motion_fidelity": 0.1 * i}) for i in range(8)]
+    mine = [case_record(f"r{i}", scores={"motion_fidelity": 0.1 * i + 0.2}) for i in range(8)]
+    found = summary_of(mine, ["motion_fidelity"], base)
+    assert [found[f"difference/motion_fidelity{end}"] for end in ("", "_low", "_high")] == pytest.approx([0.2] * 3)
+    few = summary_of(mine[:2], ["motion_fidelity"], base)
+    assert few["difference/motion_fidelity"] == pytest.approx(0.2) and "difference/motion_fidelity_low" not in few
+    assert not [name for name in summary_of(mine, ["motion_fidelity"], []) if name.startswith("difference")]
+
+
 def test_a_summary_is_short_and_has_the_headline_first() -> None:
     scores = {f"score_{i}": float(i) for i in range(40)} | {"motion_fidelity": 0.5, "absent": float("nan")}
     found = summary_of([case_record("a", scores=scores)], ["motion_fidelity"], [])
