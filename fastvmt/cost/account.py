@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import torch
 
-from fastvmt.cost.contention import open_contention
+from fastvmt.cost.contention import device_contended, open_contention
 from fastvmt.cost.cost import WITH_REFERENCE, Cost, loop_with_reference
 from fastvmt.cost.energy import EnergyMeter
 from fastvmt.cost.memory import AllocatorPeak, SampledPeak, resident_bytes
@@ -44,6 +44,9 @@ class CostAccount:
         self.watch = Stopwatch(device, [*meters, self.allocator] if self.allocator else meters)
         self.poller = Poller(self.sample, INTERVAL)
         self.process_seconds = 0.0
+        self.nvml = nvml
+        self.processes: int | None = None
+        """The most that computed on the GPU at a time; None where nobody counts them."""
 
     def sample(self) -> None:
         """One sample of everything that is sampled."""
@@ -51,6 +54,8 @@ class CostAccount:
             sampled.sample()
         if self.rapl is not None:
             self.rapl.energy_mj()  # before the counters start again
+        if self.nvml is not None and (found := self.nvml.processes()) is not None:
+            self.processes = max(found, self.processes or 0)
 
     def __enter__(self) -> CostAccount:
         self._cpu = time.process_time()
@@ -60,6 +65,12 @@ class CostAccount:
     def __exit__(self, *_: object) -> None:
         self.poller.__exit__()
         self.process_seconds = time.process_time() - self._cpu
+
+    def contended(self, threads: int) -> bool:
+        """Whether others wanted the machine too: the CPU's cores, or the GPU."""
+        busy = self.contention.contended(threads)
+        on_gpu = self.watch.device.type == "cuda"
+        return device_contended(self.processes, busy, self.watch.host_bound) if on_gpu else busy
 
     def report(self, frames: int, metrics: float, flops: Mapping[str, float] | None = None) -> Cost:
         """Give the account of a finished case.
@@ -74,7 +85,7 @@ class CostAccount:
         return Cost(
             cpu_seconds=dict(self.contention.seconds),
             others_cpu_seconds=self.contention.others,
-            contended=self.contention.contended(threads),
+            contended=self.contended(threads),
             seconds={
                 WITH_REFERENCE: loop_with_reference(seconds),
                 "total": sum(seconds.values()),

@@ -21,6 +21,16 @@ def starved(wall: float, own: float) -> bool:
     return own < (1 - SLACK) * wall
 
 
+def device_contended(processes: int | None, busy: bool, host_bound: bool | None) -> bool:
+    """Whether others kept a GPU from its work: of ``processes`` on it, or a ``busy`` host where that sets the time.
+
+    Where nobody counts processes the host alone is asked.
+    """
+    if processes is None:
+        return busy
+    return processes > 1 or (busy and bool(host_bound))
+
+
 class Contention:
     """A meter of this process' CPU seconds per stage and of those that others used from the first border to the last.
 

@@ -40,13 +40,17 @@ class Nvml:
         memory = None if self.mig else self._read(lambda: self.library.nvmlDeviceGetMemoryInfo(self.handle))
         return None if memory is None else int(memory.used)
 
+    def processes(self) -> int | None:
+        """How many processes compute on the GPU."""
+        found = self._read(lambda: self.library.nvmlDeviceGetComputeRunningProcesses(self.handle))
+        return None if found is None else len(found)
+
     def state(self) -> dict[str, Any]:
         """What a record of a timing should say about the GPU: W, MHz, degrees Celsius."""
         library = self.library
         handle = self.handle
         limit = self._read(lambda: library.nvmlDeviceGetEnforcedPowerLimit(handle))
         power = self.power_mw()
-        processes = self._read(lambda: library.nvmlDeviceGetComputeRunningProcesses(handle))
         return {
             "name": self._read(lambda: library.nvmlDeviceGetName(handle)),
             "driver": self._read(library.nvmlSystemGetDriverVersion),
@@ -55,7 +59,7 @@ class Nvml:
             "sm_clock_mhz": self._read(lambda: library.nvmlDeviceGetClockInfo(handle, library.NVML_CLOCK_SM)),
             "temperature_c": self._read(lambda: library.nvmlDeviceGetTemperature(handle, library.NVML_TEMPERATURE_GPU)),
             "mig": self.mig,
-            "compute_processes": None if processes is None else len(processes),
+            "compute_processes": self.processes(),
         }
 
 

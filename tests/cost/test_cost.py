@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fastvmt.cost.account import CostAccount
+from fastvmt.cost.contention import device_contended
 from fastvmt.cost.cost import loop, loop_with_reference, peak
 from fastvmt.cost.memory import GIB, SampledPeak, resident_bytes
 from fastvmt.cost.poller import Poller
@@ -59,6 +60,22 @@ def test_poller_samples_until_it_leaves():
     assert count[0] == after >= 3
     with pytest.raises(ValueError, match="interval=0"):
         Poller(sample, 0)
+
+
+@pytest.mark.parametrize(
+    ("processes", "busy", "host_bound", "contended"),
+    [
+        (1, False, False, False),
+        (2, False, False, True),
+        (1, True, False, False),  # the host has time to spare
+        (1, True, True, True),
+        (1, True, None, False),
+        (None, True, False, True),
+        (None, False, True, False),
+    ],
+)
+def test_a_gpu_is_contended_by_processes_on_it_and_by_a_host_that_sets_the_time(processes, busy, host_bound, contended):
+    assert device_contended(processes, busy, host_bound) is contended
 
 
 def test_account_of_a_case_on_the_cpu_sees_an_allocation():

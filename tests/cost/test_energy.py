@@ -107,3 +107,9 @@ def test_mig_hides_the_neighbours():
     slice_, whole = Nvml(library, "h"), Nvml(FakeNvml(energy=9, power=8, used=7, mig=(0, 0)), "h")
     assert (slice_.energy_mj(), slice_.power_mw(), slice_.used_bytes()) == (None, None, None)
     assert (whole.energy_mj(), whole.power_mw(), whole.used_bytes()) == (9, 8, 7)
+
+
+@pytest.mark.parametrize(("running", "count"), [(["a", "b"], 2), ([], 0), (None, None)])
+def test_processes_on_the_gpu_are_counted_where_the_driver_tells(running: list[str] | None, count: int | None) -> None:
+    nvml, _ = open_nvml("GPU-1", FakeNvml(running=running))
+    assert nvml is not None and nvml.processes() == count

@@ -27,8 +27,15 @@ class FakeNvml:
     class NVMLError(Exception):
         pass
 
-    def __init__(self, energy: int | None = 0, power: int | None = None, used: int | None = None, mig=None) -> None:
-        self.energy, self.power, self.used, self.mig = energy, power, used, mig
+    def __init__(
+        self,
+        energy: int | None = 0,
+        power: int | None = None,
+        used: int | None = None,
+        mig=None,
+        running: list[str] | None = None,
+    ) -> None:
+        self.energy, self.power, self.used, self.mig, self.running = energy, power, used, mig, running
 
     def _given(self, value):
         if value is None:
@@ -49,6 +56,9 @@ class FakeNvml:
 
     def nvmlDeviceGetPowerUsage(self, handle: str) -> int:
         return self._given(self.power)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: str) -> list[str]:
+        return self._given(self.running)
 
     def nvmlDeviceGetMemoryInfo(self, handle: str):
         return SimpleNamespace(used=self._given(self.used))
