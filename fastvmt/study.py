@@ -77,8 +77,8 @@ def tell_table(folder: Path) -> None:
 
     make_table([folder], None, folder)
     sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
-    page = shlex.join(["python", "-m", "fastvmt.report", str(folder)])
-    sys.stdout.write(f"as a page with its videos: {page}\n")
+    page, chance = (shlex.join(["python", "-m", f"fastvmt.{name}", str(folder)]) for name in ("report", "table"))
+    sys.stdout.write(f"as a page with its videos: {page}\nwith what unrelated clips score: {chance} --chance\n")
 
 
 def tell_pareto(folder: Path, directions: Sequence[str]) -> None:
