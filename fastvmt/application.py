@@ -137,11 +137,14 @@ class Application:
         here = HydraConfig.get().overrides
         check_presets([*here.hydra, *here.task])
         from fastvmt.engine.loaded import Shelf  # heavy imports only inside the job
-        from fastvmt.engine.run import run
+        from fastvmt.engine.run import foretell, run
         from fastvmt.studies.quantities import RATIO
 
         self.shelf = self.shelf or Shelf()
-        means = run(cfg, self.shelf, self.planned)
+        if cfg.plan and not cfg.dry:
+            self.planned.append(foretell(cfg, self.shelf))
+            return None
+        means = run(cfg, self.shelf)
         names = objectives(cfg)
         if RATIO in names and means:
             from fastvmt.engine.plain_loop import plain_ratio

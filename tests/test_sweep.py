@@ -21,6 +21,7 @@ def test_what_is_swept() -> None:
     ]
     assert swept_keys(words) == ["window.l", "method", "guidance.lr"]
     assert swept_keys(["window.tile=[2,2],[3,4]", "window.tile=[2,2]"]) == ["window.tile"]
+    assert swept_keys(["window.l=3,5", "skip.delta=choice(1)"]) == ["window.l", "skip.delta"]  # a sweep that shrank
     assert swept_of(["window.l"], {"+row": "a,b", "window.l": "1,2"}) == ["window.l", "row"]
 
 

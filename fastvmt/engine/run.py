@@ -48,33 +48,43 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES
 """Errors of a disk that is full or may not be written to."""
 
 
-def run(cfg: DictConfig, shelf: Shelf | None = None, planned: list[PlannedRow] | None = None) -> dict[str, float]:
+def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
     """Run every case of a composed configuration; returns the mean of each score.
 
-    ``shelf`` keeps what is loaded for the next run; with ``plan=true`` the forecast is added to ``planned``.
+    ``shelf`` keeps what is loaded for the next run. With ``dry=true`` and ``plan=true`` nothing is transferred.
     Raises :class:`UserError` for whatever the user can mend, before weights load where possible.
     """
-    plan = make_plan(cfg)
-    check_sweep(cfg)
-    check_trainer_values(cfg.trainer)
-    standing = Standing.of(plan)
-    standing.check()
+    shelf = Shelf() if shelf is None else shelf
+    if cfg.plan and not cfg.dry:
+        foretell(cfg, shelf)
+        return {}
+    plan = checked(cfg)
     console = Console(quiet=beside_the_first())
     if cfg.dry:
         rehearse(plan)
         console.print(plan_table(plan, predicted(plan)))
         print_lost(plan, console)
         return {}
-    shelf = Shelf() if shelf is None else shelf
-    if cfg.plan:
-        told = forecast(plan, calibrated(plan, shelf))
-        row = PlannedRow(Path(cfg.output_dir).name, videos_key(cfg), told, kept(plan))
-        console.print(forecast_table(row.forecast, row.kept))
-        if planned is not None:
-            planned.append(row)
-        return {}
     with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):
         return execute(plan, shelf, console)
+
+
+def foretell(cfg: DictConfig, shelf: Shelf) -> PlannedRow:
+    """Print what a composed configuration would cost, and return it; transfers nothing. Raises as :func:`run`."""
+    plan = checked(cfg)
+    told = forecast(plan, calibrated(plan, shelf))
+    row = PlannedRow(Path(cfg.output_dir).name, videos_key(cfg), told, kept(plan))
+    Console(quiet=beside_the_first()).print(forecast_table(row.forecast, row.kept))
+    return row
+
+
+def checked(cfg: DictConfig) -> Plan:
+    """Check a composed configuration, and the output folder against it. Raises :class:`UserError`."""
+    plan = make_plan(cfg)
+    check_sweep(cfg)
+    check_trainer_values(cfg.trainer)
+    Standing.of(plan).check()
+    return plan
 
 
 def print_lost(plan: Plan, console: Console) -> None:
