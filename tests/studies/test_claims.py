@@ -105,7 +105,10 @@ def test_loop_ratios_of_a_busy_machine_are_not_told_apart_by_a_tenth(tmp_path: P
     assert judged(table, "loop_ratio[3] > loop_ratio[1]").verdict == "supported"
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in (config_folder() / "experiment").glob("table_*.yaml")))
+TABLES = sorted(file.stem for file in (config_folder() / "experiment").glob("table_*.yaml"))
+
+
+@pytest.mark.parametrize("name", [*TABLES, "tune_reuse"])
 def test_the_claims_of_every_table_are_of_its_rows(tmp_path: Path, name: str) -> None:
     files = (
         config_folder() / "experiment" / f"{name}.yaml",
