@@ -41,7 +41,7 @@ def test_no_case_begins_after_the_limit() -> None:
         ("trainer.callbacks=[3]", r"trainer\.callbacks\[0\]=3 .* \{_target_: class"),
         ("trainer.num_nodes=2", r"trainer\.num_nodes=2 needs output_dir="),
         ("trainer.callbacks=[{_target_: os.system}]", r"trainer\.callbacks\[0]\._target_=os\.system is no class"),
-        ("trainer.callbacks=[{_target_: fastvmt.types.Video}]", r"Video is no lightning\.Callback"),
+        ("trainer.callbacks=[{_target_: fastvmt.methods.none.NoTransfer}]", r"NoTransfer is no lightning\.Callback"),
     ],
 )
 def test_values_of_the_trainer_that_cannot_be(override: str, message: str) -> None:

@@ -136,7 +136,8 @@ def test_another_version_of_the_arithmetic_counts_no_old_video(
     plan = make_plan(composed(*small, *WORDS, f"cache_dir={tmp_path}/cache"))
     go("a")
     with monkeypatch.context() as later:
-        for module in ("engine.session", "engine.recall", "engine.standing", "methods.job", "backbones.text_encoder"):
+        readers = ("engine.record", "engine.session", "engine.recall", "engine.standing")
+        for module in (*readers, "methods.job", "backbones.text_encoder"):
             later.setattr(f"fastvmt.{module}.ALGORITHM", ALGORITHM + 1)
         assert kept(plan) == 0
         (record,) = go("b")

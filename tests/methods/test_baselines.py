@@ -139,6 +139,9 @@ def test_numbers_of_wan_are_the_papers(option: str, expected: dict[str, float], 
     cfg = composed(f"method={option}", f"backbone={model}")
     assert {key: OmegaConf.select(cfg.method, key) for key in expected} == expected
     method = construct(cfg.method, "method")
-    assert not isinstance(method, Guided) or method.optimisation.guided(50) == 10
+    if isinstance(method, Guided):
+        assert method.optimisation.guided(50) == {"smm": 20}.get(option, 10)
+    if option == "motionclone":
+        assert method.guided_steps(50) == 25
     if option == "motion_inversion":
         assert method.blocks == ([12, 14, 16] if model == "wan_1_3b" else [16, 19, 21])
