@@ -1,4 +1,4 @@
-"""A small random model in the layout of Wan 2.1's, as a folder: what the tests and the check of all tables run."""
+"""A small random model in the layout of Wan 2.1's, as a folder: what tests, checks and pages run."""
 
 from __future__ import annotations
 

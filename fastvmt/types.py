@@ -126,7 +126,7 @@ class TransferResult:
     video: Video
     seconds: dict[str, float]
     """Per stage: encode, reference, guide, denoise, decode, total; of tuned methods also tune and adapter (waiting).
-    Beside them ``reference_kept``: readings that the cache had, in the seconds they once took."""
+    Beside them ``reference_kept``: what readings that the cache had took when they were made."""
     trace: list[dict[str, float]]
     """One row per inner iteration: step, iteration, sigma, loss, grad_norm, reused, and what the method adds; where a
     gradient was computed also its cosine with the one computed before."""

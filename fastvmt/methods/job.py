@@ -124,9 +124,9 @@ class Job:
             return found
 
         with self.reading_reference(), torch.no_grad():
-            return self.charged(self.key(self.null_text, **parts), checked)
+            return self.cached(self.key(self.null_text, **parts), checked)
 
-    def charged(self, key: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def cached(self, key: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """What is cached on disk under a key, or computed: with what it takes, charged to whoever finds it there.
 
         That is CPU seconds where the CPU computes, which hold on a busy machine too.

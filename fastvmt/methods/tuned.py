@@ -130,7 +130,6 @@ class Tuned(Method, ABC):
     @torch.no_grad()
     def inverted(self, job: Job) -> Tensor:
         """The reference's noise under the model as it was, stored."""
-
         caption = job.caption
 
         def compute() -> dict[str, Tensor]:
@@ -140,4 +139,4 @@ class Tuned(Method, ABC):
 
         with job.watch.stage("reference"):
             key = job.key(caption, inversion=self.inversion.steps, shift=job.sampler.shift)
-            return job.charged(key, compute)["noise"]
+            return job.cached(key, compute)["noise"]

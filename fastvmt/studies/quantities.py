@@ -17,7 +17,7 @@ CONTENDED = "others wanted the machine at the same time"
 
 
 def loop_seconds(record: CaseRecord) -> float:
-    """Wall seconds of the loop, on a GPU the device's; NaN where others wanted the machine too."""
+    """Wall seconds of the loop, on a GPU the device's; NaN where they are none of the method's."""
     return math.nan if contended(record) else loop(record.seconds)
 
 
