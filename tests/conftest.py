@@ -16,6 +16,7 @@ import yaml
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 from experiments.random_folder import save_random_wan
 from helpers.clips import clip, write_frames
+from helpers.config import parse_once
 from helpers.random_models import SMALL, save_random_cogvideox
 
 # isort: split
@@ -25,11 +26,15 @@ from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.video import write_video
+from fastvmt.engine import adopt, case_files
 from fastvmt.types import PassCounter, TransferCase, Video
 from fastvmt.world.scene import render, sample_scene
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)  # its threads would be lost in the processes that tests fork, which would wait for them for ever
+parse_once()
+for module in (case_files, adopt):
+    module.VIEW_SIDE = 96  # a case's enlarged videos cost more than its model, whose clips have 48 pixels
 
 MARKERS = {
     "slow": "takes more than a few seconds; run with --slow",

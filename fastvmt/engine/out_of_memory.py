@@ -32,8 +32,8 @@ def refused_loading(backbone: DictConfig) -> Iterator[None]:
 
 @contextmanager
 def refused_scores() -> Iterator[None]:
-    """Raise an error about the scores where the device runs out of memory within the context, which loads them."""
-    told = "the device ran out of memory while the networks of the scores loaded; set metrics.device=cpu"
+    """Raise an error about the scores where the device runs out of memory within the context, which needs them."""
+    told = "the device ran out of memory with the networks of the scores; set metrics.device=cpu"
     with replaced(lambda: DeviceFull(f"{told}, and of a tracker that is a network tracker.device=cpu")):
         yield
 

@@ -196,7 +196,7 @@ class Session:
 
     def judged(self, case: TransferCase, video: Video, without: Container[str] = ()) -> Judged:
         """Score a case's video, but for the scores named in ``without``."""
-        with out_of_memory.refused(self.plan.cfg.backbone), computing_with(self.plan.cfg.threads):
+        with out_of_memory.refused_scores(), computing_with(self.plan.cfg.threads):
             return self.scores(case, video, without)
 
     @cached_property

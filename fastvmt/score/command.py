@@ -19,6 +19,7 @@ from fastvmt.compose import composed
 from fastvmt.construct import construct
 from fastvmt.data.frame_folder import is_frame_folder
 from fastvmt.data.triples import LISTS, VIDEOS, Triple, listed, matched, read_prompts
+from fastvmt.engine import out_of_memory
 from fastvmt.engine.plan import cache_of, make_tracker
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
@@ -130,9 +131,10 @@ def score_all(a: argparse.Namespace, console: Console) -> None:
     if a.manifest:
         cases = construct(cfg.benchmark, "benchmark", clip=None, fps=1.0, sample_seed=cfg.seed)
     triples, alone = find_triples(a, cases)
-    scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
     policy = policy_of(a, cfg)
-    records = list(records_of(scores, triples, policy, cases, a.on_error, console))
+    with out_of_memory.refused_scores():
+        scores: Scores = construct(cfg.metrics, "metrics", tracker=make_tracker(cfg, cache_of(cfg)))
+        records = list(records_of(scores, triples, policy, cases, a.on_error, console))
     console.print(clip_table(records, scores.headline))
     lengths = sorted({record["frames"] for record in records if "frames" in record})
     title = f"{len(records)} clips, T = {', '.join(map(str, lengths)) or 'n/a'} frames"

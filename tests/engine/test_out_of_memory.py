@@ -9,11 +9,14 @@ import pytest
 import torch
 
 import fastvmt
+from fastvmt.data.video import write_video
 from fastvmt.engine import rescore, retime
 from fastvmt.engine.out_of_memory import refusal, too_large
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
+from fastvmt.score import command as score
+from helpers.clips import clip
 from helpers.config import composed
 
 
@@ -63,14 +66,35 @@ def test_a_session_ends_in_that_line(small: list[str], finished_run: Path, monke
         fastvmt.open(words)
 
 
-@pytest.mark.parametrize("command", [retime, rescore])
+SCORES = "the device ran out of memory with the networks of the scores; set metrics.device=cpu"
+SCORING = "fastvmt.score.scores.Scores.judge"
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        (retime, "fastvmt.engine.loaded.make_tracker"),
+        (rescore, "fastvmt.engine.loaded.make_tracker"),
+        (rescore, SCORING),
+    ],
+)
 def test_commands_for_studies_end_in_a_line(
-    study: Path, command: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: Path, command: ModuleType, work: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fastvmt.engine.loaded.make_tracker", full)
+    monkeypatch.setattr(work, full)
     more = ["metrics.also=[temporal_flickering]"] if command is rescore else []
     assert command.main([str(study), *more]) == 2
-    assert "the device ran out of memory while the networks of the scores loaded; " in capsys.readouterr().err
+    assert SCORES in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("work", ["fastvmt.score.command.make_tracker", SCORING])
+def test_scoring_files_ends_in_a_line(
+    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_video(tmp_path / "clip.mp4", clip(9))
+    monkeypatch.setattr(work, full)
+    assert score.main([str(tmp_path / "clip.mp4"), str(tmp_path / "clip.mp4"), "--prompt", "a dog"]) == 2
+    assert SCORES in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

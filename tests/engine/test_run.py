@@ -20,6 +20,7 @@ from fastvmt.backbones.layout import BlockShape
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.cost.flops import block_forward
 from fastvmt.data.video import read_metadata, read_video, write_video
+from fastvmt.engine import case_files
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.run import run
 from fastvmt.errors import UserError
@@ -109,7 +110,7 @@ def test_files_of_a_run_get_its_scores(finished_run, tmp_path):
     assert record["notes"] == unsure and len(set(record["scores"]) - only) > 8
     for name in set(record["scores"]) - only:
         assert record["scores"][name] == pytest.approx(case["scores"][name], abs=1e-6), name
-    assert read_metadata(folder / "generated.mp4")["fastvmt_enlarged"] == "8"
+    assert read_metadata(folder / "generated.mp4")["fastvmt_enlarged"] == str(case_files.VIEW_SIDE // 48)
 
 
 def test_passes_equal_the_closed_form(job, tmp_path):
