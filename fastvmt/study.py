@@ -28,6 +28,10 @@ from fastvmt.terminal import harmless
 log = logging.getLogger(__name__)
 
 
+APART = "plan=true with hydra/launcher=%s: its processes share the machine while they are timed, and nothing sums them"
+"""Of a launcher that plans rows elsewhere."""
+
+
 class Study(Callback):
     """The sweep as a whole."""
 
@@ -39,6 +43,9 @@ class Study(Callback):
                 sys.exit(2)  # any other error Hydra makes a warning of
         if searching(config.hydra.sweeper):
             return  # its jobs are not known before
+        launcher = config.hydra.runtime.choices["hydra/launcher"]
+        if config.get("plan") and launcher != "basic":
+            log.warning(APART, launcher)
         for names in alike(config, compose_once(GlobalHydra.instance().config_loader())):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 

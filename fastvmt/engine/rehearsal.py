@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wandb
+from omegaconf import DictConfig
 
 from fastvmt.engine.fit import check_fit
 from fastvmt.engine.plan import Plan, cache_of, make_tracker
@@ -23,13 +24,18 @@ def rehearse(plan: Plan) -> None:
     check_trainer(cfg)
     check_folder(cfg, "output_dir")
     make_tracker(cfg, cache_of(cfg))
+    check_scores(cfg)
+    try:
+        wandb.Settings(project=cfg.logger.project, run_group=cfg.logger.group, mode=cfg.logger.mode.value)
+    except (ValueError, wandb.errors.UsageError) as error:
+        raise UserError(f"logger: {' '.join(str(error).split())}") from error
+
+
+def check_scores(cfg: DictConfig) -> None:
+    """Raise :class:`UserError` for a file of weights that a score lacks, or that is not its own."""
     names = (*cfg.metrics.names, *cfg.metrics.get("also", ()))
     clip, weights = (dict(cfg.metrics.get(key) or {}) for key in ("clip", "weights"))
     try:
         check_files(names, clip, weights, cfg.metrics.get("on_missing", "error"))
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
-    try:
-        wandb.Settings(project=cfg.logger.project, run_group=cfg.logger.group, mode=cfg.logger.mode.value)
-    except (ValueError, wandb.errors.UsageError) as error:
-        raise UserError(f"logger: {' '.join(str(error).split())}") from error

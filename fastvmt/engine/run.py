@@ -26,7 +26,7 @@ from fastvmt.engine.plan_total import PlannedRow
 from fastvmt.engine.progress import CaseProgress
 from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.recall import has_all, kept
-from fastvmt.engine.rehearsal import rehearse
+from fastvmt.engine.rehearsal import check_scores, rehearse
 from fastvmt.engine.resources import check_folder, check_trainer
 from fastvmt.engine.session import Session
 from fastvmt.engine.standing import Standing
@@ -72,6 +72,7 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
 def foretell(cfg: DictConfig, shelf: Shelf) -> PlannedRow:
     """Print what a composed configuration would cost, and return it; transfers nothing. Raises as :func:`run`."""
     plan = checked(cfg)
+    check_scores(cfg)
     told = forecast(plan, calibrated(plan, shelf))
     row = PlannedRow(Path(cfg.output_dir).name, videos_key(cfg), told, kept(plan))
     Console(quiet=beside_the_first()).print(forecast_table(row.forecast, row.kept))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
@@ -19,6 +20,7 @@ from fastvmt.compose_errors import explained
 from fastvmt.config import config_folder
 from fastvmt.errors import UserError
 from fastvmt.studies.rows import labels, read_rows
+from fastvmt.study import Study
 
 ROOT = Path(__file__).parents[2]
 NEEDED = 'needs pip install "fastvmt[launchers]"'
@@ -47,6 +49,17 @@ def test_joblib_transfers_in_processes_and_a_bad_job_is_told(
     assert sorted(file.relative_to(rows).parts[0] for file in rows.glob("*/cases/*/case.json")) == ["l=3", "l=5"]
     assert labels(read_rows([tmp_path / "own"])) == ["l=3", "l=5"]
     assert "| `l=5` | 1 |" in (tmp_path / "own" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(("launcher", "told"), [("basic", []), ("local", [("local",)])])
+def test_a_plan_in_other_processes_is_warned_of(
+    launcher: str, told: list[tuple[str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fastvmt.study.compose_once", lambda _: None)
+    monkeypatch.setattr(GlobalHydra, "config_loader", lambda _: None)
+    hydra = {"runtime": {"choices": {"hydra/launcher": launcher}}, "sweeper": {"_target_": "a search's"}}
+    Study().on_multirun_start(OmegaConf.create({"plan": True, "hydra": hydra}))
+    assert [record.args for record in caplog.records] == told
 
 
 @pytest.mark.slow

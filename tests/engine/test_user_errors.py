@@ -89,10 +89,11 @@ def test_a_dry_run_sees_what_a_run_would(overrides, message, tmp_path, monkeypat
         run(composed("dry=true", f"output_dir={tmp_path}", "cache_dir=null", *overrides))
 
 
+@pytest.mark.parametrize("mode", ["dry", "plan"])
 @pytest.mark.parametrize("damage", [b"", b"no weights"])
-def test_a_dry_run_reads_the_beginning_of_weights(damage, tmp_path) -> None:
+def test_a_dry_run_and_a_plan_read_the_beginning_of_weights(damage, mode, tmp_path) -> None:
     (tmp_path / "ViT-B-32.pt").write_bytes(damage)
-    words = ("dry=true", f"output_dir={tmp_path}", "metrics=fast", f"metrics.clip.model={tmp_path}/ViT-B-32.pt")
+    words = (f"{mode}=true", f"output_dir={tmp_path}", "metrics=fast", f"metrics.clip.model={tmp_path}/ViT-B-32.pt")
     with pytest.raises(UserError, match=r"ViT-B-32\.pt' is damaged or not a file"):
         run(composed(*words))
 
