@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a tenth of the time a test waits for programs that it started."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip marked tests whose needs this machine does not meet, saying which; long ones begin first.
 
