@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fastvmt.stopping import Stopping
 
 if TYPE_CHECKING:
-    from fastvmt.engine.chance import Chance
     from fastvmt.studies.rows import Row
+    from fastvmt.studies.table import Chance
 
 
 def chance(row: Row) -> Chance:

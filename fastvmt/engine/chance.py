@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -23,25 +22,12 @@ from fastvmt.results.statistics import FEWEST, reference_of
 from fastvmt.score.motion_fidelity import diagonal_of, scores_of_tracks
 from fastvmt.score.tracklets import tracklets
 from fastvmt.studies.rows import Row
+from fastvmt.studies.table import Chance
 from fastvmt.trackers.base import Tracks
 from fastvmt.types import Video
 
 OTHERS = 6
 """References that every video is compared with, at most; evenly spread over those of the run."""
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Means over videos, each against other videos' references."""
-
-    fidelity: float
-    dynamic: float
-    pairs: int
-    references: int
-
-    def __str__(self) -> str:
-        what = f"{self.fidelity:.3f}, dynamic {self.dynamic:.3f}"
-        return f"{what} (mean over {self.pairs} pairs, {self.references} references)"
 
 
 def chance_level(row: Row) -> Chance:

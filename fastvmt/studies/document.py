@@ -67,7 +67,7 @@ def caption(table: StudyTable) -> list[str]:
     if diverged := len(records) - len(healthy(records)):
         lines.append(f"{diverged} of {len(records)} cases diverged and are in no mean.")
     if table.chance:
-        lines.append(f"Chance level, motion fidelity of {base} to references that it does not follow: {table.chance}.")
+        lines.append(chance_words(table))
     own = [record for row in table.rows if not row.name for record in row.records]
     makers = Counter((short(record.maker["commit"]), record.maker["hardware"]) for record in own)
     if makers:
@@ -75,6 +75,16 @@ def caption(table: StudyTable) -> list[str]:
     if others := [row.name for row in table.rows if row.name]:
         lines.append(f"Clips of other systems, scored here, what they cost unknown: {', '.join(others)}.")
     return lines
+
+
+def chance_words(table: StudyTable) -> str:
+    """Say what every row scores on references that it does not follow."""
+    levels = [f"{table.names[i]} {text(each.fidelity)}, {text(each.dynamic)}" for i, each in table.chance.items()]
+    most = max(table.chance.values(), key=lambda each: each.pairs)
+    return (
+        "Chance level, motion fidelity to references that the videos do not follow and its dynamic form (means over "
+        f"up to {most.pairs} pairs, {most.references} references): {'; '.join(levels)}."
+    )
 
 
 def left_out(table: StudyTable) -> list[str]:
@@ -167,7 +177,9 @@ def published_markdown(published: Published) -> str:
 
 def table_latex(table: StudyTable) -> str:
     """Write the table for LaTeX with booktabs, as a float that compiles by itself."""
-    told = " ".join(latex_words(line) for line in [*caption(table), *(f"{note}." for note in table.doubts)])
+    told = " ".join(
+        latex_words(line) for line in [*caption(table), *(f"{note[0].upper()}{note[1:]}." for note in table.doubts)]
+    )
     body = latex(table.names, table.columns, table.entries)
     notes = "".join(f"% {note}\n" for note in [*footnotes(table.absent), one_line(command(table))])
     start = "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n"
@@ -198,6 +210,7 @@ def table_json(table: StudyTable, grid: Grid | None) -> dict[str, Any]:
         "claims": [asdict(each) for each in verdicts(table)],
         "published": None if published is None else asdict(published),
         "missing": table.absent,
+        "chance": {table.names[i]: asdict(each) for i, each in table.chance.items()},
         "doubts": table.doubts,
     }
 

@@ -18,6 +18,8 @@ from fastvmt.studies.rows import Row, labels
 
 LEVEL = 0.05
 """Of significance, for a column."""
+UNTOLD = "?"
+"""Sign of a fidelity that is not above its row's chance level."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,21 @@ class Entry:
     """Whether the difference is told from 0, by Holm's correction over the column; never for few references."""
     signs: str = ""
     """Of the doubts about some of its cases."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Motion fidelity of a row's videos to references that they do not follow: means over pairs."""
+
+    fidelity: float
+    dynamic: float
+    pairs: int
+    references: int
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """Give the level of every column that has one."""
+        return {"motion_fidelity": self.fidelity, "motion_fidelity_dynamic": self.dynamic}
 
 
 @dataclass(frozen=True)
@@ -58,8 +75,8 @@ class StudyTable:
     entries: Sequence[Sequence[Entry]]
     base: int
     spec: Spec = field(default_factory=Spec)
-    chance: str = ""
-    """Motion fidelity of videos to references that they do not follow, in words, where it was measured."""
+    chance: Mapping[int, Chance] = field(default_factory=dict)
+    """By row, where it was measured."""
 
     def values(self, row: int, name: str) -> Column:
         """Give a row's column by case id."""
@@ -73,8 +90,12 @@ class StudyTable:
 
     @property
     def doubts(self) -> list[str]:
-        """Explain the signs of the entries, with the number of cases."""
-        return doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
+        """Explain the signs of the entries, with the number of cases, or the rows."""
+        notes = doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
+        untold = [name for name, line in zip(self.names, self.entries, strict=True) if any(map(is_untold, line))]
+        if untold:
+            notes.append(f"marked {UNTOLD}, not above the row's chance level: {', '.join(untold)}")
+        return notes
 
     @property
     def untimed(self) -> list[str]:
@@ -91,6 +112,25 @@ class StudyTable:
             f"Seconds are n/a for {', '.join(apart)}: those of several machines, by row and with the base row, are not "
             f"averaged. Cases by machine: {every}."
         ]
+
+
+def is_untold(entry: Entry) -> bool:
+    """Tell whether a mean is one that unrelated clips reach."""
+    return UNTOLD in entry.signs
+
+
+def with_chance(table: StudyTable, chance: Mapping[int, Chance]) -> StudyTable:
+    """Mark what is not above the chance level of its row."""
+
+    def marked(row: int, name: str, entry: Entry) -> Entry:
+        level = chance[row].columns.get(name, math.nan) if row in chance else math.nan
+        return replace(entry, signs=entry.signs + UNTOLD) if entry.mean <= level else entry
+
+    entries = [
+        [marked(row, name, entry) for name, entry in zip(table.columns, line, strict=True)]
+        for row, line in enumerate(table.entries)
+    ]
+    return replace(table, entries=entries, chance=chance)
 
 
 def by_kind(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from fastvmt.studies.forms import markdown
 from fastvmt.studies.grid import check_grid, grid_keys, grid_of_spec, no_grid
 from fastvmt.studies.quantities import known_columns
 from fastvmt.studies.rows import Row, read_rows, unfinished
-from fastvmt.studies.table import Spec, StudyTable, spec_of, tabulated
+from fastvmt.studies.table import Chance, Spec, StudyTable, spec_of, tabulated, with_chance
 
 FORMS = ("md", "tex", "csv", "json")
 SHORT = (
@@ -44,7 +44,7 @@ examples:
   python run.py -m window.l=3,5,7 skip.delta=1,2,3 benchmark=world output_dir=outputs/windows
   python -m fastvmt.table outputs/windows                     # prints the table, writes table.{md,tex,csv,json}
   python -m fastvmt.table outputs/windows --grid window.l skip.delta --score motion_fidelity
-  python -m fastvmt.table outputs/windows --chance            # what unrelated clips score, in the caption
+  python -m fastvmt.table outputs/windows --chance            # what unrelated clips score, and marks
   python -m fastvmt.table runs/a runs/b --columns motion_fidelity text_similarity gradients
 
 A row is a run, named by what its sweep sweeps or by the overrides in which the rows differ. Bold: the paired difference
@@ -74,11 +74,11 @@ def make_table(
     grid: Sequence[str] | None = None,
     score: str | None = None,
     forms: Sequence[str] = FORMS,
-    chance: Callable[[Row], object] | None = None,
+    chance: Callable[[Row], Chance] | None = None,
 ) -> str:
     """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there.
 
-    ``chance`` measures the chance level of motion fidelity on the base row, whose words then stand in the caption.
+    ``chance`` measures the chance level of motion fidelity of a row; clips of other systems have none.
     """
     rows = read_rows(folders)
     spec = with_grid(spec_of(rows), grid, score)
@@ -89,8 +89,8 @@ def make_table(
             raise ValueError(f"--score {score}: it is of a grid, and the runs have none: name --grid KEY KEY")
         check_grid(table, keys, spec.score)
     if chance is not None:
-        words = str(chance(rows[table.base]))
-        table, narrow = replace(table, chance=words), replace(narrow, chance=words)
+        levels = {i: chance(row) for i, row in enumerate(rows) if not row.name}
+        table, narrow = with_chance(table, levels), with_chance(narrow, levels)
     return write_table(table, output, forms, narrow)
 
 
@@ -138,7 +138,7 @@ def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec
     return spec if score is None else replace(spec, score=score)
 
 
-def main(argv: Sequence[str] | None = None, chance: Callable[[Row], object] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, chance: Callable[[Row], Chance] | None = None) -> int:
     """Exit code 0, or 2 with one line about what the user can mend. ``chance`` is what ``--chance`` asks for."""
     arguments = parser().parse_args(argv)
     output = arguments.output or arguments.folders[0]

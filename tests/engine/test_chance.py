@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fastvmt.results.folder import RunFolder
 from fastvmt.results.provenance import frames_sha256
 from fastvmt.score import score_motion
 from fastvmt.studies.rows import read_rows
+from fastvmt.studies.table import Chance
 from fastvmt.studies.table_command import main, make_table
 from fastvmt.trackers.dis import DisTracker
 from fastvmt.types import TransferCase
@@ -74,11 +76,25 @@ def test_others_are_spread_and_never_the_own_one() -> None:
     assert list(others(["a", "b", "c"], "b")) == ["c", "a"] and list(others(names, "z")) == []
 
 
-def test_the_table_tells_it_when_asked(world, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = world[0]
-    told = make_table([folder], ["motion_fidelity"], tmp_path, chance=lambda row: f"0.5 in {len(row.records)} cases")
-    assert "to references that it does not follow: 0.5 in 7 cases." in told.replace("\\", "")
+def test_the_table_tells_it_when_asked_and_marks_what_is_not_above(
+    world, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _, records = world
+    below = [
+        replace(record, scores=record.scores | {"motion_fidelity": 0.4, "motion_fidelity_dynamic": 0.3})
+        for record in records
+    ]
+    config = json.loads((folder / "result.json").read_text())["config"]
+    write_run(tmp_path / "below", ["skip.delta=1"], below, **config)
+    levels = {folder: Chance(0.45, 0.3, 42, 7), tmp_path / "below": Chance(0.4, 0.2, 40, 7)}
+    folders, columns = list(levels), ["motion_fidelity", "motion_fidelity_dynamic"]
+    told = make_table(folders, columns, tmp_path, chance=lambda row: levels[row.folder]).replace("\\", "")
+    first, second = (row["row"] for row in json.loads((tmp_path / "table.json").read_text())["rows"])
+    words = f"(means over up to 42 pairs, 7 references): {first} 0.450, 0.300; {second} 0.400, 0.200."
+    assert words in told and f"marked ?, not above the row's chance level: {second}" in told
+    assert told.count("0.400?") == 1 and told.count("?") == 2
+    assert r"0.400?" in (tmp_path / "table.tex").read_text()
     output = ["--output", str(tmp_path), "--columns", "motion_fidelity"]
     assert main([str(folder), *output], chance=lambda row: pytest.fail("not asked for")) == 0
-    assert main([str(folder), *output, "--chance"], chance=lambda row: 0.5) == 0
-    assert "does not follow: 0.5." in capsys.readouterr().out
+    assert main([str(folder), *output, "--chance"], chance=lambda row: levels[folder]) == 0
+    assert "0.450, 0.300." in capsys.readouterr().out
