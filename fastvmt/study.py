@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compositions import MOST, Compositions, compose_once
 from fastvmt.config import objectives
-from fastvmt.sweep import jobs_of, row_name, row_values, swept_of
+from fastvmt.sweep import jobs_of, row_name, row_values, rows_of, swept_of
 from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Study(Callback):
         """Make the table of the rows that are finished."""
         if not (config.get("dry") or config.get("plan")):
             end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
+            tell_earlier(Path(config.hydra.sweep.dir), rows_of(config))
 
 
 def searching(sweeper: DictConfig) -> bool:
@@ -107,6 +108,15 @@ def tell_failures(folder: Path) -> None:
 
     for failed in failures(progress_of(folder)):
         sys.stderr.write(f"fastvmt: failed: {harmless(failed)}\n")
+
+
+def tell_earlier(folder: Path, names: Sequence[str]) -> None:
+    """Say which rows of a study's table are of earlier sweeps than that over ``names``; nothing without names."""
+    from fastvmt.studies.rows import runs_of
+
+    rows = [run.name for run in runs_of(folder) if run.parent.name == "rows"]
+    if earlier := [name for name in rows if names and name not in names]:
+        sys.stdout.write(f"rows of earlier sweeps, in the table too: {harmless(', '.join(earlier))}\n")
 
 
 def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:

@@ -26,6 +26,7 @@ SMALL = [
     "logger=none",
 ]
 LOG = "counted"
+EARLIER = "rows of earlier sweeps, in the table too: "
 
 
 @pytest.fixture
@@ -96,8 +97,8 @@ def test_a_sweep_makes_what_is_new_and_nothing_else(sweep, random_wan: Path, tmp
     assert {file: content(tmp_path)[file] for file in files} == files
 
     made, cases = cells(tmp_path), ["benchmark=world", "benchmark.cases=3"]
-    sweep("here", path, *cases, "window.l=3,5", "window.sf=2,3,4")
-    assert len(cells(tmp_path) - made) == 6
+    grown = sweep("here", path, *cases, "window.l=3,5", "window.sf=2,3,4")
+    assert len(cells(tmp_path) - made) == 6 and EARLIER not in grown.stdout
     assert {file: content(tmp_path)[file] for file in files} == files
 
     made = cells(tmp_path)
@@ -107,7 +108,8 @@ def test_a_sweep_makes_what_is_new_and_nothing_else(sweep, random_wan: Path, tmp
 
     made = cells(tmp_path)
     elsewhere = [f"backbone.path={random_wan.resolve()}", "device=cpu", "lossless=true"]
-    sweep("elsewhere", *elsewhere, *cases, "window.l=3,5", "window.sf=2,4")
+    shrunk = sweep("elsewhere", *elsewhere, *cases, "window.l=3,5", "window.sf=2,4")
+    assert f"{EARLIER}l=3,sf=3, l=5,sf=3\n" in shrunk.stdout
     assert cells(tmp_path) == made and loads(tmp_path / "elsewhere") == 0
     assert len(list(tmp_path.glob("out/rows/*/cases/*/generated_lossless.mp4"))) == 12
 
