@@ -45,6 +45,8 @@ def caption(table: StudyTable) -> list[str]:
         f"(weights {first.weights[:12]}), tracker {config['tracker']['_target_'].rsplit('.', 1)[-1]}, "
         f"CLIP {config['metrics']['clip']['model']}."
     )
+    if table.spec.cases:
+        lines.append(f"Only cases with {' or '.join(table.spec.cases)} in their ids.")
     base = table.names[table.base]
     if table.spec.base and not table.rows[table.base].matches(table.spec.base):
         wanted = ", ".join(f"{key}={value}" for key, value in table.spec.base.items())

@@ -63,6 +63,8 @@ class Spec:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     published: str | None = None
     claims: Sequence[str] = ()
+    cases: Sequence[str] = ()
+    """Words of which the ids of the cases have one; without words all cases."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--columns", nargs="+", metavar="NAME", help="scores and costs (default: the experiment's, or all)")
     p.add_argument("--grid", nargs=2, metavar="KEY", help="two swept keys: rows and columns of a table of one score")
     p.add_argument("--score", help="that of the grid (default: motion_fidelity)")
+    p.add_argument("--cases", nargs="+", metavar="WORD", help="only cases whose id has one of these words, as camera-")
     p.add_argument("--chance", action="store_true", help="measure motion fidelity to references of other cases too")
     p.add_argument("--format", default=",".join(FORMS), help="forms to write, by commas (default: %(default)s)")
     p.add_argument("--output", type=Path, help="where table.{md,tex,csv,json} go (default: the first folder)")
@@ -74,14 +75,16 @@ def make_table(
     grid: Sequence[str] | None = None,
     score: str | None = None,
     forms: Sequence[str] = FORMS,
+    cases: Sequence[str] = (),
     chance: Callable[[Row], Chance] | None = None,
 ) -> str:
     """Write the table of runs and return it in Markdown. Raises ``ValueError`` for what is not there.
 
-    ``chance`` measures the chance level of motion fidelity of a row; clips of other systems have none.
+    With ``cases`` it is of cases whose ids have one of these words. ``chance`` measures the chance level of motion
+    fidelity of a row; clips of other systems have none.
     """
-    rows = read_rows(folders)
-    spec = with_grid(spec_of(rows), grid, score)
+    rows = [with_cases(row, cases) for row in read_rows(folders)]
+    spec = replace(with_grid(spec_of(rows), grid, score), cases=cases)
     table = tabulated(rows, columns, spec)
     narrow = table if columns or spec.columns else tabulated(rows, None, usual(rows, spec))
     if grid or score:  # asked for by name: what cannot be is an error, no footnote
@@ -132,6 +135,19 @@ def short_table(folder: Path, also: Sequence[str] = ()) -> str:
     return "\n\n".join([*parts, *table.doubts, *table.untimed, *left_out(table), *no_grid(table)])
 
 
+def with_cases(row: Row, words: Sequence[str]) -> Row:
+    """Give a row with the cases alone whose ids have one of ``words``, if there are words.
+
+    Raises ``ValueError`` if none has one.
+    """
+    if not words:
+        return row
+    chosen = tuple(record for record in row.records if any(word in record.id for word in words))
+    if not chosen:
+        raise ValueError(f"--cases {' '.join(words)}: no case of {row.folder}, such as {row.records[0].id}")
+    return replace(row, records=chosen)
+
+
 def with_grid(spec: Spec, grid: Sequence[str] | None, score: str | None) -> Spec:
     """Let the command line's grid and score win over the experiment's."""
     spec = spec if grid is None else replace(spec, grid=tuple(grid))
@@ -147,6 +163,7 @@ def main(argv: Sequence[str] | None = None, chance: Callable[[Row], Chance] | No
         if unknown := [form for form in forms if form not in FORMS]:
             raise ValueError(f"--format {unknown[0]}: it must be of {', '.join(FORMS)}")
         options = {"grid": arguments.grid, "score": arguments.score, "forms": forms}
+        options["cases"] = arguments.cases or ()
         options["chance"] = chance if arguments.chance else None
         sys.stdout.write(make_table(arguments.folders, arguments.columns, output, **options))
         sys.stdout.write(f"written: {', '.join(f'{output}/table.{form}' for form in forms)}\n")

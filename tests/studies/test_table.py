@@ -194,6 +194,15 @@ def test_what_has_begun_and_is_not_finished_is_told(sweep: Path, capsys: pytest.
     assert sorted(file.name for file in sweep.glob("table.*")) == ["table.md"]
 
 
+def test_cases_are_chosen_by_words_of_their_ids(tmp_path: Path) -> None:
+    for delta, shift in (("1", 0.0), ("3", 0.1)):
+        values = {f"00-{i:03d}-camera-pan": i + shift for i in range(4)}
+        write_run(tmp_path / "rows" / f"delta={delta}", [f"skip.delta={delta}"], scored(values), {"skip.delta": delta})
+    told = make_table([tmp_path], ["motion_fidelity"], tmp_path, cases=["-002", "-003"])
+    assert "Only cases with -002 or -003 in their ids." in told.replace("\\", "")
+    assert "| `delta=1` | 2 | 2.500 |" in told and "| `delta=3` | 2 | 2.600 |" in told
+
+
 def test_hostile_names_stay_text(sweep: Path) -> None:
     table = tabulated(read_rows([sweep]), ["motion_fidelity"])
     names = ["a|b", r"50% of $x_1$ & {y} \end{tabular}", "c"]
@@ -207,6 +216,7 @@ def test_hostile_names_stay_text(sweep: Path) -> None:
     [
         (["--columns", "nope"], "--columns nope: the runs have motion_fidelity"),
         (["--grid", "window.l", "nope"], "--grid window.l nope: two swept keys are needed, of window.l"),
+        (["--cases", "nope", "no"], "--cases nope no: no case of "),
         (["--format", "md,doc"], "--format doc: it must be of md, tex, csv, json"),
     ],
 )
