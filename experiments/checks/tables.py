@@ -1,10 +1,10 @@
 """Can every table be made of any model and clips, and does each of its rows make videos of its own?
 
-``python -m experiments.checks.tables`` makes the tables of ``conf/experiment/table_*.yaml`` on a small random model in
-Wan's layout, with a manifest of two clips; what such a model needs otherwise stands in presets of its own, which are
-printed. Of each it says whether the table's files are there and can be read, whether LaTeX would compile, which rows
-have equal videos, and whether the program had told so. One more is made of an installed wheel in an empty folder, with
-``fastvmt.table``, ``.status`` and ``.bundle``. The record goes to ``outputs/``, with ``--commit`` to
+``python -m experiments.checks.tables`` makes the tables of ``conf/experiment/table_*.yaml`` by an installed wheel, each
+in an empty folder, on a small random model in Wan's layout, with a manifest of two clips; what such a model needs
+otherwise stands in presets of its own, which are printed. Of each table it says whether the files are there and can be
+read, whether LaTeX would compile, which rows have equal videos, and whether the program had told so. On one of them the
+commands for studies run from the wheel too. The record goes to ``outputs/``, with ``--commit`` to
 ``experiments/results/``.
 """
 
@@ -25,11 +25,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a fork must find one thread
+from hatchling.builders.wheel import WheelBuilder
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from experiments import command_line
-from experiments.checks.fork import ROOT, preload, run_command, scratch
+from experiments.checks.fork import ROOT, scratch
+from experiments.checks.random_study import BLOCKS, NAME, PRESETS, write_clips, write_presets
 from experiments.checks.tex import tex_faults
+from experiments.random_folder import save_random_wan
 from fastvmt.files import write_json
 from fastvmt.results.provenance import provenance
 from fastvmt.studies.rows import Row, read_rows
@@ -39,8 +43,21 @@ NAMES = sorted(file.stem for file in (ROOT / "conf" / "experiment").glob("table_
 WORDS = ("benchmark=manifest", "seeds=[0]", "logger=none")
 """Beside the model and the clips: one start noise."""
 TOLD = re.compile(r"rows with the same videos, which are made once: (.*)")
-FROM_WHEEL = "table_span"
-MAIN = "import fastvmt.main; fastvmt.main.main()"
+MAIN = ["-c", "import fastvmt.main; fastvmt.main.main()"]
+WHERE = ["-c", "import fastvmt; print(fastvmt.__file__)"]
+STUDY = "table_span"
+"""On which the commands for studies run."""
+COMMANDS = {
+    "table": ["out"],
+    "status": ["out"],
+    "rescore": ["out", "metrics.also=[temporal_flickering]"],
+    "retime": ["out", "--repeats", "1", "--cases", "1"],
+    "report": ["out"],
+    "adopt": ["clips", "--row", "other code", "--study", "out"],
+    "merge": ["out", "--into", "merged"],
+    "bundle": ["out"],
+}
+"""In an order in which each finds what it needs."""
 
 
 def equal_rows(rows: Sequence[Row], told: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -93,62 +110,69 @@ def compiled(tex: Path) -> list[str]:
     return [] if done.returncode == 0 else [f"table.tex: {done.stdout[-300:]}"]
 
 
-def bring(here: Path) -> None:
-    """Write model, presets and manifest, in forks: this process has to stay without threads."""
-    places = [str(here / name) for name in ("clips", "prompts.yaml", "bench.jsonl")]
-    for command in (("experiments.checks.random_study", str(here)), ("manifest", *places, "--license", "own")):
-        if (done := run_command(command, here)).code != 0:
-            raise ValueError(f"{command[0]} ended with {done.code}: {done.stderr[-300:]}")
+class Wheel:
+    """The package as installed, apart from the checkout. ``here`` holds it, the model, the clips and the tables."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+        self.site = here / "site"
+        wheel = next(WheelBuilder(str(ROOT)).build(directory=str(here), versions=["standard"]))
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(self.site)
+
+    def run(self, words: Sequence[str], place: Path) -> subprocess.CompletedProcess[str]:
+        """Run Python in a folder with ``words``. Raises ``ValueError`` if its package would not be the wheel's."""
+        environment = os.environ | {"PYTHONPATH": str(self.site)}
+        done = subprocess.run([sys.executable, *words], cwd=place, env=environment, capture_output=True, text=True)
+        if words == WHERE and not done.stdout.startswith(str(self.site)):
+            raise ValueError(f"not the wheel's: {done.stdout}")
+        return done
+
+    def bring(self) -> list[str]:
+        """Write model, presets, clips and manifest; returns the words of every run."""
+        write_presets(self.here / "own", save_random_wan(self.here / "model", BLOCKS))
+        write_clips(self.here)
+        places = [str(self.here / name) for name in ("clips", "prompts.yaml", "bench.jsonl")]
+        done = self.run(["-m", "fastvmt.manifest", *places, "--license", "own"], self.here)
+        if done.returncode != 0:
+            raise ValueError(f"fastvmt.manifest ended with {done.returncode}: {done.stderr[-300:]}")
+        path = f"hydra.searchpath=[file://{self.here / 'own'}]"
+        return [f"backbone={NAME}", path, *WORDS, f"benchmark.path={self.here / 'bench.jsonl'}"]
+
+    def table(self, name: str, shared: Sequence[str]) -> dict[str, Any]:
+        """Make one table in an empty folder; what was found."""
+        place = self.here / name
+        place.mkdir()
+        places = ("output_dir=out", f"cache_dir={self.here / 'cache'}")
+        done = self.run([*MAIN, f"experiment={name}", *shared, *places], place)
+        if done.returncode != 0:
+            return {"code": done.returncode, "error": done.stderr[-1000:]}
+        rows = read_rows([place / "out"])
+        diverged = sum(record.diverged is not None for row in rows for record in row.records)
+        return {
+            "code": 0,
+            "rows": [row.folder.name for row in rows],
+            "diverged": diverged,
+            "files": file_faults(place / "out"),
+            "equal": equal_rows(rows, told_equal(done.stdout + done.stderr)),
+        }
+
+    def commands(self) -> dict[str, str]:
+        """Run the commands for studies on a table that is there; what each that failed said."""
+        place = self.here / STUDY
+        first = next(place.glob("out/rows/*"))
+        (place / "clips").mkdir()
+        for case in first.glob("cases/*"):
+            shutil.copy(case / "generated.mp4", place / "clips" / f"{case.name}.mp4")
+        found = {}
+        for name, words in COMMANDS.items():
+            done = self.run(["-m", f"fastvmt.{name}", *words], place)
+            found[name] = "" if done.returncode == 0 else done.stderr[-500:]
+        left = {"merged/table.md": "merge", "out.zip": "bundle", "out/report/index.html": "report"}
+        return found | {name: "left no file" for file, name in left.items() if not (place / file).is_file()}
 
 
-def make(name: str, here: Path, shared: Sequence[str]) -> dict[str, Any]:
-    """Make one table in a fork of this process; what was found."""
-    place = here / name
-    place.mkdir()
-    out = place / "out"
-    places = (f"output_dir={out}", f"cache_dir={here / 'cache'}")
-    done = run_command(("run", f"experiment={name}", *shared, *places), place, seconds=600)
-    if done.code != 0:
-        return {"code": done.code, "error": done.stderr[-1000:]}
-    rows = read_rows([out])
-    diverged = sum(record.diverged is not None for row in rows for record in row.records)
-    return {
-        "code": 0,
-        "rows": [row.folder.name for row in rows],
-        "diverged": diverged,
-        "files": file_faults(out),
-        "equal": equal_rows(rows, told_equal(done.stdout + done.stderr)),
-    }
-
-
-def from_wheel(here: Path, shared: Sequence[str]) -> dict[str, Any]:
-    """Make a table with an installed wheel in an empty folder, and run what works on it; what was found."""
-    from hatchling.builders.wheel import WheelBuilder
-
-    site, empty = here / "site", here / "empty"
-    empty.mkdir()
-    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(here), versions=["standard"]))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    commands = {
-        "where": ["-c", "import fastvmt; print(fastvmt.__file__)"],
-        "run": ["-c", MAIN, f"experiment={FROM_WHEEL}", *shared, "output_dir=out", "cache_dir=cache"],
-        "table": ["-m", "fastvmt.table", "out"],
-        "status": ["-m", "fastvmt.status", "out"],
-        "bundle": ["-m", "fastvmt.bundle", "out"],
-    }
-    found: dict[str, Any] = {}
-    for name, words in commands.items():
-        done = subprocess.run([sys.executable, *words], cwd=empty, env=environment, capture_output=True, text=True)
-        found[name] = "" if done.returncode == 0 else done.stderr[-500:]
-        if name == "where" and not done.stdout.startswith(str(site)):
-            found[name] = f"not the wheel's: {done.stdout}"
-    bundled = zipfile.is_zipfile(empty / "out.zip")
-    return found | {"files": file_faults(empty / "out"), "zip": "" if bundled else "out.zip is no zip file"}
-
-
-def failures(tables: dict[str, Any], wheel: dict[str, Any]) -> list[str]:
+def failures(tables: dict[str, Any], commands: dict[str, str]) -> list[str]:
     """Name what is not as it should be: equal rows that were not told are."""
     found = [f"{name}: exit code {each['code']}" for name, each in tables.items() if each["code"] != 0]
     for name, each in tables.items():
@@ -156,7 +180,7 @@ def failures(tables: dict[str, Any], wheel: dict[str, Any]) -> list[str]:
         found += [f"{name}: {each['diverged']} diverged"] if each.get("diverged") else []
         pairs = [pair for pair in each.get("equal", ()) if not pair["told"]]
         found += [f"{name}: {' and '.join(p['rows'])} are equal in {p['equal']} of {p['cases']} cases" for p in pairs]
-    return [*found, *(f"wheel: {name}: {told}" for name, told in wheel.items() if told)]
+    return [*found, *(f"fastvmt.{name}: {told}" for name, told in commands.items() if told)]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -164,25 +188,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="TABLE", help="default: all")
     command_line.add_results(parser)
     arguments = parser.parse_args(words)
-    preload()
-    from experiments.checks.random_study import NAME, PRESETS
-
     began, tables = time.process_time() + sum(os.times()[2:4]), {}
     for name, content in PRESETS.items():
         sys.stdout.write(f"{name}: {json.dumps(content)}\n")
     with scratch() as here:
-        bring(here)
-        shared = [f"backbone={NAME}", f"hydra.searchpath=[file://{here / 'own'}]", *WORDS]
-        shared.append(f"benchmark.path={here / 'bench.jsonl'}")
+        wheel = Wheel(here)
+        wheel.run(WHERE, here)
+        shared = wheel.bring()
         sys.stdout.write(f"each with: {' '.join(shared)}\n")
-        for name in arguments.only:
-            tables[name] = make(name, here, shared)
+        for name in dict.fromkeys([*arguments.only, STUDY]):
+            tables[name] = wheel.table(name, shared)
             sys.stdout.write(f"{name}: {json.dumps(tables[name])}\n")
             sys.stdout.flush()
-        wheel = from_wheel(here, shared)
+        commands = wheel.commands()
     seconds = time.process_time() + sum(os.times()[2:4]) - began
-    bad = failures(tables, wheel)
-    record = {"tables": tables, "wheel": wheel, "presets": PRESETS, "words": WORDS, "failures": bad}
+    bad = failures(tables, commands)
+    record = {"tables": tables, "commands": commands, "presets": PRESETS, "words": WORDS, "failures": bad}
     write_json(arguments.results / "tables.json", record | {"cpu_seconds": seconds, "provenance": provenance()})
     sys.stdout.write("".join(f"{line}\n" for line in bad) + f"{len(bad)} failures, {seconds:.0f} CPU seconds\n")
     return int(bool(bad))

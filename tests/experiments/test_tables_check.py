@@ -79,12 +79,12 @@ def test_files_are_read_as_they_are_written(tmp_path: Path) -> None:
 def test_failures_are_what_was_not_told() -> None:
     pair = {"rows": ["a", "b"], "equal": 1, "cases": 2}
     good = {"code": 0, "diverged": 0, "files": [], "equal": [pair | {"told": True}]}
-    assert failures({"x": good}, {"run": "", "files": []}) == []
+    assert failures({"x": good}, {"merge": ""}) == []
     bad = {"code": 0, "diverged": 1, "files": ["table.md is missing"], "equal": [pair | {"told": False}]}
-    assert failures({"x": bad, "y": {"code": 1, "error": "e"}}, {"run": "e"}) == [
+    assert failures({"x": bad, "y": {"code": 1, "error": "e"}}, {"merge": "e"}) == [
         "y: exit code 1",
         "x: table.md is missing",
         "x: 1 diverged",
         "x: a and b are equal in 1 of 2 cases",
-        "wheel: run: e",
+        "fastvmt.merge: e",
     ]
