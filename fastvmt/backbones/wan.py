@@ -7,6 +7,7 @@ one, which one number says as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from fastvmt.backbones.folder import LAYERS, Fields, model_folder
 from fastvmt.backbones.layout import AutoencoderShape, BlockShape, Layout
 from fastvmt.backbones.pretrained import Pretrained
 
+ENCODED_TOGETHER = 4
+"""Pixel frames that diffusers' autoencoder encodes at a time, after the first; what is left over it drops."""
 TILE = 256
 """Side of a tile in which diffusers' autoencoder decodes, pixels."""
 NEGATIVE = (
@@ -151,6 +154,7 @@ class WanBackbone(Pretrained):
         transformer.require("out_channels", channels, reason="in_channels: nothing else than the latents goes in")
         vae.require("z_dim", channels, reason=f"in_channels of {transformer.file}")
         heads = transformer.count("num_attention_heads")
+        factor = vae.count("scale_factor_temporal", 4)
         check_latents(vae, channels)
         patch = transformer.counts("patch_size", length=3)
         layout = Layout(
@@ -159,11 +163,12 @@ class WanBackbone(Pretrained):
             height=height,
             width=width,
             depth=transformer.count("num_layers", most=LAYERS),
-            temporal_factor=vae.count("scale_factor_temporal", 4),
+            temporal_factor=factor,
             spatial_factor=vae.count("scale_factor_spatial", 8),
             channels=channels,
             patch=(patch[0], patch[1], patch[2]),
             heads=heads,
+            latent_step=math.lcm(ENCODED_TOGETHER, factor) // factor,
             boundary=boundary,
             block=BlockShape(heads * transformer.count("attention_head_dim"), transformer.count("ffn_dim"), max_tokens),
             autoencoder=autoencoder_of(vae),

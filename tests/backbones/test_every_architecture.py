@@ -81,3 +81,15 @@ def test_heads_may_have_tables_of_their_own() -> None:
     own = rotate(x, cos.flatten(1), sin.flatten(1))
     each = [rotate(x[:, :, [head]], cos[:, head], sin[:, head]) for head in range(3)]
     assert torch.equal(own, torch.cat(each, 2))
+
+
+def test_clips_of_every_legal_length_come_back_whole(backbone: Pretrained) -> None:
+    layout = backbone.layout
+    legal = [count for count in range(layout.clip.step + 1, 22) if layout.clip.takes(count)]
+    assert len(legal) > 1
+    for count in legal:
+        with torch.no_grad():
+            latents = backbone.vae.encode(torch.zeros(1, 3, count, 48, 48)).latent_dist.mode()
+            frames = backbone.vae.decode(latents).sample
+        assert latents.shape[2] == (count - 1) // layout.temporal_factor + 1
+        assert frames.shape[2] == count
