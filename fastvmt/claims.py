@@ -1,10 +1,13 @@
-"""GPUs that processes of a sweep claim, each one for itself."""
+"""What processes claim, each for itself: GPUs those of a sweep, folders of results every run."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,3 +41,24 @@ def claim_gpu(locks: Path | None = None) -> None:
         return
     mend = "lower hydra.launcher.n_jobs, or set hydra/launcher=local"
     raise UserError(f"hydra/launcher=gpus: none of {len(names)} GPUs is free: {mend}")
+
+
+@contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """Let no other process that claims it write results into a folder within the context, and leave no file there.
+
+    Raises :class:`UserError` where another one is at work. A file system without locks gives every claim.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            told = "another process writes its results there: wait for it, or set another output_dir=<folder>"
+            raise UserError(f"output_dir={folder}: {told}") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+                raise
+        yield
+    finally:
+        os.close(held)

@@ -37,6 +37,11 @@ def computed_in(device: torch.device, name: str) -> torch.dtype:
     return dtype
 
 
+def format_name(dtype: torch.dtype) -> str:
+    """Give the name that configurations and records have for a number format."""
+    return str(dtype).removeprefix("torch.")
+
+
 def dtype_on(device: torch.device, name: str) -> torch.dtype:
     """As :func:`computed_in`, with a line in the log where it is another format than the name's."""
     dtype = computed_in(device, name)

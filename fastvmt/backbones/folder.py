@@ -29,7 +29,7 @@ def model_folder(path: str, kind: str, published: Sequence[str]) -> Path:
     """
     shipped = shipped_model(path)
     folder = Path(path).expanduser()
-    if not folder.is_dir() and shipped.is_dir():
+    if shipped.is_dir() and not (folder / PARTS[0]).exists():  # a folder of results may have its name
         folder = shipped
     missing = [part for part in PARTS if not (folder / part).exists()]
     if missing:

@@ -13,9 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fastvmt.config import OnDiverged, in_sweep
+from fastvmt.device import format_name
 from fastvmt.engine.callback import Outcome
 from fastvmt.engine.case_files import write_case, write_diverged
 from fastvmt.engine.case_state import StateFile
+from fastvmt.engine.fit import format_for
 from fastvmt.engine.recall import found_before, keep
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
@@ -119,6 +121,7 @@ def run_result(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
     """Give what ``result.json`` holds: means over cases, every case, and where it all came from."""
     plan = session.plan
     model = session.model
+    formats = sorted({record.maker["dtype"] for record in records if "dtype" in record.maker})
     return {
         "version": VERSION,
         **summaries(records),
@@ -132,7 +135,7 @@ def run_result(session: Session, records: list[CaseRecord]) -> dict[str, Any]:
         "backbone": {
             "name": plan.layout.name,
             "weights_sha256": session.weights,
-            "dtype": plan.cfg.backbone.dtype if model is None else str(model.backbone.dtype).removeprefix("torch."),
+            "dtype": ", ".join(formats) or format_name(format_for(plan.cfg)),
         },
         "overrides": overrides(),
         "row": sweep_row(plan.cfg.swept),

@@ -43,6 +43,8 @@ def check_trainer(cfg: DictConfig) -> None:
         raise UserError("trainer.accelerator=gpu: torch finds no GPU on this machine, set trainer.accelerator=auto")
     on_gpu = kind != "cpu" and gpus > 0
     there = gpus if on_gpu else os.cpu_count() or 1
+    if isinstance(devices, ListConfig) and not on_gpu:
+        raise UserError(f"trainer.devices={devices}: a CPU has no numbers, set trainer.devices=<how many processes>")
     highest = max(devices) + 1 if isinstance(devices, ListConfig) else 1 if devices == "auto" else int(devices)
     if highest > there:
         what = "GPUs, counted from 0" if on_gpu else "CPU cores"

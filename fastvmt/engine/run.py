@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import lightning
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from fastvmt.claims import claim_folder
 from fastvmt.config import in_sweep, objectives
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.calibration import calibrated
@@ -65,7 +67,11 @@ def run(cfg: DictConfig, shelf: Shelf | None = None) -> dict[str, float]:
         console.print(plan_table(plan, predicted(plan)))
         print_lost(plan, console)
         return {}
-    with quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):
+    check_folder(cfg, "output_dir")
+    check_trainer(cfg)
+    alone = nullcontext() if beside_the_first() or cfg.trainer.num_nodes > 1 else claim_folder(Path(cfg.output_dir))
+    with alone, quiet_libraries(), computing_with(cfg.threads), out_of_memory.refused(cfg.backbone):
+        Standing.of(plan).check()  # once more: another process may have ended here since
         return execute(plan, shelf, console)
 
 
@@ -84,6 +90,7 @@ def checked(cfg: DictConfig) -> Plan:
     plan = make_plan(cfg)
     check_sweep(cfg)
     check_trainer_values(cfg.trainer)
+    check_share(cfg.trainer.limit_test_batches, len(plan.cases))
     Standing.of(plan).check()
     return plan
 
@@ -92,6 +99,13 @@ def print_lost(plan: Plan, console: Console) -> None:
     """Print the benchmark's references that were left out, if any."""
     if plan.cases.lost:
         console.print(lost_table(plan.cases.lost))
+
+
+def check_share(limit: float | None, cases: int) -> None:
+    """Raise :class:`UserError` for a share of the cases that is less than one."""
+    if isinstance(limit, float) and int(limit * cases) < 1:
+        least = f"at least 1 of {cases} cases is needed, set a count, or a share from {1 / cases:.3g} to 1"
+        raise UserError(f"trainer.limit_test_batches={limit}: {least}")
 
 
 def check_sweep(cfg: DictConfig) -> None:
@@ -127,8 +141,6 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     """Load, run and write."""
     cfg = plan.cfg
     folder = RunFolder(Path(plan.cfg.output_dir))
-    check_folder(cfg, "output_dir")
-    check_trainer(cfg)
     if not beside_the_first():
         if cfg.overwrite:
             folder.result.unlink(missing_ok=True)  # of other settings, if this run is stopped

@@ -20,6 +20,7 @@ from fastvmt.cost.account import CostAccount
 from fastvmt.cost.cost import Cost, peak
 from fastvmt.cost.flops import transformer_flops
 from fastvmt.cost.meters import Meters
+from fastvmt.device import format_name
 from fastvmt.divergence import Diverged
 from fastvmt.engine import out_of_memory
 from fastvmt.engine.cases import CLIP, checked_cases
@@ -239,7 +240,7 @@ class Session:
             reference_cache={"hits": self.cache.hits, "misses": self.cache.misses},
             peak_memory_gib=peak_memory(cost),
             device=str(self.backbone.device),
-            maker=maker(),
+            maker=maker() | {"dtype": format_name(self.backbone.dtype)},
         )
         return record_of(case, generated, judged, self.scores, making)
 

@@ -83,7 +83,7 @@ class CaseRecord:
     device: str
     """What the model ran on; like the threads in ``cost`` it moves last bits only, and no identity depends on it."""
     maker: dict[str, str]
-    """What generated it: commit (``+`` where the checkout had changes), hardware, versions of fastvmt and torch."""
+    """What generated it: commit (``+`` where the checkout had changes), hardware, versions, number format."""
     files: dict[str, str]
     """SHA-256 of the case's other files, by name."""
     checksum: str = field(default="", compare=False)

@@ -245,3 +245,14 @@ def test_a_run_tells_the_number_format(random_wan: Path, tmp_path: Path) -> None
     words = [f"backbone.path={random_wan}", *small, "method=none", "logger=none", "cache_dir=null", f"output_dir={out}"]
     run(composed(*words))
     assert json.loads((out / "result.json").read_text())["backbone"]["dtype"] == "float32"
+
+
+def test_a_format_that_stood_in_is_told_by_whatever_finds_the_videos(
+    random_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ["backbone.height=48", "backbone.width=48", "sampler.steps=1", "guidance.block=1", "metrics=none"]
+    words = [f"backbone.path={random_wan}", *small, "method=none", "logger=none", f"cache_dir={tmp_path / 'cache'}"]
+    monkeypatch.setattr("fastvmt.device.BFLOAT16", ())
+    for place in ("made", "made", "found"):
+        run(composed(*words, "backbone.dtype=bfloat16", "device=cpu", f"output_dir={tmp_path / place}"))
+        assert json.loads((tmp_path / place / "result.json").read_text())["backbone"]["dtype"] == "float32"

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 import fastvmt
+from fastvmt.claims import claim_folder
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.resources import check_devices, check_folder, check_trainer
 from fastvmt.engine.run import run, transfer_all
@@ -79,6 +80,8 @@ def test_values_are_checked_before_weights_load(overrides: list[str], message: s
         (["tracker=raft"], r"tracker\.weights=.*does not exist"),
         (["tracker=lk", "tracker.levels=99"], r"tracker\.levels=99"),
         (["trainer.accelerator=gpu"], r"trainer\.accelerator=gpu: torch finds no GPU"),
+        (["trainer.devices=[1]"], r"trainer\.devices=\[1\]: a CPU has no numbers"),
+        (["trainer.limit_test_batches=0.1"], r"limit_test_batches=0\.1: at least 1 of 1 cases .* share from 1 to 1"),
         (["logger.project=a/b"], r"logger: .*project"),
     ],
 )
@@ -103,6 +106,23 @@ def test_a_preset_that_does_not_exist_is_an_error() -> None:
         with pytest.raises(UserError, match=rf"{words[-1]} does not exist: .*none.*tiny_wan"):
             composed(*words)
     composed("preset=none", "method=ditflow", "method/preset@method=none", "backbone=wan_1_3b")
+
+
+def test_a_folder_takes_the_results_of_one_process_at_a_time(small: list[str], tmp_path: Path) -> None:
+    with claim_folder(tmp_path), pytest.raises(UserError, match=r"^output_dir=.*: another process writes its results"):
+        run(composed(*small, f"output_dir={tmp_path}", "metrics=none", "logger=none"))
+    assert list(tmp_path.iterdir()) == []
+    with claim_folder(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shipped_model_is_found_beside_a_folder_of_results_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make_plan(composed()).layout
+    (tmp_path / "tiny-wan").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert make_plan(composed()).layout == before
 
 
 @pytest.mark.parametrize("devices", ["2", "[0,1]", "auto"])
