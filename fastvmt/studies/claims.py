@@ -163,4 +163,5 @@ def evaluated(node: ast.expr, values: Mapping[Term, Any]) -> Any:
     if isinstance(node, ast.Subscript):
         return values[terms(node)[0]]
     assert isinstance(node, ast.Constant)
+    assert isinstance(node.value, int | float)
     return np.float64(node.value)  # which divides by 0 without an error
