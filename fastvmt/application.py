@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,13 +156,30 @@ class Application:
         return values[0] if len(values) == 1 else values
 
 
-def following(cfg: DictConfig) -> AbstractContextManager[None]:
+class TimeOver(BaseException):
+    """The trainer's time was over before all cases of a job had begun: it is interrupted, and no failure."""
+
+
+@contextmanager
+def following(cfg: DictConfig) -> Iterator[None]:
     """Note in the output folder how the job ends; not what transfers nothing, and of several processes the first."""
     if cfg.dry or cfg.plan or beside_the_first():
-        return nullcontext()
+        yield
+        return
     from fastvmt.results.events import noted  # imports torch
 
-    return noted(Path(cfg.output_dir))
+    with suppress(TimeOver), noted(Path(cfg.output_dir)):
+        yield
+        if cfg.trainer.max_time is not None and lacks_cases(Path(cfg.output_dir)):
+            raise TimeOver
+
+
+def lacks_cases(folder: Path) -> bool:
+    """Whether the result of a run has fewer cases than the run began with."""
+    from fastvmt.results.folder import RunFolder  # imports torch
+
+    run = RunFolder(folder)
+    return len(run.content()["cases"]) < (run.asked or 0)
 
 
 def claim(launcher: str | None) -> None:

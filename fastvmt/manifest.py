@@ -59,19 +59,13 @@ def read_prompts(path: Path, clips: Mapping[str, Path]) -> dict[str, dict[str, A
     Raises ``ValueError`` for a clip that is not there or comes twice, or one without prompts.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = yaml.safe_load(text)
-        nodes = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = values_by_name(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} must map clip names to their prompts, as in  blackswan: a toy car on a river")
     files = {clip.name: name for name, clip in clips.items()}
     named: dict[str, dict[str, Any]] = {}
-    if twice := [name for name, count in Counter(key.value for key, _ in nodes.value).items() if count > 1]:
-        raise ValueError(f"{path} names the clip {twice[0]} twice")
     for key, value in content.items():
-        name = files.get(str(key), str(key))
+        name = files.get(key, key)
         if name not in clips:
             raise ValueError(f"{path} names clips that are not in the folder: {key}; there are {', '.join(clips)}")
         if name in named:
@@ -83,6 +77,23 @@ def read_prompts(path: Path, clips: Mapping[str, Path]) -> dict[str, dict[str, A
             raise ValueError(f"{path} gives no prompts for {name}: add  {name}: {{prompts: [a toy car on a river]}}")
         named[name] = keys
     return named
+
+
+def values_by_name(path: Path) -> dict[str, Any]:
+    """Values of a YAML file by their keys as these are written: YAML would take the clips 1.10 and 010 for numbers.
+
+    Raises ``ValueError`` for what maps no names, or one twice, and what ``yaml`` raises.
+    """
+    loader = yaml.SafeLoader(path.read_text(encoding="utf-8-sig"))
+    root = loader.get_single_node()
+    if not (
+        isinstance(root, yaml.MappingNode) and root.value and all(isinstance(k, yaml.ScalarNode) for k, _ in root.value)
+    ):
+        raise ValueError(f"{path} must map clip names to their prompts, as in  blackswan: a toy car on a river")
+    if twice := [name for name, count in Counter(key.value for key, _ in root.value).items() if count > 1]:
+        raise ValueError(f"{path} names the clip {twice[0]} twice")
+    loader.flatten_mapping(root)  # what YAML merges into it
+    return {key.value: loader.construct_object(value, deep=True) for key, value in root.value}
 
 
 def manifest_row(name: str, clip: Path, mask: Path | None, beside: Path, folder_fps: float) -> dict[str, Any]:

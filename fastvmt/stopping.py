@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import logging
 import os
 import shlex
@@ -39,6 +40,7 @@ class Stopping:
         """Of the first signal."""
 
     def __enter__(self) -> Stopping:
+        print_whatever()
         for number in NAMES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self.hear)
@@ -96,6 +98,13 @@ class Stopping:
         """Tell, and end in the middle of whatever is going on."""
         os.write(2, self.line.encode())
         os._exit(self.code or 0)
+
+
+def print_whatever() -> None:
+    """Let both streams escape what their encoding has not: a prompt must not end a command when all is made."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def beside_the_first() -> bool:

@@ -42,6 +42,9 @@ class Study(Callback):
                 sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
                 sys.exit(2)  # any other error Hydra makes a warning of
         if searching(config.hydra.sweeper):
+            if told := unsearchable(config):
+                sys.stderr.write(f"fastvmt: {told}\n")
+                sys.exit(2)
             return  # its jobs are not known before
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if config.get("plan") and launcher != "basic":
@@ -59,6 +62,23 @@ class Study(Callback):
 def searching(sweeper: DictConfig) -> bool:
     """Whether the jobs are trials of a search."""
     return "direction" in sweeper
+
+
+def unsearchable(config: DictConfig) -> str:
+    """Say why a search cannot be: no trials, or other directions than objectives; nothing where it can."""
+    sweeper = config.hydra.sweeper
+    if not sweeper.n_trials >= 1:
+        return f"hydra.sweeper.n_trials={sweeper.n_trials} must be at least 1"
+    if not isinstance(config.objective, str | Sequence):
+        return ""  # the first job tells
+    wanted, directions = len(objectives(config)), len(directions_of(sweeper)) or 1
+    if wanted == directions:
+        return ""
+    each = f"[{','.join(['maximize'] * wanted)}]" if wanted > 1 else "maximize"
+    return (
+        f"hydra.sweeper.direction has {directions} and objective {wanted}: give a direction (maximize or minimize) for "
+        f"every objective, such as hydra.sweeper.direction={each}"
+    )
 
 
 def directions_of(sweeper: DictConfig) -> list[str]:

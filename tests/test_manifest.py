@@ -8,6 +8,7 @@ import yaml
 from fastvmt.benchmarks.manifest import read_manifest
 from fastvmt.data.video import write_video
 from fastvmt.manifest import main as write_manifest
+from fastvmt.manifest import read_prompts
 from helpers.clips import brightness, clip, write_frames
 from helpers.manifests import loaded
 
@@ -43,6 +44,8 @@ def test_writer_of_davis_layout(tmp_path, capsys):
         ("swan: a cat\nswan: a dog", "names the clip swan twice"),
         ("swan: a cat\nswan.mp4: a dog", "names the clip swan twice"),
         ("swan: [a cat", "is not YAML"),
+        ("? [swan]\n: a cat", "must map clip names"),
+        ("swan: 2024-13-45", "month must be"),
         ("a cat", "must map clip names to their prompts, as in"),
     ],
 )
@@ -56,6 +59,34 @@ def test_writer_says_what_is_wrong(tmp_path, capsys, content, reason):
     assert stopped.value.code == 2
     assert reason in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "prompts.yaml"]  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("names", "content"),
+    [
+        (["1.1", "1.10"], "1.10: a dog"),
+        (["8", "010"], "010: a dog"),
+        (["0", "00000"], "00000: a dog"),
+        (["true", "yes"], "yes: a dog"),
+        (["1:30", "90"], "1:30: a dog"),
+        (["2024-01-01", "x"], "2024-01-01: a dog"),
+        (["1_0", "10"], "1_0.mp4: a dog"),
+    ],
+)
+def test_names_that_look_like_numbers_are_names(tmp_path, names, content):
+    """A prompt belongs to the clip whose name is written, whatever value YAML would read it as."""
+    (tmp_path / "prompts.yaml").write_text(content)
+    clips = {name: tmp_path / f"{name}.mp4" for name in names}
+    assert read_prompts(tmp_path / "prompts.yaml", clips) == {
+        content.split(": ")[0].removesuffix(".mp4"): {"prompts": ["a dog"]}
+    }
+
+
+def test_names_that_are_one_number_are_several_clips_and_merges_are_kept(tmp_path):
+    (tmp_path / "prompts.yaml").write_text("010: a dog\n8: &a {category: zoom, prompts: [a cat]}\n9: {<<: *a}\n")
+    found = read_prompts(tmp_path / "prompts.yaml", {name: tmp_path / name for name in ("010", "8", "9")})
+    zoom = {"category": "zoom", "prompts": ["a cat"]}
+    assert found == {"010": {"prompts": ["a dog"]}, "8": zoom, "9": zoom}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -174,3 +175,14 @@ def test_a_run_stops_while_it_starts_and_goes_on_by_the_printed_command(random_w
     again = shlex.split(line.partition("go on with: ")[2])
     done = subprocess.run([sys.executable, *again[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_words_that_the_terminal_has_not_are_escaped(encoding: str) -> None:
+    """Whatever the prompt is: all is made when it is printed."""
+    code = "import sys; from fastvmt.stopping import Stopping\nwith Stopping('fastvmt', 'go on'): print('a 犬 \\udcff')"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, timeout=100)
+    assert done.returncode == 0, done.stderr
+    shown = "犬".encode() if encoding == "utf-8" else b"\\u72ac"
+    assert done.stdout == b"a " + shown + b" \\udcff\n"

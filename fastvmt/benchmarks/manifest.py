@@ -125,7 +125,7 @@ def refusal(lost: Sequence[Lost], references: int) -> str:
 class ManifestBenchmark(Benchmark):
     """Every prompt and seed of every reference; case ids are ``reference/prompt/s<seed>``.
 
-    Clips are decoded once on load, to be sure of them, and again when their cases run.
+    Clips are checked and decoded once on load, to be sure of them, and again when their cases run.
     """
 
     def __init__(
@@ -262,14 +262,25 @@ class ManifestBenchmark(Benchmark):
         """A case for a generator of clips of any ``size`` (frames, height, width); a stated ``frames.num`` is kept."""
         index = [self._case_id(*entry) for entry in self._entries].index(case_id)
         reference = self._entries[index][0]
-        self._check_files(reference)
         frames = reference.num if reference.num and reference.frame_policy == "error" else size[0]
         return self._case(index, ClipShape(frames, *size[1:], step=1))
+
+    def _read(self, reference: Reference, shape: ClipShape) -> tuple[Video, Tensor | None, list[str]]:
+        """Give what :meth:`_clip` gives of files that are the manifest's: they may have changed since they were listed.
+
+        Raises ``ManifestError`` for a clip that cannot be used.
+        """
+        try:
+            self._check_files(reference)
+            return self._clip(reference, shape)
+        except (ValueError, OSError) as error:
+            told = "restore its files, or write the manifest anew"
+            raise ManifestError(f"{reference.id} cannot be used: {error}; {told}") from error
 
     def _case(self, index: int, shape: ClipShape) -> TransferCase:
         reference, prompt, seed = self._entries[index]
         if self._latest is None or self._latest[0] != (reference.id, shape):
-            video, mask, (how, *warnings) = self._clip(reference, shape)
+            video, mask, (how, *warnings) = self._read(reference, shape)
             log.info("%s", how)
             for warning in warnings:
                 log.warning("%s: %s", reference.id, warning)

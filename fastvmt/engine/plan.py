@@ -130,13 +130,19 @@ def check_objective(wanted: Any) -> None:
 
 
 def check_columns(cfg: DictConfig) -> None:
-    """Raise ``ValueError`` for a column of the table, or an objective, that no score writes and no cost is."""
+    """Raise ``ValueError`` for a column of the table, or an objective, that no score writes and no cost is.
+
+    Likewise for a part of the table whose words are no list.
+    """
     scores = [column for entry in entries().values() for column in entry.columns]
     for name in objectives(cfg):
         check_choice("objective", name, (*scores, RATIO))
     for key, names in (("table.score", [cfg.table.score]), ("table.columns", cfg.table.columns)):
         for name in names:
             check_choice(key, name, (*scores, *KNOWN))
+    for part, words in cfg.table.parts.items():
+        listed = isinstance(words, ListConfig) and all(isinstance(word, str) for word in words)
+        check(listed, f"table.parts.{part}", words, "a list of words, e.g. [camera-], or [] for the other cases")
 
 
 def check_values(cfg: DictConfig) -> None:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.engine.identity import flat
 from fastvmt.errors import UserError
+from fastvmt.terminal import harmless
 
 LONGEST_NAME = 255
 """Bytes of a file's name."""
@@ -19,11 +20,18 @@ PROMPTS = ("prompt", "negative_prompt", "reference_prompt")
 
 
 def check_names(cfg: DictConfig) -> None:
-    """Raise :class:`UserError` for words, prompts aside, that no file could be called."""
+    """Raise :class:`UserError` for words that are no text, or, prompts aside, that no file could be called."""
     for key, value in flat(OmegaConf.to_container(cfg, resolve=True)).items():
+        if isinstance(value, str) and not is_text(value):
+            raise UserError(f"{key}={harmless(value)} has bytes that are no UTF-8: type it, or name the file, in UTF-8")
         longest = max((len(os.fsencode(name)) for name in str(value).split("/")), default=0)
         if key not in PROMPTS and isinstance(value, str) and longest > LONGEST_NAME:
             raise UserError(f"{key}={value[:20]}... has a name of {longest} bytes: names have at most {LONGEST_NAME}")
+
+
+def is_text(words: str) -> bool:
+    """Whether words can be encoded: bytes of a command line that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in words)
 
 
 def check_devices(cfg: DictConfig) -> None:

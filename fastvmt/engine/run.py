@@ -9,9 +9,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from fastvmt.benchmarks.reference import ManifestError
 from fastvmt.claims import claim_folder
 from fastvmt.config import in_sweep, objectives
 from fastvmt.engine import out_of_memory
@@ -120,11 +122,13 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
     Raises :class:`UserError` for what the user can mend, such as a full disk.
     """
     data = CaseData(plan.cases, time_limit(plan.cfg.trainer.max_time))
-    folder = plan.cfg.output_dir
+    folder = study_folder(Path(plan.cfg.output_dir))
     try:
         trainer.test(module, data, verbose=False)
     except FloatingPointError as error:
         raise UserError(str(error)) from error
+    except ManifestError as error:  # a clip that was changed or removed meanwhile
+        raise UserError(f"{error}; finished cases are kept, run again with output_dir={folder}") from error
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -135,6 +139,11 @@ def transfer_all(trainer: lightning.Trainer, module: TransferModule, plan: Plan)
             launcher.kill(signal.SIGTERM)
         raise
     return data.cut
+
+
+def study_folder(folder: Path) -> Path:
+    """Give what ``output_dir`` is called with again: in a sweep the study, of which a job's own folder is a row."""
+    return Path(HydraConfig.get().sweep.dir) if in_sweep() else folder
 
 
 def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
@@ -160,7 +169,7 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     records = module.records
     if cut:
         over = "trainer.max_time=%s is over before all cases are through: go on with output_dir=%s"
-        log.warning(over, cfg.trainer.max_time, folder.path)
+        log.warning(over, cfg.trainer.max_time, study_folder(folder.path))
     console.print(score_table(records, headline))
     console.print(mean_table(records))
     print_lost(plan, console)

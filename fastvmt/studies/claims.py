@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fastvmt.results.pairing import unlike_cases
 from fastvmt.results.statistics import FEWEST, Floats, finite, reference_of, resampled, seed_means
 from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
 from fastvmt.studies.rows import Row, plain
@@ -26,6 +28,8 @@ OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+LARGEST = sys.float_info.max
+"""Of a number in a claim."""
 Term = tuple[str, str]
 """A column, and the row in brackets."""
 
@@ -56,9 +60,7 @@ def judged(table: StudyTable, claim: str) -> Verdict:
     undecided = Verdict(claim, "undecided", math.nan, math.nan, math.nan)
     try:
         margin = margin_of(claim)
-        columns = {term: column_of(table, term) for term in terms(margin)}
-        if not columns:
-            raise ValueError("it names no column")
+        columns = columns_of(table, terms(margin))
     except ValueError as error:
         return Verdict(claim, "undecided", math.nan, math.nan, math.nan, str(error))
     first, *others = columns.values()
@@ -110,7 +112,7 @@ def terms(node: ast.expr) -> list[Term]:
         return terms(node.operand)
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         return [(node.value.id, bracket(node.slice))]
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) <= LARGEST:
         return []
     raise ValueError(f"{ast.unparse(node)} is no number and no column[row]")
 
@@ -120,16 +122,31 @@ def bracket(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
 
 
-def column_of(table: StudyTable, term: Term) -> dict[str, float]:
-    """Give a term's column, seeds averaged. Raises ``ValueError`` for a row or a column that is not there."""
-    name, wanted = term
-    rows = [i for i, row in enumerate(table.rows) if is_row(row, table.names[i], wanted)]
-    if len(rows) != 1:
-        raise ValueError(f"{'no' if not rows else 'more than one'} row is {wanted}")
-    column = seed_means(finite(table.values(rows[0], name)))
-    if not column:
+def columns_of(table: StudyTable, found: Sequence[Term]) -> dict[Term, dict[str, float]]:
+    """Give the terms' columns over the cases that are of one prompt and reference in all their rows, seeds averaged.
+
+    Raises ``ValueError`` for a row or a column that is not there, and without any term.
+    """
+    if not found:
+        raise ValueError("it names no column")
+    rows = {term: row_of(table, term) for term in found}
+    columns = {term: finite(table.values(row, term[0])) for term, row in rows.items()}
+    if missing := [term for term, column in columns.items() if not column]:
+        name, wanted = missing[0]
         raise ValueError(f"{name} is n/a in row {wanted}")
-    return column
+    unlike = unlike_cases(*(table.rows[row].records for row in rows.values()))
+    return {
+        term: seed_means({case: value for case, value in column.items() if case not in unlike})
+        for term, column in columns.items()
+    }
+
+
+def row_of(table: StudyTable, term: Term) -> int:
+    """Find the row of a term. Raises ``ValueError`` where none or more than one has its name."""
+    rows = [i for i, row in enumerate(table.rows) if is_row(row, table.names[i], term[1])]
+    if len(rows) != 1:
+        raise ValueError(f"{'no' if not rows else 'more than one'} row is {term[1]}")
+    return rows[0]
 
 
 def is_row(row: Row, name: str, wanted: str) -> bool:
@@ -146,4 +163,5 @@ def evaluated(node: ast.expr, values: Mapping[Term, Any]) -> Any:
     if isinstance(node, ast.Subscript):
         return values[terms(node)[0]]
     assert isinstance(node, ast.Constant)
-    return node.value
+    assert isinstance(node.value, int | float)
+    return np.float64(node.value)  # which divides by 0 without an error

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastvmt.results.columns import healthy
+from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
 from fastvmt.results.statistics import FEWEST, reference_of, seedless
 from fastvmt.studies.claims import Verdict, verdicts
@@ -35,15 +36,11 @@ def caption(table: StudyTable) -> list[str]:
     """Say what the numbers are of, and what they must not be taken for: a sentence each."""
     records = [record for row in table.rows for record in row.records]
     ids = {record.id for record in records}
-    first = records[0]
-    config = table.rows[0].config
     lines = [table.spec.question] if table.spec.question else []
     seeds = len({record.seed for record in records}) if not ids else len(ids) // max(1, len(set(map(seedless, ids))))
     lines.append(
         f"{len(set(map(reference_of, ids)))} references, {len(set(map(seedless, ids)))} cases, {seeds} seed(s) each; "
-        f"{first.frames} frames of {first.size[0]} x {first.size[1]}, {config['backbone']['name']} "
-        f"(weights {first.weights[:12]}), tracker {config['tracker']['_target_'].rsplit('.', 1)[-1]}, "
-        f"CLIP {config['metrics']['clip']['model']}."
+        f"{conditions(table)}."
     )
     if table.spec.cases:
         lines.append(f"Only cases with {' or '.join(table.spec.cases)} in their ids.")
@@ -62,7 +59,7 @@ def caption(table: StudyTable) -> list[str]:
         )
         if drifts(table):
             lines[-1] += f" Others wanted the machine: differences below {DRIFT} are not told from 0."
-    lines += [*left_out(table), *no_grid(table)]
+    lines += [*left_out(table), *no_grid(table), *cut_short(table)]
     if busy := sum(contended(record) for record in healthy(records)):
         lines.append(f"{busy} of {len(records)} cases have no wall seconds: {CONTENDED}.")
     lines += table.untimed
@@ -79,6 +76,19 @@ def caption(table: StudyTable) -> list[str]:
     return lines
 
 
+def conditions(table: StudyTable) -> str:
+    """List the sizes of clips, models, trackers and CLIPs of a table's rows: all that occur, in the rows' order."""
+    configs = [row.config for row in table.rows]
+    own = [row for row in table.rows if not row.name] or table.rows
+    found = (
+        [f"{each.frames} frames of {each.size[0]} x {each.size[1]}" for row in table.rows for each in row.records],
+        [f"{row.config['backbone']['name']} (weights {each.weights[:12]})" for row in own for each in row.records],
+        [f"tracker {config['tracker']['_target_'].rsplit('.', 1)[-1]}" for config in configs],
+        [f"CLIP {config['metrics']['clip']['model']}" for config in configs],
+    )
+    return ", ".join(" and ".join(dict.fromkeys(words)) for words in found)
+
+
 def chance_words(table: StudyTable) -> str:
     """Say what every row scores on references that it does not follow."""
     levels = [f"{table.names[i]} {text(each.fidelity)}, {text(each.dynamic)}" for i, each in table.chance.items()]
@@ -93,6 +103,16 @@ def left_out(table: StudyTable) -> list[str]:
     """Name the columns of a table's specification that no case has."""
     gone = [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]
     return [f"Not shown, n/a for every case: {', '.join(gone)}."] if gone else []
+
+
+def cut_short(table: StudyTable) -> list[str]:
+    """Name the rows that have fewer cases than they were asked for; nothing in a table of chosen cases."""
+    asked = {name: RunFolder(row.folder).asked or 0 for name, row in zip(table.names, table.rows, strict=True)}
+    made = {name: len(row.records) for name, row in zip(table.names, table.rows, strict=True)}
+    few = [f"{name}: {made[name]} of {asked[name]}" for name in made if made[name] < asked[name]]
+    return (
+        [f"Rows with fewer cases than they were asked for: {'; '.join(few)}."] if few and not table.spec.cases else []
+    )
 
 
 def short(commit: str) -> str:

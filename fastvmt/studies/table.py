@@ -12,6 +12,7 @@ from typing import Any
 from fastvmt.results.columns import absences, healthy
 from fastvmt.results.doubts import doubt_notes, signs
 from fastvmt.results.machines import contended, machine_words, machines
+from fastvmt.results.pairing import unlike_cases, unlike_notes
 from fastvmt.results.statistics import Comparison, compare, holm, reference_of, summarise
 from fastvmt.studies.quantities import DIVERGED, DRIFT, RATIO, SECONDS, Column, column, known_columns
 from fastvmt.studies.rows import Row, labels
@@ -92,12 +93,13 @@ class StudyTable:
 
     @property
     def doubts(self) -> list[str]:
-        """Explain the signs of the entries, with the number of cases, or the rows."""
+        """Explain the signs of the entries, with the number of cases, or the rows; tell of unlike cases."""
         notes = doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
         untold = [name for name, line in zip(self.names, self.entries, strict=True) if any(map(is_untold, line))]
         if untold:
             notes.append(f"marked {UNTOLD}, not above the row's chance level: {', '.join(untold)}")
-        return notes
+        records = {name: row.records for name, row in zip(self.names, self.rows, strict=True)}
+        return [*notes, *unlike_notes(records, self.names[self.base])]
 
     @property
     def untimed(self) -> list[str]:
@@ -178,13 +180,20 @@ def base_row(rows: Sequence[Row], spec: Spec) -> int:
 
 
 def entry(table: StudyTable, row: int, name: str, chosen: Callable[[str], bool] = lambda case: True) -> Entry:
-    """Summarise a row's column over the ``chosen`` cases, paired with the base row on those that both have."""
+    """Summarise a row's column over the ``chosen`` cases, paired with the base row on those that both have alike."""
     mine, base = ({k: v for k, v in table.values(i, name).items() if chosen(k)} for i in (row, table.base))
     summary = summarise(mine)
-    difference = None if row == table.base else compare(mine, base)
+    ours, theirs = paired(table, row, mine, base)
+    difference = None if row == table.base else compare(ours, theirs)
     if name == RATIO and difference is not None and abs(difference.mean) < DRIFT and drifts(table):
         difference = replace(difference, p=math.nan)
     return Entry(summary.mean, summary.n, difference, signs=signs(videos(table.rows[row], chosen), name))
+
+
+def paired(table: StudyTable, row: int, *columns: Column) -> list[Column]:
+    """Give columns of a row and the base row without the cases that are of other prompts or references there."""
+    unlike = unlike_cases(table.rows[table.base].records, table.rows[row].records)
+    return [{case: value for case, value in column.items() if case not in unlike} for column in columns]
 
 
 def drifts(table: StudyTable) -> bool:
@@ -205,7 +214,7 @@ def corrected(entries: Sequence[Sequence[Entry]]) -> list[list[Entry]]:
     found = [list(line) for line in entries]
     for i in range(len(found[0]) if found else 0):
         differences = {row: line[i].difference for row, line in enumerate(found)}
-        values = {row: paired.p for row, paired in differences.items() if paired is not None and paired.p == paired.p}
+        values = {row: each.p for row, each in differences.items() if each is not None and each.p == each.p}
         base = next((line[i].mean for line in found if line[i].difference is None), math.nan)
         for row, adjusted in holm(values).items():
             each = found[row][i]

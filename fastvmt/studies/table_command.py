@@ -14,6 +14,7 @@ from fastvmt.studies.claims import verdicts
 from fastvmt.studies.command_line import command_parser
 from fastvmt.studies.document import (
     claims_markdown,
+    cut_short,
     grid_markdown,
     left_out,
     table_csv,
@@ -132,7 +133,7 @@ def short_table(folder: Path, also: Sequence[str] = ()) -> str:
         parts.append(grid_markdown(grid))
     if found := verdicts(table):
         parts.append(claims_markdown(found))
-    return "\n\n".join([*parts, *table.doubts, *table.untimed, *left_out(table), *no_grid(table)])
+    return "\n\n".join([*parts, *table.doubts, *table.untimed, *left_out(table), *no_grid(table), *cut_short(table)])
 
 
 def with_cases(row: Row, words: Sequence[str]) -> Row:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from fastvmt.benchmarks import ManifestBenchmark
+from fastvmt.benchmarks.reference import ManifestError
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.results.case_record import case_key
 from fastvmt.types import Video
@@ -213,3 +215,19 @@ def test_prompts_may_be_plain_strings_and_categories_ones_own(bench):
         loaded(path, categories=["camera"])
     with pytest.raises(ValueError, match=r"benchmark.splits=test must be a list: benchmark.splits=\[test\]"):
         loaded(path, splits="test")
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone", "damaged"])
+def test_a_clip_that_changes_after_the_check_is_not_used(bench, tmp_path, change):
+    cases = loaded(bench())
+    swan, dog = tmp_path / "clips" / "swan.mp4", tmp_path / "clips" / "dog"
+    if change != "damaged":
+        shutil.rmtree(dog)
+    if change == "replaced":
+        write_frames(dog, Video(torch.full((12, 48, 64, 3), 7, dtype=torch.uint8), 8.0))
+    elif change == "damaged":
+        (dog / "0.png").write_bytes(b"no picture")
+    assert brightness(cases[0].reference) == list(range(9)) and swan.is_file()
+    with pytest.raises(ManifestError, match=r"dog cannot be used: .*; restore its files") as refused:
+        cases[4]
+    assert "\n" not in str(refused.value)

@@ -11,13 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 import fastvmt
+from fastvmt.benchmarks.reference import ManifestError
 from fastvmt.claims import claim_folder
 from fastvmt.engine.plan import make_plan
 from fastvmt.engine.resources import check_devices, check_folder, check_trainer
-from fastvmt.engine.run import run, transfer_all
+from fastvmt.engine.run import run, study_folder, transfer_all
 from fastvmt.errors import UserError
 from fastvmt.results.provenance import commit
 from fastvmt.stopping import Stopped
@@ -101,6 +103,19 @@ def test_a_dry_run_and_a_plan_read_the_beginning_of_weights(damage, mode, tmp_pa
         run(composed(*words))
 
 
+@pytest.mark.parametrize(
+    "key", ["prompt", "negative_prompt", "reference_prompt", "video", "backbone.path", "cache_dir"]
+)
+@pytest.mark.parametrize("word", ["a dog \udcff", "\ud800"])
+def test_words_that_are_no_text_are_told(key: str, word: str) -> None:
+    """Bytes of a command line that are no UTF-8, which no tokenizer and no log takes."""
+    cfg = composed()
+    OmegaConf.update(cfg, key, word)
+    with pytest.raises(UserError, match=rf"^{key}=.*\\ud[c8].* has bytes that are no UTF-8") as refused:
+        make_plan(cfg)
+    str(refused.value).encode()
+
+
 def test_a_preset_that_does_not_exist_is_an_error() -> None:
     for words in (["preset=tinywan"], ["method=ditflow", "method/preset@method=ditflow_wan"]):
         with pytest.raises(UserError, match=rf"{words[-1]} does not exist: .*none.*tiny_wan"):
@@ -179,6 +194,22 @@ def test_a_disk_that_takes_no_more_is_named(number) -> None:
     plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x", trainer=SimpleNamespace(max_time=None)))
     with pytest.raises(UserError, match=rf"output_dir=x: {os.strerror(number)}; finished cases are kept, run again"):
         transfer_all(SimpleNamespace(test=failed), None, plan)
+
+
+def test_a_clip_that_changes_meanwhile_is_one_line() -> None:
+    def test(*_: object, **__: object) -> None:
+        raise ManifestError("dog cannot be used: video 'dog' does not exist")
+
+    plan = SimpleNamespace(cases=None, cfg=SimpleNamespace(output_dir="x", trainer=SimpleNamespace(max_time=None)))
+    with pytest.raises(UserError, match=r"dog cannot be used: .* finished cases are kept, run again with output_dir=x"):
+        transfer_all(SimpleNamespace(test=test), None, plan)
+
+
+def test_a_row_goes_on_by_the_folder_of_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert study_folder(Path("out")) == Path("out")
+    monkeypatch.setattr("fastvmt.engine.run.in_sweep", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: SimpleNamespace(sweep=SimpleNamespace(dir="study")))
+    assert study_folder(Path("study/rows/l=3")) == Path("study")
 
 
 def test_the_python_function_has_one_kind_of_error() -> None:

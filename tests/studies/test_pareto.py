@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
 
 from experiments.checks.fork import run_command
 from fastvmt.compose_errors import explained
 from fastvmt.studies.pareto import write_pareto
+from fastvmt.study import Study
 from helpers.records import case_record
 from helpers.studies import scored, write_run
 
@@ -47,6 +50,34 @@ def test_the_ratio_is_over_the_trials_own_plain_loop(tmp_path: Path) -> None:
 def test_a_search_without_its_package_says_what_to_install() -> None:
     error = MissingConfigException("", "hydra/sweeper/optuna", ["basic"])
     assert 'pip install "fastvmt[search]"' in explained(error, ["experiment=search"])
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction", "trials", "told"),
+    [
+        ("motion_fidelity", "maximize", 1, ""),
+        (["motion_fidelity"], ["maximize"], 1, ""),
+        (NAMES, ["maximize", "minimize"], 24, ""),
+        (3, "maximize", 1, ""),  # the job tells
+        ("motion_fidelity", ["maximize", "minimize"], 1, "has 2 and objective 1.*direction=maximize"),
+        (NAMES, "maximize", 1, r"has 1 and objective 2.*direction=\[maximize,maximize\]"),
+        (NAMES, ["maximize"], 1, "has 1 and objective 2"),
+        ("motion_fidelity", "maximize", 0, "n_trials=0 must be at least 1"),
+        (NAMES, ["maximize", "minimize"], -1, "n_trials=-1 must be at least 1"),
+    ],
+)
+def test_a_search_that_cannot_be_is_told_before_its_first_job(
+    objective: object, direction: object, trials: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweeper = {"direction": direction, "n_trials": trials}
+    config = OmegaConf.create({"objective": objective, "hydra": {"sweeper": sweeper}})
+    if not told:
+        Study().on_multirun_start(config)
+        return
+    with pytest.raises(SystemExit) as stopped:
+        Study().on_multirun_start(config)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1 and re.search(told, error)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from fastvmt.results.folder import RunFolder
 from fastvmt.studies.forms import counted, text
 from fastvmt.studies.quantities import COSTS, DIVERGED, RATIO
 from fastvmt.studies.report.gallery import anchors
-from fastvmt.studies.table import Entry, StudyTable
+from fastvmt.studies.table import Entry, StudyTable, paired
 
 WORST = 200
 """Differences of single cases that are listed."""
@@ -54,13 +54,13 @@ def cell(entry: Entry, most: int) -> Cell:
     value = entry.mean if math.isfinite(entry.mean) else None
     told = f"mean {text(entry.mean)} over {entry.n} cases"
     below = ""
-    paired = entry.difference
-    if paired is not None and math.isfinite(paired.mean):
-        below = signed(paired.mean)
-        told += f"; difference to the base row {below} over {paired.n} cases of {paired.references} references"
-        if math.isfinite(paired.low):
-            below += f" [{signed(paired.low)}, {signed(paired.high)}]"
-            told += f", 95 % interval {signed(paired.low)} to {signed(paired.high)}, p {paired.p:.2g}"
+    difference = entry.difference
+    if difference is not None and math.isfinite(difference.mean):
+        below = signed(difference.mean)
+        told += f"; difference to the base row {below} over {difference.n} cases of {difference.references} references"
+        if math.isfinite(difference.low):
+            below += f" [{signed(difference.low)}, {signed(difference.high)}]"
+            told += f", 95 % interval {signed(difference.low)} to {signed(difference.high)}, p {difference.p:.2g}"
     return Cell(counted(entry, most), value, below, told, entry.significant)
 
 
@@ -86,14 +86,14 @@ class CaseDifference:
 
 
 def case_differences(table: StudyTable, name: str) -> list[CaseDifference]:
-    """List the cases whose values both a row and the base row have, the worst first."""
+    """List the cases whose values both a row and the base row have alike, the worst first."""
     places = anchors(table)
     base = table.values(table.base, name)
     found = [
         CaseDifference(table.names[i], case, places[case], base[case], value)
         for i in range(len(table.rows))
         if i != table.base
-        for case, value in table.values(i, name).items()
+        for case, value in paired(table, i, table.values(i, name))[0].items()
         if math.isfinite(value) and math.isfinite(base.get(case, math.nan))
     ]
     worse = 1.0 if lower_is_better(table, name) else -1.0

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from fastvmt.files import is_plain
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import CaseFolder, RunFolder
+from fastvmt.results.pairing import reference_hash
 from fastvmt.studies.forms import one_line, text
 from fastvmt.studies.report.curves import loss_curve
 from fastvmt.studies.report.posters import Posters
@@ -21,6 +22,8 @@ from fastvmt.studies.table import StudyTable
 
 SCORES = 4
 """Numbers beside a video."""
+Made = Sequence[tuple[int, CaseRecord]]
+"""The records of one case, each with the place of its row."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Shot:
     """One video of a case; paths are relative to the page."""
 
     name: str
-    """Of the row, or ``reference``."""
+    """Of the row, or of the reference."""
     video: str | None = None
     poster: str | None = None
     motion: str | None = None
@@ -37,6 +40,8 @@ class Shot:
     scores: Sequence[tuple[str, str]] = ()
     note: str = ""
     """Why there is no video."""
+    record: CaseRecord | None = None
+    """Of what there is a video of: its frames, rate and size."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,6 @@ class CaseView:
     id: str
     prompt: str
     reference: str
-    frames: int
-    fps: float
-    width: int
-    height: int
     shots: Sequence[Shot]
 
 
@@ -69,8 +70,7 @@ def gallery(table: StudyTable, page: Path, posters: Posters) -> list[CaseView]:
     views = []
     for case, anchor in anchors(table).items():
         made = [(i, found[case]) for i, found in enumerate(records) if case in found]
-        first = made[0][1]
-        shots = [reference_shot(table, made, page, posters)]
+        shots = reference_shots(table, made, page, posters)
         for i, found in enumerate(records):
             if case in found:
                 folder = RunFolder(table.rows[i].folder).case(case)
@@ -78,20 +78,39 @@ def gallery(table: StudyTable, page: Path, posters: Posters) -> list[CaseView]:
                 shots.append(shot(table.names[i], folder, found[case], numbers, page, posters))
             else:
                 shots.append(Shot(one_line(table.names[i]), note="this row does not have the case"))
-        height, width = first.size
-        words = one_line(case), one_line(first.prompt), one_line(first.reference)
-        views.append(CaseView(anchor, *words, first.frames, first.fps, width, height, shots))
+        prompt, reference = (told(table, made, name) for name in ("prompt", "reference"))
+        views.append(CaseView(anchor, one_line(case), prompt, reference, shots))
     return views
 
 
-def reference_shot(table: StudyTable, made: Sequence[tuple[int, CaseRecord]], page: Path, posters: Posters) -> Shot:
+def told(table: StudyTable, made: Made, name: str) -> str:
+    """Give the words of a case in a field of its records; where rows have others, all, with the rows behind them."""
+    rows: dict[str, list[str]] = {}
+    for i, record in made:
+        rows.setdefault(one_line(getattr(record, name)), []).append(one_line(table.names[i]))
+    return next(iter(rows)) if len(rows) == 1 else "; ".join(f"{it} ({', '.join(names)})" for it, names in rows.items())
+
+
+def reference_shots(table: StudyTable, made: Made, page: Path, posters: Posters) -> list[Shot]:
+    """Show the reference that all rows with a case follow; where they follow several, each with its rows' names."""
+    apart: dict[str, list[tuple[int, CaseRecord]]] = {}
+    for i, record in made:
+        apart.setdefault(reference_hash(record), []).append((i, record))
+    names = {digest: ", ".join(one_line(table.names[i]) for i, _ in rows) for digest, rows in apart.items()}
+    return [
+        reference_shot("reference" if len(apart) == 1 else f"reference of {names[digest]}", table, rows, page, posters)
+        for digest, rows in apart.items()
+    ]
+
+
+def reference_shot(name: str, table: StudyTable, made: Made, page: Path, posters: Posters) -> Shot:
     """Show the reference from the first row that has its file."""
     for i, record in made:
         file = RunFolder(table.rows[i].folder).case(record.id).reference
         if is_plain(file):
             poster = posters.of(file, record.files.get(file.name) or record.frames_sha256["reference"])
-            return Shot("reference", link(file, page), poster_link(poster, posters, page))
-    return Shot("reference", note="no row has its file")
+            return Shot(name, link(file, page), poster_link(poster, posters, page), record=record)
+    return Shot(name, note="no row has its file")
 
 
 def shot(
@@ -112,6 +131,7 @@ def shot(
         link(folder.motion, page) if is_plain(folder.motion) else None,
         curve,
         [(column.replace("_", " "), text(value)) for column, value in numbers.items()],
+        record=record,
     )
 
 

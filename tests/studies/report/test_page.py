@@ -134,6 +134,20 @@ def test_a_case_without_video_says_why(tmp_path: Path) -> None:
     assert len(seen.of("video")) == 5  # the reference is the other row's; a damaged video has no poster
 
 
+def test_rows_of_several_references_and_prompts_show_each(tmp_path: Path) -> None:
+    """Under one case id: nobody sees a video beside a reference that it does not follow, as if it did."""
+    folder = write_study(tmp_path)
+    hashes = [{"generated": f"5 {i}", "reference": f"other {i}"} for i in range(2)]
+    other = [case_record(f"r{i}/p0/s0", frames_sha256=each, prompt="a cat", frames=5) for i, each in enumerate(hashes)]
+    write_run(folder / "rows" / "l=5", ["window.l=5"], other, {"window.l": "5"}, 1)
+    seen = Seen(write_page(folder).read_text())
+    case = seen.words["case-1"]
+    assert "reference of l=3" in case and "reference of l=5" in case
+    assert "a dog on grass (l=3); a cat (l=5)" in case
+    assert [each["data-frames"] for each in seen.of("video")][:4] == ["3", "5", "3", "5"]
+    assert "another prompt than in l=3" in seen.words["warnings"].lower()
+
+
 HOSTILE = st.text(
     st.one_of(st.sampled_from("<>\"'&`{}%#/-\\\n\0\ud800\u202e"), st.characters(exclude_categories=[])), max_size=20
 )
