@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from fastvmt.benchmarks import Benchmark
 from fastvmt.compose import composed
 from fastvmt.engine.identity import config_hash
 from fastvmt.errors import UserError
+from fastvmt.literals import listed
 from fastvmt.results.folder import RunFolder
 from fastvmt.types import TransferCase
 
@@ -50,11 +49,8 @@ def with_kept_also(words: Sequence[str], config: Mapping[str, Any]) -> list[str]
     names = [str(name) for name in (config.get("metrics") or {}).get("also") or ()]
     rest = [word for word in words if key_of(word) != ALSO]
     for word in (word for word in words if key_of(word) == ALSO):
-        try:
-            value = OverridesParser.create().parse_override(word).value()
-        except HydraException:
-            return list(words)
-        if not isinstance(value, list):
+        value = listed(word)
+        if value is None:
             return list(words)
         names += map(str, value)
     return list(words) if len(rest) == len(words) else [*rest, f"{ALSO}=[{','.join(dict.fromkeys(names))}]"]

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
+from fastvmt.literals import listed
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.cells import link_files
 from fastvmt.results.columns import summaries
@@ -149,14 +148,9 @@ def joined_seeds(parts: Sequence[Sequence[str]]) -> list[int]:
     """Join the seeds that the words of every part list; none where one lists none: its cases' ids may have no seed."""
     found: dict[int, None] = {}
     for words in parts:
-        listed = [word for word in words if root(word) == "seeds"]
-        if not listed:
+        told = [word for word in words if root(word) == "seeds"]
+        values = listed(told[-1]) if told else None
+        if values is None:
             return []
-        try:
-            value = OverridesParser.create().parse_override(listed[-1]).value()
-        except HydraException:
-            return []
-        if not isinstance(value, list):
-            return []
-        found |= dict.fromkeys(value)
+        found |= dict.fromkeys(values)
     return list(found)

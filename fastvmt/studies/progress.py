@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -96,7 +95,7 @@ def reading(file: Path) -> Iterator[None]:
     """Raise ``ValueError``, which names the file, for what Hydra wrote and is not as it was written."""
     try:
         yield
-    except (yaml.YAMLError, OmegaConfBaseException, HydraException, ValueError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged: {' '.join(str(error).split())}") from error
 
 

@@ -18,6 +18,9 @@ from helpers.studies import write_run
 
 WORDS = ["window.l={}", "prompt='it\\'s a dog'", "output_dir=elsewhere", "swept=[window.l]"]
 
+UNREADABLE = "{swept: [a], hydra: {sweeper: {_target_: BasicSweeper}, overrides: {task: ['a=[']}}}"
+"""A sweep's words that Hydra's grammar does not know."""
+
 
 def begin(study: Path, l: int, cases: int = 0, expected: int | None = 4) -> Path:
     """A row that has begun and has finished some cases, of 7.75 seconds each."""
@@ -140,7 +143,7 @@ def test_what_transfers_nothing_is_neither_repeated_nor_waiting(study: Path, key
     assert "l=9" not in [row.name for row in progress_of(study)]
 
 
-@pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00"])
+@pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", UNREADABLE])
 @pytest.mark.parametrize("name", ["multirun.yaml", "rows/l=4/.hydra/hydra.yaml", "rows/l=4/.hydra/overrides.yaml"])
 def test_what_hydra_left_unfinished_is_one_line(
     study: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
