@@ -73,6 +73,19 @@ def check_readable(word: str) -> None:
         raise UserError(f"{shell_word(word)} {told} {shell_word(f'{key}={quoted(value)}')}") from None
 
 
+def listed(word: str) -> list[Any] | None:
+    """Give the values of a word of the command line whose value is a list; None for any other word.
+
+    >>> listed("seeds=[0,1000]")
+    [0, 1000]
+    """
+    try:
+        value = OverridesParser.create().parse_override(word).value()
+    except HydraException:
+        return None
+    return value if isinstance(value, list) else None
+
+
 def shell_word(text: str) -> str:
     """Quote ``text`` as one word of a shell, on one line: ``$'...'`` of bash and zsh where it needs escapes."""
     if text.isprintable():

@@ -91,9 +91,16 @@ def values_of(override: Override) -> list[str]:
 
 
 def rows_of(config: DictConfig) -> list[str]:
-    """Name the rows of a grid, of a composed configuration with its ``hydra`` node."""
+    """Name the rows of a grid, of a composed configuration with its ``hydra`` node.
+
+    Raises ``ValueError`` for words that Hydra cannot read.
+    """
     swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
-    return [row_name(row_values(swept, job)) for job in jobs_of(config)]
+    try:
+        jobs = jobs_of(config)
+    except HydraException as error:
+        raise ValueError(str(error)) from error
+    return [row_name(row_values(swept, job)) for job in jobs]
 
 
 def row_of(*, _root_: DictConfig) -> str:

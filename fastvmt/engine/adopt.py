@@ -17,7 +17,7 @@ from fastvmt.data.frame_folder import clip_sha256, is_frame_folder
 from fastvmt.data.panel import side_by_side
 from fastvmt.data.triples import VIDEOS
 from fastvmt.data.video import write_video
-from fastvmt.engine.again import own_runs, recomposed
+from fastvmt.engine.again import cases_of, check_cases, own_runs, recomposed
 from fastvmt.engine.case_files import VIEW_SIDE
 from fastvmt.engine.loaded import Loaded
 from fastvmt.engine.plan import make_plan
@@ -60,13 +60,11 @@ def adopt(clips: Path, name: str, study: Path) -> list[str]:
     runs = own_runs(runs_of(study))
     if not runs:
         raise UserError(f"--study {study} holds no finished run of this program, whose cases the clips could be of")
-    target = RunFolder(study / "rows" / slug(name))
-    if target.path.exists() and not (target.result.is_file() and (target.content()["row"] or {}).get("name") == name):
-        raise UserError(f"--row {name}: {target.path} is another row's folder, give another name")
+    target = target_of(study, name)
     run = RunFolder(read_rows([run.path for run in runs])[0].folder)
     plan = make_plan(recomposed(run))
-    ids = {record.id for record in run.records()}
-    cases = [case for case in plan.cases if case.id in ids]
+    check_cases(plan.cases, run)
+    cases = list(cases_of(plan.cases, run))
     found = {case.id: clip for case in cases if (clip := clip_of(clips, case.id)) is not None}
     if not found:
         raise UserError(f"{clips} has no clip of a case, such as {slug(cases[0].id)}.mp4")
@@ -78,6 +76,25 @@ def adopt(clips: Path, name: str, study: Path) -> list[str]:
         ]
     write_json(target.result, adopted_content(session, run.content(), records, name))
     return [case.id for case in cases if case.id not in found]
+
+
+def target_of(study: Path, name: str) -> RunFolder:
+    """Give the folder of a row of clips: a new one, the row's own, or what a stopped command left of it.
+
+    Raises :class:`UserError` for a name that is none or that another row's folder has.
+    """
+    if not name.strip():
+        raise UserError("--row is empty: give the row a name, such as 'official code'")
+    target = RunFolder(study / "rows" / slug(name))
+    own = (target.content()["row"] or {}).get("name") == name if target.result.is_file() else is_left(target.path)
+    if target.path.exists() and not own:
+        raise UserError(f"--row {name}: {target.path} is another row's folder, give another name")
+    return target
+
+
+def is_left(folder: Path) -> bool:
+    """Whether a folder holds cases at most, as a stopped command leaves it: a run begins with its other files."""
+    return folder.is_dir() and all(file.name == "cases" for file in folder.iterdir())
 
 
 def clip_of(folder: Path, case_id: str) -> Path | None:

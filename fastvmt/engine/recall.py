@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def has_all(session: Session, cases: Benchmark, folder: RunFolder) -> bool:
     return session.plan.cfg.rerun is Rerun.missing and not_kept(session, cases, folder) is None
 
 
-def not_kept(session: Session, cases: Benchmark, folder: RunFolder) -> TransferCase | None:
+def not_kept(session: Session, cases: Iterable[TransferCase], folder: RunFolder) -> TransferCase | None:
     """Give the first case that no run has generated as it is asked for; None if all are there."""
 
     def there(case: TransferCase) -> bool:

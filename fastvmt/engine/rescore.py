@@ -10,7 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fastvmt.engine.again import joined, own_runs, recomposed
+from fastvmt.config import Rerun
+from fastvmt.engine.again import cases_of, check_cases, joined, own_runs, recomposed, with_kept_also
 from fastvmt.engine.loaded import Shelf
 from fastvmt.engine.module import run_result
 from fastvmt.engine.plan import make_plan
@@ -20,7 +21,6 @@ from fastvmt.engine.session import Session
 from fastvmt.engine.standing import Standing
 from fastvmt.errors import UserError
 from fastvmt.files import write_json
-from fastvmt.literals import literal
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
 from fastvmt.studies.command_line import command_parser
@@ -52,13 +52,20 @@ def rescore(study: Path, words: Sequence[str]) -> list[str]:
     if not runs:
         raise UserError(f"{study} holds no finished run: no result.json there, in rows/ or in a folder below it")
     shelf = Shelf()
-    configs = [recomposed(run, words) for run in runs]
+    told = [with_kept_also(words, run.content()["config"]) for run in runs]
+    configs = [scoring_only(recomposed(run, own)) for run, own in zip(runs, told, strict=True)]
     with quiet_libraries():
         for cfg, run in zip(configs, runs, strict=True):
             check_kept(open_scores(cfg, shelf), run)
-        rows = zip(configs, runs, strict=True)
-        new = [name for cfg, run in rows for name in rescore_row(open_scores(cfg, shelf), run, words)]
+        rows = zip(configs, runs, told, strict=True)
+        new = [name for cfg, run, own in rows for name in rescore_row(open_scores(cfg, shelf), run, own)]
     return list(dict.fromkeys(new))
+
+
+def scoring_only(cfg: DictConfig) -> DictConfig:
+    """Take back what a run was told about making cases again: rescoring takes those that are there."""
+    cfg.rerun, cfg.overwrite = Rerun.missing, False
+    return cfg
 
 
 def open_scores(cfg: DictConfig, shelf: Shelf) -> Session:
@@ -69,8 +76,9 @@ def open_scores(cfg: DictConfig, shelf: Shelf) -> Session:
 
 
 def check_kept(session: Session, run: RunFolder) -> None:
-    """Raise :class:`UserError` for a case that would have to be generated."""
-    if (case := not_kept(session, session.plan.cases, run)) is not None:
+    """Raise :class:`UserError` for a case that the row's words do not make, or that would have to be generated."""
+    check_cases(session.plan.cases, run)
+    if (case := not_kept(session, cases_of(session.plan.cases, run), run)) is not None:
         refuse(session, run, case.id)
 
 
@@ -89,7 +97,7 @@ def rescore_row(session: Session, run: RunFolder, words: Sequence[str]) -> list[
     old = run.content()
     before = {name for record in run.records() for name in record.scores}
     records: list[CaseRecord] = []
-    for case in session.plan.cases:
+    for case in cases_of(session.plan.cases, run):
         record = found_before(session, case, run.case(case.id))
         if record is None:
             refuse(session, run, case.id)
@@ -101,7 +109,7 @@ def rescore_row(session: Session, run: RunFolder, words: Sequence[str]) -> list[
     cfg.table.columns = [*listed, *(name for name in new if name not in listed)] if listed else []
     OmegaConf.save(cfg, run.config, resolve=True)
     content = run_result(session, sorted(records, key=lambda record: record.id))
-    overrides = joined([str(word) for word in old["overrides"]], literal(words))
+    overrides = joined([str(word) for word in old["overrides"]], words)
     write_json(run.result, content | {key: old[key] for key in KEPT if key in old} | {"overrides": overrides})
     return new
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.errors import UserError
-from fastvmt.files import write_json
+from fastvmt.files import is_plain, write_json
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
 from fastvmt.results.provenance import maker
@@ -45,6 +47,7 @@ Seconds are of guidance and denoising: the reference's reading and training are 
 others used the machine are marked, and their wall seconds count nowhere. Only timings.csv and timings.json are written.
 """
 PLAIN = "method=none"
+WRITTEN = ("timings.csv", "timings.json")
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,21 @@ def threads_of(session: Session) -> int:
         return torch.get_num_threads()
 
 
+def check_place(study: Path) -> None:
+    """Raise :class:`UserError` where the timings could not be written when they are taken."""
+    for name in WRITTEN:
+        if os.path.lexists(study / name) and not is_plain(study / name):
+            raise UserError(f"{study / name} is in the way: it is no plain file, remove it")
+    try:
+        with tempfile.TemporaryFile(dir=study):
+            pass
+    except OSError as error:
+        raise UserError(f"{study} cannot be written to ({error.strerror}): time a copy of it") from error
+
+
 def retime(study: Path, repeats: int, count: int) -> list[Timing]:
     """Time the rows of a study and write ``timings.csv`` and ``timings.json`` there. Raises as :func:`open_rows`."""
+    check_place(study)
     with quiet_libraries():
         rows = open_rows(study)
         cases = shared_cases(rows, count)
@@ -147,9 +163,10 @@ def retime(study: Path, repeats: int, count: int) -> list[Timing]:
     threads = {row.name: threads_of(row.session) for row in rows}
     on_cpu = rows[0].session.backbone.device.type == "cpu"
     found = timings(taken, maker()["hardware"], threads, on_cpu=on_cpu)
-    (study / "timings.csv").write_text(timings_csv(found), encoding="utf-8")
+    table, everything = (study / name for name in WRITTEN)
+    table.write_text(timings_csv(found), encoding="utf-8")
     content = {"rows": [asdict(timing) for timing in found], "samples": [asdict(sample) for sample in taken]}
-    write_json(study / "timings.json", content | {"repeats": repeats, "plain": PLAIN, "maker": maker()})
+    write_json(everything, content | {"repeats": repeats, "plain": PLAIN, "maker": maker()})
     return found
 
 

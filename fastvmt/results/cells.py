@@ -2,7 +2,7 @@
 
 A cell is a case's folder below the cache, under the hash of everything that its video depends on. Runs have its files
 as links, so that a run's folder is whole by itself. Scores that a run lacks are computed from the cell's exact pixels
-and kept beside them, a line each.
+and kept beside them, a line each, with its checksum.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
-from fastvmt.files import finite, is_plain, write_json
-from fastvmt.results.case_record import CaseRecord
+from fastvmt.files import alive, finite, is_plain, write_json
+from fastvmt.results.case_record import CaseRecord, checksum
 from fastvmt.results.folder import CaseFolder
+from fastvmt.results.schema import decoded
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,31 @@ class StoredScore:
 
     version: int
     judge: str
-    values: Mapping[str, float]
-    notes: Mapping[str, str]
+    values: dict[str, float]
+    notes: dict[str, str]
     """By missing column, the reason."""
+
+
+@dataclass(frozen=True)
+class LaterScore:
+    """A line of the scores that were computed after a cell was made."""
+
+    score: str
+    version: int
+    judge: str
+    values: dict[str, float]
+    notes: dict[str, str]
+    checksum: str
+    """SHA-256 of everything else in the line, and of the cell's key."""
+
+    @classmethod
+    def from_json(cls, text: bytes, cell: str) -> LaterScore:
+        """Read a line of a cell. Raises ``ValueError`` for one that is not as it was written there."""
+        content = json.loads(text)
+        line: LaterScore = decoded(cls, content)
+        if line.checksum != checksum(content | {"cell": cell}):
+            raise ValueError("its checksum differs")
+        return line
 
 
 @dataclass(frozen=True)
@@ -57,34 +81,32 @@ class Cell:
                 values = {column: record.scores[column] for column in columns[name] if column in record.scores}
                 notes = {column: record.notes[column] for column in values if column in record.notes}
                 found[name] = [StoredScore(version, record.judges[name], values, notes)]
-        for line in (line for line in self.lines() if line["score"] in columns):
-            score = StoredScore(line["version"], line["judge"], numbers(line["values"]), line["notes"])
-            found.setdefault(line["score"], []).append(score)
+        for line in (line for line in self.lines() if line.score in columns):
+            score = StoredScore(line.version, line.judge, line.values, line.notes)
+            found.setdefault(line.score, []).append(score)
         return found
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Read the later scores; the end of a line that a stopped process left is passed over."""
+    def lines(self) -> list[LaterScore]:
+        """Read the later scores; lines that are not as they were written are passed over, and told."""
         if not is_plain(self.later):
             return []
         read = []
-        for text in self.later.read_text(encoding="utf-8").splitlines():
+        for number, text in enumerate(self.later.read_bytes().split(b"\n"), start=1):
+            if not text.strip():
+                continue
             try:
-                read.append(json.loads(text))
-            except ValueError:
-                log.warning("%s: a line is damaged and passed over", self.later)
+                read.append(LaterScore.from_json(text, self.folder.path.name))
+            except (ValueError, RecursionError) as error:
+                log.warning("%s: line %d is passed over, its score computed again: %s", self.later, number, error)
         return read
 
     def keep(self, name: str, score: StoredScore) -> None:
         """Add a score."""
-        line = {"score": name, "version": score.version, "judge": score.judge}
-        text = json.dumps(finite({**line, "values": score.values, "notes": dict(score.notes)}), allow_nan=False)
+        line = {"score": name} | asdict(score)
+        sealed = line | {"checksum": checksum(line | {"cell": self.folder.path.name})}
+        text = json.dumps(finite(sealed), allow_nan=False)
         with FileLock(f"{self.later}.lock"), self.later.open("a", encoding="utf-8") as stream:
             stream.write(f"\n{text}\n")  # a line of its own, whatever a stopped process left
-
-
-def numbers(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Give null as NaN."""
-    return {name: float("nan") if value is None else value for name, value in values.items()}
 
 
 class Cells:
@@ -117,8 +139,9 @@ class Cells:
         folder = self.at(key)
         if folder is None:
             return
-        partial = CaseFolder(folder.path.with_name(f".{key}.{os.getpid()}"))
+        partial = CaseFolder(folder.path.with_name(f".{key}.{socket.gethostname()}.{os.getpid()}"))
         try:
+            remove_left(folder)
             shutil.rmtree(partial.path, ignore_errors=True)
             link_files(source, partial)
             complete(partial)
@@ -136,6 +159,14 @@ class Cells:
             log.warning(
                 "cache_dir: %s cannot be written to (%s): videos are not kept for other runs", self.folder, error
             )
+
+
+def remove_left(folder: CaseFolder) -> None:
+    """Remove what killed processes of this machine left beside a cell while they kept one."""
+    mine = re.compile(rf"\.[0-9a-f]+\.{re.escape(socket.gethostname())}\.(\d+)")
+    for left in folder.path.parent.glob(".*"):
+        if (match := mine.fullmatch(left.name)) and not alive(int(match[1])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def link_files(source: CaseFolder, target: CaseFolder, but: Sequence[Path] = ()) -> None:

@@ -64,10 +64,17 @@ def noted(folder: Path) -> Iterator[None]:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """Read the events of a run; none where it has none. Lines that a killed process left unfinished are passed over."""
+    """Read the events of a run; none where it has none. Lines that a killed process left unfinished are passed over.
+
+    Raises ``ValueError``, which names the file, for one that is no text.
+    """
     file = folder / "events.jsonl"
     found = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    try:
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    for line in text.splitlines():
         try:
             found.append(Event(**json.loads(line)))
         except (ValueError, TypeError):

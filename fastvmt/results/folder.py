@@ -10,6 +10,7 @@ import csv
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,12 @@ class CaseFolder:
             if other_version(content) is not None:
                 return None
             return CaseRecord.from_json(content)
+        except FileNotFoundError:  # another process makes the case anew
+            return None
         except ValueError as error:
             aside = self.record.with_name(f"{self.record.name}.damaged")
-            os.replace(self.record, aside)
+            with suppress(FileNotFoundError):  # another process has done so
+                os.replace(self.record, aside)
             why = str(error).removeprefix(f"{self.record} is damaged: ")
             log.warning(f"{self.record} is damaged ({why}): kept as {aside.name}, the case is not finished")
             return None
@@ -121,7 +125,7 @@ class CaseFolder:
 
     def hashes(self) -> dict[str, str]:
         """Hash the files that are there, by name."""
-        return {file.name: file_sha256(file) for file in self.products() if is_plain(file)}
+        return {file.name: digest for file in self.products() if (digest := hash_of(file)) is not None}
 
     def in_the_way(self) -> list[Path]:
         """List what stands where a file of the case belongs and is none."""
@@ -131,9 +135,10 @@ class CaseFolder:
         """Tell which file of a finished case is missing, or is not what its record says; None if all are right."""
         for name, digest in record.files.items():
             file = self.path / slug(name)
-            if not is_plain(file):
+            found = hash_of(file)
+            if found is None:
                 return f"{file} is missing"
-            if file_sha256(file) != digest:
+            if found != digest:
                 return f"{file} is not what was written"
         return None
 
@@ -147,6 +152,14 @@ class CaseFolder:
             log.warning("%s: the case is not finished", problem)
             return None
         return record
+
+
+def hash_of(file: Path) -> str | None:
+    """Hash a plain file with SHA-256; None where none is, as when another process makes the case anew."""
+    try:
+        return file_sha256(file) if is_plain(file) else None
+    except FileNotFoundError:
+        return None
 
 
 def other_version(content: Any) -> int | None:

@@ -20,8 +20,10 @@ from fastvmt.studies.table_command import make_table
 
 MADE_HERE = ("output_dir", "cache_dir")
 """Keys whose folders mean nothing elsewhere: they are left out."""
-ABSOLUTE = re.compile(r"(?<![\w.:/~])~?/(?:[^/\s'\",\]]+/)*([^/\s'\",\]]+)/?")
-"""An absolute path among other words, and its last name."""
+ABSOLUTE = re.compile(r"(file://|(?<![\w./~]))~?/(?:[^/\s'\",\]}]+/)*([^/\s'\",\]}]+)/?")
+"""An absolute path among other words, or its address, and its last name."""
+QUOTED = re.compile(r"""(?P<quote>['"])(?P<scheme>(?:file://)?)~?(?P<path>/(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""")
+"""The same in quotes, where names may have blanks."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every file in a bundle: the same study gives the same bytes."""
 
@@ -86,4 +88,9 @@ def portable(value: Any, key: str = "") -> Any:
     name, equals, path = value.partition("=")
     if equals and re.fullmatch(r"[+~]*[\w./@]+", name) and path.startswith(("/", "~/")):
         return f"{name}={PurePosixPath(path).name}"
-    return ABSOLUTE.sub(r"\1", value)
+    return ABSOLUTE.sub(r"\1\2", QUOTED.sub(last_name, value))
+
+
+def last_name(found: re.Match[str]) -> str:
+    """Write a path in quotes as its last name in them."""
+    return f"{found['quote']}{found['scheme']}{PurePosixPath(found['path']).name}{found['quote']}"

@@ -20,6 +20,7 @@ example:
 
 Rows are joined by the names of their folders, cases by their ids; what both have alike is taken once. Rows made with
 other settings, and cases with other pixels or scores, are refused. Files are links on the same disk, else copies.
+All rows are there or none: a merge that was stopped can be repeated.
 """
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.literals import quoted, search_words
 from fastvmt.results.case_record import CaseRecord
@@ -19,6 +23,8 @@ from fastvmt.sweep import rows_of
 
 RUNNING, WAITING = "running", "waiting"
 WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
+REHEARSED = ("dry", "plan")
+"""Keys of commands that transfer nothing, whose words Hydra notes in the folder all the same."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Progress:
 
 def progress_of(study: Path) -> list[Progress]:
     """Tell the progress of every row of a study, or of a single run. Raises ``ValueError`` where there is none."""
-    found = {folder.name: read_progress(folder, study) for folder in begun(study)}
+    found = {name_of(folder): read_progress(folder, study) for folder in begun(study)}
     names = planned(study)
     known = {row.expected for row in found.values() if row.expected is not None}
     expected = known.pop() if len(known) == 1 else None
@@ -70,10 +76,27 @@ def begun(study: Path) -> list[Path]:
 
 
 def planned(study: Path) -> list[str]:
-    """Name the rows of the latest sweep into a study, in their order; none where it was a search or a single run."""
+    """Name the rows of the latest sweep into a study, in their order.
+
+    None where it was a search, a single run, or one that transferred nothing. Raises ``ValueError`` as :func:`reading`.
+    """
     file = study / "multirun.yaml"
-    config = OmegaConf.load(file) if file.is_file() else None
-    return rows_of(config) if isinstance(config, DictConfig) else []
+    if not file.is_file():
+        return []
+    with reading(file):
+        config = OmegaConf.load(file)
+        if not isinstance(config, DictConfig):
+            raise ValueError("it is no mapping")
+        return [] if any(config.get(key) for key in REHEARSED) else rows_of(config)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Raise ``ValueError``, which names the file, for what Hydra wrote and is not as it was written."""
+    try:
+        yield
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged: {' '.join(str(error).split())}") from error
 
 
 def read_progress(folder: Path, study: Path) -> Progress:
@@ -83,10 +106,33 @@ def read_progress(folder: Path, study: Path) -> Progress:
     starts = [event.cases for event in events if event.kind == STARTED and event.cases is not None]
     result = folder / "result.json"
     expected = starts[-1] if starts else len(RunFolder(folder).content()["cases"]) if result.is_file() else None
-    state = state_of(events[-1] if events else None, result.is_file())
+    last = deciding(events, through=result.is_file())
+    state = state_of(last, result.is_file())
     done = len(records) if expected is None else min(len(records), expected)
-    error, command = (events[-1].error, again(folder, study)) if state == FAILED else ("", "")
-    return Progress(folder.name, done, expected, state, error, command, [spent(r) for r in records])
+    error, command = (last.error, again(folder, study)) if last is not None and state == FAILED else ("", "")
+    return Progress(name_of(folder), done, expected, state, error, command, [spent(r) for r in records])
+
+
+def name_of(folder: Path) -> str:
+    """Name a row after its folder, also where that is given as ``.``."""
+    return Path(os.path.abspath(folder)).name
+
+
+def deciding(events: Sequence[Event], *, through: bool) -> Event | None:
+    """Give the event that a run's state follows: the last of those of processes that began, or else just the last.
+
+    A command that is refused begins nothing, and a run that is ``through`` stays so.
+    """
+    begun: set[tuple[str, int]] = set()
+    found = []
+    for event in events:
+        if event.kind == STARTED:
+            begun.add((event.host, event.pid))
+        if event.kind == FINISHED or (event.host, event.pid) in begun:
+            found.append(event)
+    if found and (found[-1].kind == FINISHED or found[-1].running):
+        return found[-1]
+    return None if through and not found else events[-1] if events else None
 
 
 def state_of(last: Event | None, through: bool) -> str:
@@ -114,12 +160,14 @@ def seconds_left(row: Progress, every: Sequence[float]) -> float | None:
 def again(folder: Path, study: Path) -> str:
     """Write the shell command that runs a row again; in a sweep it keeps the row's place in the table."""
     file = folder / ".hydra" / "overrides.yaml"
-    words = [str(word) for word in OmegaConf.load(file)] if file.is_file() else []
+    with reading(file):
+        words = [str(word) for word in OmegaConf.load(file)] if file.is_file() else []
     if not words:
         return ""
     hydra = folder / ".hydra" / "hydra.yaml"
-    own = search_words(OmegaConf.load(hydra).hydra) if hydra.is_file() else []
-    words = [*own, *(word for word in words if word.lstrip("+").partition("=")[0] not in WHERE)]
+    with reading(hydra):
+        own = search_words(OmegaConf.load(hydra).hydra) if hydra.is_file() else []
+    words = [*own, *(word for word in words if word.lstrip("+").partition("=")[0] not in (*WHERE, *REHEARSED))]
     place = f"{study}" if re.fullmatch(r"[\w./-]+", f"{study}") else quoted(f"{study}")
     return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={place}"])
 

@@ -84,6 +84,20 @@ def make_table(
     With ``cases`` it is of cases whose ids have one of these words. ``chance`` measures the chance level of motion
     fidelity of a row; clips of other systems have none.
     """
+    table, narrow = made_tables(folders, columns, grid=grid, score=score, cases=cases, chance=chance)
+    return write_table(table, output, forms, narrow)
+
+
+def made_tables(
+    folders: Sequence[Path],
+    columns: Sequence[str] | None,
+    *,
+    grid: Sequence[str] | None = None,
+    score: str | None = None,
+    cases: Sequence[str] = (),
+    chance: Callable[[Row], Chance] | None = None,
+) -> tuple[StudyTable, StudyTable]:
+    """Give the table of runs, and the narrow one for LaTeX. Arguments and errors are those of :func:`make_table`."""
     rows = [with_cases(row, cases) for row in read_rows(folders)]
     spec = replace(with_grid(spec_of(rows), grid, score), cases=cases)
     table = tabulated(rows, columns, spec)
@@ -95,7 +109,7 @@ def make_table(
     if chance is not None:
         levels = {i: chance(row) for i, row in enumerate(rows) if not row.name}
         table, narrow = with_chance(table, levels), with_chance(narrow, levels)
-    return write_table(table, output, forms, narrow)
+    return table, narrow
 
 
 def write_table(table: StudyTable, output: Path, forms: Sequence[str] = FORMS, narrow: StudyTable | None = None) -> str:
@@ -163,10 +177,14 @@ def main(argv: Sequence[str] | None = None, chance: Callable[[Row], Chance] | No
     try:
         if unknown := [form for form in forms if form not in FORMS]:
             raise ValueError(f"--format {unknown[0]}: it must be of {', '.join(FORMS)}")
-        options = {"grid": arguments.grid, "score": arguments.score, "forms": forms}
-        options["cases"] = arguments.cases or ()
+        options = {"grid": arguments.grid, "score": arguments.score, "cases": arguments.cases or ()}
         options["chance"] = chance if arguments.chance else None
-        sys.stdout.write(make_table(arguments.folders, arguments.columns, output, **options))
+        table, narrow = made_tables(arguments.folders, arguments.columns, **options)
+        sys.stdout.write(table_markdown(table, grid_of_spec(table)))
+        try:
+            write_table(table, output, forms, narrow)
+        except OSError as error:
+            raise ValueError(f"--output {output}: it cannot be written to ({error}), name another folder") from error
         sys.stdout.write(f"written: {', '.join(f'{output}/table.{form}' for form in forms)}\n")
         for folder in arguments.folders:
             if names := unfinished(folder):

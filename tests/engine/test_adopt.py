@@ -12,7 +12,7 @@ from fastvmt.data.video import read_video, write_video
 from fastvmt.engine.adopt import main
 from fastvmt.engine.loaded import Loaded
 from fastvmt.engine.rescore import main as rescore
-from fastvmt.files import read_json
+from fastvmt.files import read_json, write_json
 from fastvmt.results.folder import RunFolder, slug
 from fastvmt.studies.table_command import make_table
 from fastvmt.types import Video
@@ -56,6 +56,16 @@ def test_clips_become_a_row_with_the_scores_of_the_same_pixels_and_no_costs(
     assert main([str(clips), "--row", "official code", "--study", str(study)]) == 0  # again: in its place
 
 
+def test_a_stopped_command_can_be_repeated(study: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as stopped:
+        stopped.setattr("fastvmt.engine.adopt.adopted_content", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            main([str(clips), "--row", "others", "--study", str(study)])
+    assert list((study / "rows" / "others").iterdir())
+    assert main([str(clips), "--row", "others", "--study", str(study)]) == 0
+    assert len(RunFolder(study / "rows" / "others").records()) == 2
+
+
 def test_what_does_not_fit_is_told_in_one_line(
     study: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,12 +77,19 @@ def test_what_does_not_fit_is_told_in_one_line(
 
     assert "has no clip of a case, such as " in refused(str(tmp_path), "--row", "others")
     (study / "rows" / "taken").mkdir()
+    (study / "rows" / "taken" / "config.yaml").touch()
     assert "is another row's folder" in refused(str(clips), "--row", "taken")
+    for empty in ("", "  "):
+        assert "--row is empty" in refused(str(clips), "--row", empty)
     first, second = sorted(clips.iterdir())
     second.unlink()
     video = read_video(first)
     write_video(first, Video(video.frames_THWC[:5], video.fps / 2), lossless=True)
     assert "give clips of 9 frames, or longer ones" in refused(str(clips), "--row", "others")
     assert not (study / "rows" / "others").exists()
+    own = study / "rows" / "method=fastvmt" / "result.json"
+    content = read_json(own)
+    write_json(own, content | {"overrides": [*content["overrides"], "seeds=[1000]"]})
+    assert "is none that its words make" in refused(str(clips), "--row", "others")
     shutil.rmtree(study / "rows")
     assert "holds no finished run" in refused(str(clips), "--row", "others")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastvmt.engine.loaded
+import fastvmt.engine.retime
 import fastvmt.engine.session
 from fastvmt.engine.retime import main
 from fastvmt.files import read_json
@@ -56,6 +57,28 @@ def test_rows_take_turns_on_one_model_and_nothing_else_is_written(
     }
     assert set(after) - set(before) == {study / "timings.csv", study / "timings.json"}
     assert {file: after[file] for file in before} == before
+
+
+def test_a_folder_that_the_timings_could_not_go_to_is_told_before_anything_is_timed(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fastvmt.engine.retime, "open_rows", lambda _: pytest.fail("it was opened"))
+
+    def told() -> str:
+        assert main([str(study)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("fastvmt.retime: ") and error.count("\n") == 1
+        return error
+
+    def refused(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in fastvmt.engine.retime.WRITTEN:
+        (study / name).mkdir()
+        assert f"{study / name} is in the way" in told()
+        (study / name).rmdir()
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    assert f"{study} cannot be written to (Permission denied)" in told()
 
 
 def test_bad_counts_and_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

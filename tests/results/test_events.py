@@ -60,3 +60,11 @@ def test_a_process_that_is_gone_does_not_run_and_another_machine_s_may(tmp_path:
     assert event.running
     assert not Event(STARTED, event.time, event.host, gone.pid).running
     assert Event(STARTED, event.time, "elsewhere", gone.pid).running
+
+
+def test_what_is_no_text_names_its_file(tmp_path: Path) -> None:
+    note(tmp_path, STARTED)
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(file.read_bytes() + b"\xff\n")
+    with pytest.raises(ValueError, match=r"events\.jsonl is damaged: "):
+        read_events(tmp_path)

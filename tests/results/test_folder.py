@@ -90,3 +90,16 @@ def test_results_that_cannot_be_read_name_their_file(run: RunFolder) -> None:
     run.result.write_text('{"version": 1,')
     with pytest.raises(ValueError, match=r"result\.json is damaged: "):
         run.content()
+
+
+def test_files_that_another_process_takes_away_while_they_are_read_are_not_there(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run.case("a/p0/s0")
+    folder.generated.write_bytes(b"video")
+    record = case_record("a/p0/s0", files=folder.hashes())
+    monkeypatch.setattr("fastvmt.results.folder.is_plain", lambda _: True)
+    folder.generated.unlink()
+    assert folder.differing(record) == f"{folder.generated} is missing" and folder.hashes() == {}
+    folder.record.unlink()
+    assert folder.read() is None

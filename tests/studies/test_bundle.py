@@ -65,6 +65,21 @@ def test_of_paths_the_last_name_stays_and_other_words_are_left_alone() -> None:
     assert portable("no file at /x/y/z.pt, see http://a.b/c") == "no file at z.pt, see http://a.b/c"
 
 
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("hydra.searchpath=[file:///tmp/x/conf]", "hydra.searchpath=[file://conf]"),
+        ("a=[file:///tmp/x/conf,'file:///a b/own conf',pkg://x]", "a=[file://conf,'file://own conf',pkg://x]"),
+        ('video="/tmp/a b/my clip.mp4"', 'video="my clip.mp4"'),
+        ("video='/tmp/a b/it\\'s.mp4'", "video='it\\'s.mp4'"),
+        ("+x={path:/tmp/secret/x, other: '~/a b/c'}", "+x={path:x, other: 'c'}"),
+        ("prompt='a dog\\'s and/or http://a.b/c'", "prompt='a dog\\'s and/or http://a.b/c'"),
+    ],
+)
+def test_addresses_and_quoted_paths_tell_the_last_name_alone(word: str, wanted: str) -> None:
+    assert portable([word]) == [wanted]
+
+
 def test_a_folder_without_runs_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "holds no finished run" in capsys.readouterr().err

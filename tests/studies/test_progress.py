@@ -18,6 +18,9 @@ from helpers.studies import write_run
 
 WORDS = ["window.l={}", "prompt='it\\'s a dog'", "output_dir=elsewhere", "swept=[window.l]"]
 
+UNREADABLE = "{swept: [a], hydra: {sweeper: {_target_: BasicSweeper}, overrides: {task: ['a=[']}}}"
+"""A sweep's words that Hydra's grammar does not know."""
+
 
 def begin(study: Path, l: int, cases: int = 0, expected: int | None = 4) -> Path:
     """A row that has begun and has finished some cases, of 7.75 seconds each."""
@@ -96,3 +99,63 @@ def test_a_row_that_was_only_planned_waits(study: Path) -> None:
     OmegaConf.save(OmegaConf.create(["window.l=9"]), made(folder / ".hydra" / "overrides.yaml"))
     (folder / "fastvmt.log").touch()
     assert [row.state for row in progress_of(study) if row.name == "l=9"] == ["waiting"]
+
+
+def test_a_finished_row_stays_finished_when_later_commands_are_refused(study: Path) -> None:
+    def state(l: int) -> tuple[str, str]:
+        (row,) = [row for row in progress_of(study) if row.name == f"l={l}"]
+        return row.state, row.error
+
+    def ended(l: int, process: int, *kinds: str) -> None:
+        for kind in kinds:
+            with monkeypatch.context() as other:
+                other.setattr("fastvmt.results.events.os.getpid", lambda: process)
+                note(study / "rows" / f"l={l}", kind, error=f"{kind} {process}", cases=4)
+
+    monkeypatch = pytest.MonkeyPatch()
+    gone = 2**22 + 1  # above every process's number
+    for kind in ("failed", "interrupted"):
+        ended(3, gone, kind)
+        assert state(3) == ("finished", "")
+    ended(7, gone, "failed")
+    assert state(7)[0] == "running"
+    ended(5, gone, "failed")
+    assert state(5) == ("failed", f"failed {gone}")
+    ended(3, gone + 1, "started", "failed")
+    assert state(3) == ("failed", f"failed {gone + 1}")
+
+
+def test_a_row_from_before_events_stays_finished_when_a_command_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, [], [case_record("a/p/s0")])
+    note(tmp_path, "failed", error="refused")
+    (row,) = progress_of(tmp_path)
+    assert row.state == "finished"
+
+
+@pytest.mark.parametrize("key", ["dry", "plan"])
+def test_what_transfers_nothing_is_neither_repeated_nor_waiting(study: Path, key: str) -> None:
+    words = study / "rows" / "l=4" / ".hydra" / "overrides.yaml"
+    OmegaConf.save(OmegaConf.create([*OmegaConf.load(words), f"{key}=True"]), words)
+    (told,) = failures(progress_of(study))
+    assert key not in told and "window.l=4" in told
+    sweep = study / "multirun.yaml"
+    OmegaConf.save(OmegaConf.merge(OmegaConf.load(sweep), {key: True}), sweep)
+    assert "l=9" not in [row.name for row in progress_of(study)]
+
+
+@pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", UNREADABLE])
+@pytest.mark.parametrize("name", ["multirun.yaml", "rows/l=4/.hydra/hydra.yaml", "rows/l=4/.hydra/overrides.yaml"])
+def test_what_hydra_left_unfinished_is_one_line(
+    study: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / name).write_text(content)
+    code = main([str(study)])
+    error = capsys.readouterr().err
+    assert (code, error) == (0, "") if name.endswith("overrides.yaml") and not code else code == 2
+    assert code == 0 or (error.startswith(f"fastvmt.status: {study / name} is damaged: ") and error.count("\n") == 1)
+
+
+def test_a_run_in_the_working_folder_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "mine", [], [case_record("a/p/s0")])
+    monkeypatch.chdir(tmp_path / "mine")
+    assert [row.name for row in progress_of(Path())] == ["mine"]

@@ -283,21 +283,6 @@ def test_no_mean_is_bold_that_stands_the_other_way_than_its_difference(tmp_path:
     assert second.difference.high < 0 and not second.significant
 
 
-def test_the_terminal_leaves_out_what_no_case_has_and_puts_coverage_beside_fidelity(tmp_path: Path) -> None:
-    spec = {"columns": ["motion_fidelity", "trajectory_cosine", "loop_seconds", "coverage"]}
-    scores = {"motion_fidelity": 0.5, "trajectory_cosine": math.nan, "coverage": 0.3, "low_coverage": 1.0}
-    records = [case_record(f"r{i}/p/s0", scores=scores) for i in range(3)]
-    for chosen in (spec, {}):
-        write_run(tmp_path / "rows" / "l=3", [], records, {"window.l": "3"}, table=chosen)
-        told = short_table(tmp_path)
-        assert (
-            told.startswith("| row | n | motion fidelity | coverage |") and "| `l=3` | 3 | 0.500\\* | 0.300 |" in told
-        )
-        head, *_ = told.splitlines()
-        assert "loop seconds" in head and "trajectory" not in head and head.count("coverage") == 1
-        assert "Not shown, n/a for every case: trajectory cosine." in told and "coverage below a fifth" in told
-
-
 def test_a_table_of_nothing_keeps_its_columns(tmp_path: Path) -> None:
     spec = {"columns": ["motion_fidelity"]}
     write_run(tmp_path / "rows" / "1", [], scored({"r0": math.nan}), {"window.l": "3"}, table=spec)
