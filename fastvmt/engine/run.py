@@ -181,5 +181,6 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
         raise UserError(f"all {len(diverged)} cases diverged, none has a video or scores; {told}")
     means = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
     if in_sweep() and means and (unknown := [name for name in objectives(cfg) if name not in (*means, RATIO)]):
-        log.warning("objective=%s is none of the scores, a sweeper gets nothing: %s", unknown[0], ", ".join(means))
+        found = ", ".join(means)
+        log.warning("objective=%s is n/a or none of the scores, a search gets nothing: %s", unknown[0], found)
     return means

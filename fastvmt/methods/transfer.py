@@ -27,11 +27,12 @@ log = logging.getLogger(__name__)
 
 
 def warn_unknown(backbone: Backbone, prompt: str) -> None:
-    """Warn about words that a small model cannot know, listing what it knows."""
+    """Warn about words that a model cannot know, listing what a small one knows."""
     unknown = backbone.unknown_words(prompt)
     if unknown:
         known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (backbone.vocabulary or {}).items())
-        log.warning(f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}. It knows {known}")
+        told = f"{backbone.name} does not know {', '.join(unknown)} in the prompt {prompt!r}"
+        log.warning(f"{told}. It knows {known}" if known else told)
 
 
 def watched(step: Step, clean: float) -> Step:

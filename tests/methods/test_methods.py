@@ -19,7 +19,7 @@ from fastvmt.methods.base import Method
 from fastvmt.methods.fastvmt import FastVMT
 from fastvmt.methods.none import NoTransfer
 from fastvmt.methods.sdedit import SDEdit
-from fastvmt.methods.transfer import transfer_case
+from fastvmt.methods.transfer import transfer_case, warn_unknown
 from fastvmt.schedule import add_noise, seeded_noise, sigma_schedule
 from fastvmt.settings import HeadReduce, Reduction, Window
 from fastvmt.types import TransferCase, Video
@@ -287,3 +287,11 @@ def test_guided_latents_stay_on_the_backbones_dtype(backbone: WanBackbone, case:
     assert latents.dtype == torch.float32
     assert latents.shape == backbone.layout.latent_shape
     assert not latents.requires_grad
+
+
+def test_a_model_without_a_list_of_words_names_what_it_does_not_know_and_no_more(
+    backbone: WanBackbone, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert backbone.vocabulary is None
+    warn_unknown(backbone, "a giraffe on grass")
+    assert caplog.messages == ["random_wan does not know giraffe in the prompt 'a giraffe on grass'"]
