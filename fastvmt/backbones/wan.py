@@ -98,7 +98,8 @@ def autoencoder_of(vae: Fields) -> AutoencoderShape:
 
 def check_positions(layout: Layout, positions: int, whence: str) -> None:
     """Raise ``ValueError`` for a clip with more positions along a side than the model has embeddings for."""
-    frames = (positions * layout.patch[0] - 1) * layout.temporal_factor + 1
+    step = layout.clip.step
+    frames = (positions * layout.patch[0] - 1) * layout.temporal_factor // step * step + 1
     height, width = (positions * patch * layout.spatial_factor for patch in layout.patch[1:])
     for side, most in (("frames", frames), ("height", height), ("width", width)):
         if getattr(layout, side) > most:

@@ -136,16 +136,20 @@ def test_values_that_no_model_has_are_named(
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize(("side", "most"), [("frames", 63), ("height", 256), ("width", 256)])
-def test_a_clip_has_no_more_positions_than_the_model(random_wan: Path, side: str, most: int) -> None:
-    """32 along each side: latent frames of two frames, tokens of 2 x 2 latents of 4 x 4 pixels."""
+@pytest.mark.parametrize(
+    ("side", "most", "positions", "step"), [("frames", 61, 31, 4), ("height", 256, 32, 8), ("width", 256, 32, 8)]
+)
+def test_a_clip_has_no_more_positions_than_the_model(
+    random_wan: Path, side: str, most: int, positions: int, step: int
+) -> None:
+    """32 along each side, of which clips of 4 k + 1 frames reach 31: tokens of 2 frames and 8 x 8 pixels."""
     largest = {"frames": 9, "height": 48, "width": 48, "max_tokens": 8, side: most}
     assert (
         WanBackbone.layout_of(str(random_wan), name="x", **largest).grid[("frames", "height", "width").index(side)]
-        == 32
+        == positions
     )
     with pytest.raises(ValueError, match=rf"rope_max_seq_len=32 in .* backbone.{side}=\d+ .* at most {most}$"):
-        WanBackbone.layout_of(str(random_wan), name="x", **(largest | {side: most + (2 if side == "frames" else 8)}))
+        WanBackbone.layout_of(str(random_wan), name="x", **(largest | {side: most + step}))
 
 
 @pytest.mark.parametrize(
