@@ -8,6 +8,7 @@ import math
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,12 @@ def alive(process: int) -> bool:
     except PermissionError:
         pass  # another user's
     return True
+
+
+def try_writing(folder: Path) -> None:
+    """Raise ``OSError`` for a folder in which no file can be written."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def is_plain(path: Path) -> bool:

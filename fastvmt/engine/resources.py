@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fastvmt.engine.identity import flat
 from fastvmt.errors import UserError
+from fastvmt.files import try_writing
 from fastvmt.terminal import harmless
 
 LONGEST_NAME = 255
@@ -65,7 +65,6 @@ def check_folder(cfg: DictConfig, key: str) -> None:
         return
     try:
         Path(cfg[key]).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cfg[key]):
-            pass
+        try_writing(Path(cfg[key]))
     except OSError as error:
         raise UserError(f"{key}={cfg[key]} cannot be written to: {error.strerror}; set {key}=<folder>") from error

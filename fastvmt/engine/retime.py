@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from fastvmt.engine.quiet import quiet_libraries
 from fastvmt.engine.session import Session
 from fastvmt.engine.transfer import DivergedCase
 from fastvmt.errors import UserError
-from fastvmt.files import is_plain, write_json
+from fastvmt.files import is_plain, try_writing, write_json
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
 from fastvmt.results.provenance import maker
@@ -147,8 +146,7 @@ def check_place(study: Path) -> None:
         if os.path.lexists(study / name) and not is_plain(study / name):
             raise UserError(f"{study / name} is in the way: it is no plain file, remove it")
     try:
-        with tempfile.TemporaryFile(dir=study):
-            pass
+        try_writing(study)
     except OSError as error:
         raise UserError(f"{study} cannot be written to ({error.strerror}): time a copy of it") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -61,6 +61,12 @@ def noted(folder: Path) -> Iterator[None]:
         note(folder, INTERRUPTED)
         raise
     note(folder, FINISHED)
+
+
+def asked(events: Sequence[Event]) -> int | None:
+    """Tell how many cases a run had when it started last; None where no event tells."""
+    starts = [event.cases for event in events if event.kind == STARTED and event.cases is not None]
+    return starts[-1] if starts else None
 
 
 def read_events(folder: Path) -> list[Event]:

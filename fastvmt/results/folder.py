@@ -17,7 +17,7 @@ from typing import Any
 
 from fastvmt.files import file_sha256, is_plain, read_json
 from fastvmt.results.case_record import VERSION, CaseRecord, Identity
-from fastvmt.results.events import STARTED, read_events
+from fastvmt.results.events import asked, read_events
 
 log = logging.getLogger(__name__)
 
@@ -187,8 +187,7 @@ class RunFolder:
     @property
     def asked(self) -> int | None:
         """How many cases the latest start had; None where no event tells."""
-        starts = [event.cases for event in read_events(self.path) if event.kind == STARTED and event.cases is not None]
-        return starts[-1] if starts else None
+        return asked(read_events(self.path))
 
     def case(self, case_id: str) -> CaseFolder:
         """Give the folder of a case."""

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.literals import quoted, search_words
 from fastvmt.results.case_record import CaseRecord
-from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, read_events
+from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, asked, read_events
 from fastvmt.results.folder import RunFolder
 from fastvmt.sweep import rows_of
 
@@ -103,9 +103,10 @@ def read_progress(folder: Path, study: Path) -> Progress:
     """Tell the progress of one row."""
     records = [record for case in RunFolder(folder).cases() if (record := case.read()) is not None]
     events = read_events(folder)
-    starts = [event.cases for event in events if event.kind == STARTED and event.cases is not None]
     result = folder / "result.json"
-    expected = starts[-1] if starts else len(RunFolder(folder).content()["cases"]) if result.is_file() else None
+    expected = asked(events)
+    if expected is None and result.is_file():
+        expected = len(RunFolder(folder).content()["cases"])
     last = deciding(events, through=result.is_file())
     state = state_of(last, result.is_file())
     done = len(records) if expected is None else min(len(records), expected)
