@@ -145,7 +145,7 @@ def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:
         return []
     from fastvmt.engine.identity import videos_key  # imports torch
 
-    swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
+    swept = swept_of(config.swept, config.hydra.sweeper)
     found: dict[str, list[str]] = {}
     for job in jobs:
         try:

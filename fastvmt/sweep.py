@@ -22,6 +22,8 @@ DIGITS = 8
 """Of the hash in a name that does not hold all that the values are."""
 SINGLE = "default"
 """The row of a sweep over nothing."""
+GRIDS = ("GridSweeper", "BasicSweeper")
+"""Sweepers whose jobs are known before: ours and Hydra's."""
 
 
 def swept_keys(arguments: Sequence[str]) -> list[str]:
@@ -58,9 +60,10 @@ def row_name(values: Mapping[str, str]) -> str:
     return f"{name[: LONGEST - DIGITS - 1].strip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:DIGITS]}"
 
 
-def swept_of(words: Sequence[str], params: Mapping[str, Any] | None) -> list[str]:
-    """List the keys of a sweep: the command line's and those of ``hydra.sweeper.params``."""
-    return list(dict.fromkeys([*words, *(str(key).lstrip("+").partition("@")[0] for key in params or {})]))
+def swept_of(words: Sequence[str], sweeper: Mapping[str, Any]) -> list[str]:
+    """List the keys of a sweep: the command line's and those of ``hydra.sweeper``."""
+    named = [*(sweeper.get("params") or {}), *(sweeper.get("beside") or {})]
+    return list(dict.fromkeys([*words, *(str(key).lstrip("+").partition("@")[0] for key in named)]))
 
 
 def row_values(swept: Sequence[str], overrides: Sequence[str]) -> dict[str, str]:
@@ -72,14 +75,44 @@ def row_values(swept: Sequence[str], overrides: Sequence[str]) -> dict[str, str]
 
 def jobs_of(config: DictConfig) -> list[list[str]]:
     """List the overrides of every job of a grid; nothing for a search, whose jobs are not known before."""
-    if "BasicSweeper" not in config.hydra.sweeper._target_:
+    sweeper = config.hydra.sweeper
+    if str(sweeper._target_).rpartition(".")[2] not in GRIDS:
         return []
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-    typed = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+    params, beside = (sweeper.get(name) or {} for name in ("params", "beside"))
+    typed = parsed([*words_of(params), *config.hydra.overrides.task])
     overrides = {override.get_key_element(): override for override in typed}  # the last one of a key counts
     if any(each.is_sweep_override() and not each.is_discrete_sweep() for each in overrides.values()):
         return []
-    return [list(job) for job in itertools.product(*map(values_of, overrides.values()))]
+    grid = [list(job) for job in itertools.product(*map(values_of, overrides.values()))]
+    return [*grid, *jobs_beside(typed, params, beside)]
+
+
+def jobs_beside(
+    overrides: Sequence[Override], params: Mapping[str, Any], beside: Mapping[str, Any] | None
+) -> list[list[str]]:
+    """List the overrides of the jobs beside a grid: one for each value of each key of ``beside``.
+
+    They have what all jobs of the grid have, and neither what the command line sweeps nor the keys of ``params``, also
+    where the command line gives one of those a single value: a table keeps such a row when its grid grows or shrinks.
+    """
+    shared = {
+        each.get_key_element(): values_of(each)[0]
+        for each in overrides
+        if not each.is_sweep_override() and each.get_key_element() not in params
+    }
+    alone = [(each.get_key_element(), word) for each in parsed(words_of(beside or {})) for word in values_of(each)]
+    return [list((shared | {key: word}).values()) for key, word in alone]
+
+
+def words_of(params: Mapping[str, Any]) -> list[str]:
+    """Write the keys and values of a sweeper as overrides."""
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def parsed(words: Sequence[str]) -> list[Override]:
+    """Read overrides. Raises ``HydraException`` for what Hydra's grammar does not take."""
+    found: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    return found
 
 
 def values_of(override: Override) -> list[str]:
@@ -95,7 +128,7 @@ def rows_of(config: DictConfig) -> list[str]:
 
     Raises ``ValueError`` for words that Hydra cannot read.
     """
-    swept = swept_of(config.swept, config.hydra.sweeper.get("params"))
+    swept = swept_of(config.swept, config.hydra.sweeper)
     try:
         jobs = jobs_of(config)
     except HydraException as error:
@@ -104,9 +137,9 @@ def rows_of(config: DictConfig) -> list[str]:
 
 
 def row_of(*, _root_: DictConfig) -> str:
-    """Resolve ``${row:}``, the name of a job: the keys of the command line, and those of ``hydra.sweeper.params``."""
-    params = OmegaConf.select(_root_, "hydra.sweeper.params")
-    return row_name(row_values(swept_of(_root_.get("swept") or (), params), list(_root_.hydra.overrides.task)))
+    """Resolve ``${row:}``, the name of a job: the keys of the command line, and those of ``hydra.sweeper``."""
+    sweeper = OmegaConf.select(_root_, "hydra.sweeper") or {}
+    return row_name(row_values(swept_of(_root_.get("swept") or (), sweeper), list(_root_.hydra.overrides.task)))
 
 
 def register() -> None:

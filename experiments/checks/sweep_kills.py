@@ -1,7 +1,7 @@
 """A sweep of nine jobs that is stopped again and again, also as a part of itself, and then finished: the same table?
 
 ``python -m experiments.checks.sweep_kills --kills 50`` stops sweeps at random moments, in as many fresh folders as it
-takes, and holds the table of each finished sweep against that of an undisturbed one, byte for byte; what takes seconds
+takes until so many were at work when it stopped them, and holds the table of each finished sweep against that of an undisturbed one, byte for byte; what takes seconds
 is no column. The record goes to ``outputs/``, with ``--commit`` to ``experiments/results/``.
 """
 
@@ -83,10 +83,10 @@ def stopped(here: Path, dice: random.Random, seconds: float) -> dict[str, Any]:
 
 
 def rounds(kills: int, seed: int) -> dict[str, Any]:
-    """Stop sweeps ``kills`` times in all and finish each; what was found."""
+    """Stop sweeps at work ``kills`` times in all and finish each; what was found."""
     dice = random.Random(seed)
     stops: list[dict[str, Any]] = []
-    equal = folders = 0
+    live = equal = folders = 0
     with scratch() as folder:
         whole = folder / "whole"
         whole.mkdir()
@@ -94,18 +94,20 @@ def rounds(kills: int, seed: int) -> dict[str, Any]:
         finish(whole, command(WHOLE))
         seconds = time.monotonic() - began
         expected = table(whole)
-        while len(stops) < kills:
+        while live < kills:
             here = folder / f"round_{folders}"
             here.mkdir()
-            for _ in range(min(dice.randint(1, 8), kills - len(stops))):
+            for _ in range(min(dice.randint(1, 8), kills - live)):
                 stops.append(stopped(here, dice, seconds / 2))
+                live += stops[-1]["code"] != 0
             finish(here, command(WHOLE))
             equal += table(here) == expected
             folders += 1
             shutil.rmtree(here)
-            print(f"{len(stops)} stops, {equal} of {folders} tables equal", flush=True)  # noqa: T201
+            print(f"{len(stops)} stops, {live} at work, {equal} of {folders} tables equal", flush=True)  # noqa: T201
     return {
         "kills": len(stops),
+        "at_work": live,
         "sweeps": folders,
         "equal_tables": equal,
         "seconds_undisturbed": seconds,

@@ -114,7 +114,7 @@ def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:
     if not in_sweep():
         return None
     here = HydraConfig.get()
-    return {"values": row_values(swept_of(swept, here.sweeper.params), overrides()), "job": here.job.num}
+    return {"values": row_values(swept_of(swept, here.sweeper), overrides()), "job": here.job.num}
 
 
 def run_result(session: Session, records: list[CaseRecord]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fastvmt.studies.forms import (
 from fastvmt.studies.grid import Grid, no_grid
 from fastvmt.studies.published import TABLES, Published
 from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
+from fastvmt.studies.rows import Row
 from fastvmt.studies.table import Part, StudyTable, drifts, parts_of
 
 
@@ -122,17 +123,33 @@ def short(commit: str) -> str:
 
 def command(table: StudyTable) -> str:
     """Write the command line that makes the table's rows, those of other systems aside."""
-    rows = [row for row in table.rows if not row.name]
-    swept = list(dict.fromkeys(key for row in rows for key in row.values))
-    values = {key: list(dict.fromkeys(row.values[key] for row in rows if key in row.values)) for key in swept}
-    shared = [
-        word
-        for word in dict.fromkeys(word for row in rows for word in row.overrides)
-        if all(word in row.overrides for row in rows)
-    ]
-    shared = [word for word in shared if word.lstrip("+").partition("=")[0] not in swept]
-    words = ["python", "run.py", *(["-m"] if swept else []), *shared]
-    return shlex.join([*words, *(f"{key}={','.join(found)}" for key, found in values.items())])
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in table.rows:
+        if not row.name:
+            groups.setdefault(tuple(sorted(row.values)), []).append(row)
+    first, *others = sorted(groups.values(), key=len, reverse=True) or [[]]
+    beside = [rows for rows in others if len(rows[0].values) == 1 and shared_words(rows) == shared_words(first)]
+    words = [f'++hydra.sweeper.beside.{key}="{values}"' for rows in beside for key, values in swept_values(rows)]
+    apart = [sweep_command(rows) for rows in others if rows not in beside]
+    return " && ".join([shlex.join([*sweep_command(first), *words]), *map(shlex.join, apart)])
+
+
+def sweep_command(rows: Sequence[Row]) -> list[str]:
+    """Write the command of rows that sweep the same keys."""
+    swept = swept_values(rows)
+    return ["python", "run.py", *(["-m"] if swept else []), *shared_words(rows), *map("=".join, swept)]
+
+
+def swept_values(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """List the keys that rows sweep, with their values."""
+    return [(key, ",".join(dict.fromkeys(row.values[key] for row in rows))) for key in (rows[0].values if rows else ())]
+
+
+def shared_words(rows: Sequence[Row]) -> list[str]:
+    """List the overrides that all rows were told, but for what they sweep."""
+    words = dict.fromkeys(word for row in rows for word in row.overrides)
+    found = [word for word in words if all(word in row.overrides for row in rows)]
+    return [word for word in found if word.lstrip("+").partition("=")[0] not in rows[0].values]
 
 
 def table_markdown(table: StudyTable, grid: Grid | None) -> str:

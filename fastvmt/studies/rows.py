@@ -153,8 +153,7 @@ def labels(rows: Sequence[Row]) -> list[str]:
     Rows that would have one name have their folder's behind it.
     """
     own = [row for row in rows if not row.name]
-    keys = {tuple(row.values) for row in own}
-    if len(keys) == 1 and keys != {()}:
+    if own and all(row.values for row in own):
         words = unswept(rows)
         names = [row.name or ", ".join([named_all(row.values, ", "), *words[i]]) for i, row in enumerate(rows)]
     else:
@@ -168,11 +167,10 @@ def labels(rows: Sequence[Row]) -> list[str]:
 def unswept(rows: Sequence[Row]) -> list[list[str]]:
     """List what rows were told beside what is swept, as far as not all of them were: sweeps may share a folder."""
     own = [row for row in rows if not row.name]
-    swept = {key for row in own for key in row.values}
 
     def told(row: Row) -> list[str]:
         keys = ((word, word.lstrip("+").partition("=")) for word in row.overrides)
-        return [word for word, (key, equals, _) in keys if equals and key not in swept]
+        return [word for word, (key, equals, _) in keys if equals and key not in row.values]
 
     shared = set.intersection(*(set(told(row)) for row in own))
     return [[] if row.name else [word for word in told(row) if word not in shared] for row in rows]

@@ -16,6 +16,7 @@ from fastvmt.config import config_folder
 from fastvmt.engine.again import recomposed
 from fastvmt.engine.plan import make_plan
 from fastvmt.results.folder import RunFolder
+from fastvmt.studies.progress import progress_of
 from fastvmt.studies.rows import labels, read_rows
 from helpers.config import composed
 from helpers.wandb_log import contents
@@ -114,6 +115,23 @@ def test_rows_that_cannot_differ_are_told_and_made_once(random_wan, tmp_path):
     assert done.code == 0, done.stderr
     assert "rows with the same videos, which are made once: l=3; l=5" in done.stdout + done.stderr
     assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 1
+
+
+@pytest.mark.slow
+def test_rows_beside_a_sweep_are_made_once_whatever_becomes_of_it(random_wan, tmp_path):
+    fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}", f"cache_dir={tmp_path / 'cache'}"]
+    words = ['++hydra.sweeper.beside.row="without_window,none"', *fixed]
+    done = forked(random_wan, tmp_path, "window.l=3,5", *words)
+    assert done.code == 0, done.stderr
+    assert labels(read_rows([tmp_path / "own"])) == ["l=3", "l=5", "without_window", "none"]
+    rows = {row.name: row.state for row in progress_of(tmp_path / "own")}
+    assert rows == dict.fromkeys(["l=3", "l=5", "row=without_window", "row=none"], "finished")
+    assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 4
+    grown = forked(random_wan, tmp_path, "window.l=0,3", *words)
+    assert grown.code == 0, grown.stderr
+    assert "rows with the same videos, which are made once: l=0; row=without_window" in grown.stdout + grown.stderr
+    assert "rows of earlier sweeps, in the table too: l=5" in grown.stdout
+    assert len(list(tmp_path.glob("cache/cells/*/*/case.json"))) == 4
 
 
 @pytest.mark.slow

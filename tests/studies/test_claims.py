@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
@@ -17,7 +15,7 @@ from fastvmt.results.statistics import compare
 from fastvmt.studies.claims import judged, verdicts
 from fastvmt.studies.rows import read_rows
 from fastvmt.studies.table import StudyTable, tabulated
-from fastvmt.sweep import values_of
+from fastvmt.sweep import jobs_of
 from helpers.config import composed
 from helpers.records import case_record
 from helpers.studies import scored, write_run
@@ -119,11 +117,13 @@ def test_the_claims_of_every_table_are_of_its_rows(tmp_path: Path, name: str) ->
         config_folder() / "experiment" / f"{name}.yaml",
         config_folder() / f"experiment/preset/{name}_tiny_wan.yaml",
     )
-    params = OmegaConf.merge(*(OmegaConf.load(file) for file in files if file.is_file())).hydra.sweeper.params
-    sweeps = [f"{key}={value}" for key, value in params.items()]
+    sweeper = OmegaConf.merge(*(OmegaConf.load(file) for file in files if file.is_file())).hydra.sweeper
+    jobs = jobs_of(
+        OmegaConf.create({"hydra": {"sweeper": {"_target_": ".GridSweeper", **sweeper}, "overrides": {"task": []}}})
+    )
     table = OmegaConf.to_container(composed(f"experiment={name}").table, resolve=True)
     values = {f"r{i}/p/s0": 0.1 * i for i in range(8)}
-    for job, words in enumerate(itertools.product(*map(values_of, OverridesParser.create().parse_overrides(sweeps)))):
+    for job, words in enumerate(jobs):
         row = dict(sorted(word.split("=", 1) for word in words))
         write_run(tmp_path / "rows" / str(job), list(words), scored(values), row, job, table=table)
     found = verdicts(tabulated(read_rows([tmp_path]), ["motion_fidelity"]))

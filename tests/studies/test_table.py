@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import cost_summaries, summaries
 from fastvmt.stopwatch import KEPT
+from fastvmt.studies.document import command
 from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
 from fastvmt.studies.table import tabulated
 from fastvmt.studies.table_command import main, make_table, short_table
+from fastvmt.sweep import parsed
 from helpers.records import case_record
 from helpers.studies import scored, write_run
 
@@ -272,6 +275,28 @@ def test_a_single_run_and_sweeps_of_other_words_in_one_folder_are_told_apart(tmp
     assert len(read_rows([tmp_path])) == 3
     rows = [row for row in read_rows([tmp_path]) if row.values]
     assert labels(rows) == ["delta=1, sampler.steps=3", "delta=2, sampler.steps=4"]
+
+
+def test_rows_beside_a_grid_are_named_by_what_they_are_and_the_command_makes_them_too(tmp_path: Path) -> None:
+    shared = ["experiment=table_delta", "seed=1"]
+    for job, delta in enumerate(("1", "10", "3")):
+        write_run(
+            tmp_path / f"rows/delta={delta}", [*shared, f"skip.delta={delta}"], better(0.0), {"skip.delta": delta}, job
+        )
+    for job, name in enumerate(("shared_pass", "none"), 3):
+        write_run(tmp_path / f"rows/row={name}", [*shared, f"row={name}"], better(0.1), {"row": name}, job)
+    table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
+    assert table.names == ["delta=1", "delta=3", "delta=10", "shared_pass", "none"]
+    beside = "'++hydra.sweeper.beside.row=\"shared_pass,none\"'"
+    assert command(table) == f"python run.py -m experiment=table_delta seed=1 skip.delta=1,3,10 {beside}"
+    (word,) = shlex.split(beside)
+    assert parsed([word])[0].value() == "shared_pass,none"
+    write_run(
+        tmp_path / "rows/own", ["method=moft", "window.l=3", "seed=2"], better(0.2), {"window.l": "3", "seed": "2"}
+    )
+    assert command(tabulated(read_rows([tmp_path]), ["motion_fidelity"])).endswith(
+        f"{beside} && python run.py -m method=moft window.l=3 seed=2"
+    )
 
 
 def test_no_mean_is_bold_that_stands_the_other_way_than_its_difference(tmp_path: Path) -> None:
