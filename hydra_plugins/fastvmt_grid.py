@@ -23,7 +23,7 @@ class GridSweeper(BasicSweeper):
         params: Mapping[str, Any] | None = None,
         beside: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(max_batch_size, params)
+        super().__init__(max_batch_size, dict(params or {}))
         self.beside = beside
 
     def split_arguments(  # type: ignore[override]  # Hydra's is static, and is called on the sweeper

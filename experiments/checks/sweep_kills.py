@@ -1,8 +1,9 @@
 """A sweep of nine jobs that is stopped again and again, also as a part of itself, and then finished: the same table?
 
 ``python -m experiments.checks.sweep_kills --kills 50`` stops sweeps at random moments, in as many fresh folders as it
-takes until so many were at work when it stopped them, and holds the table of each finished sweep against that of an undisturbed one, byte for byte; what takes seconds
-is no column. The record goes to ``outputs/``, with ``--commit`` to ``experiments/results/``.
+takes until so many were at work when it stopped them, and holds the table of each finished sweep against that of an
+undisturbed one, byte for byte; what takes seconds is no column. The record goes to ``outputs/``, with ``--commit`` to
+``experiments/results/``.
 """
 
 from __future__ import annotations
