@@ -10,6 +10,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compositions import MOST, Compositions, compose_once
 from fastvmt.config import objectives
-from fastvmt.sweep import jobs_of, row_name, row_values, rows_of, swept_of
+from fastvmt.sweep import REHEARSED, jobs_of, row_name, row_values, rows_of, swept_of
 from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,11 @@ class Study(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Warn of rows that can differ in scores and costs alone; end where a search would have nothing to go by."""
-        for key in ("plan", "dry"):
-            if config.get(key) and searching(config.hydra.sweeper):
-                sys.stderr.write(f"fastvmt: {key}=true gives a search no score to go by: leave the sweeper out\n")
-                sys.exit(2)  # any other error Hydra makes a warning of
+        if told := unsearchable(config) or unclaimable(config):
+            sys.stderr.write(f"fastvmt: {told}\n")
+            sys.exit(2)  # any other error Hydra makes a warning of
+        note_sweep(config)
         if searching(config.hydra.sweeper):
-            if told := unsearchable(config):
-                sys.stderr.write(f"fastvmt: {told}\n")
-                sys.exit(2)
             return  # its jobs are not known before
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if config.get("plan") and launcher != "basic":
@@ -54,7 +52,7 @@ class Study(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the table of the rows that are finished."""
-        if not (config.get("dry") or config.get("plan")):
+        if not any(config.get(key) for key in REHEARSED):
             end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
             tell_earlier(Path(config.hydra.sweep.dir), rows_of(config))
 
@@ -65,8 +63,13 @@ def searching(sweeper: DictConfig) -> bool:
 
 
 def unsearchable(config: DictConfig) -> str:
-    """Say why a search cannot be: no trials, or other directions than objectives; nothing where it can."""
+    """Say why a search cannot be: no score, no trials, or other directions than objectives; nothing where it can."""
     sweeper = config.hydra.sweeper
+    if not searching(sweeper):
+        return ""
+    for key in REHEARSED:
+        if config.get(key):
+            return f"{key}=true gives a search no score to go by: leave the sweeper out"
     if not sweeper.n_trials >= 1:
         return f"hydra.sweeper.n_trials={sweeper.n_trials} must be at least 1"
     if not isinstance(config.objective, str | Sequence):
@@ -79,6 +82,27 @@ def unsearchable(config: DictConfig) -> str:
         f"hydra.sweeper.direction has {directions} and objective {wanted}: give a direction (maximize or minimize) for "
         f"every objective, such as hydra.sweeper.direction={each}"
     )
+
+
+def unclaimable(config: DictConfig) -> str:
+    """Say which claim of the sweep's table cannot be read, and why; nothing where all can."""
+    from fastvmt.studies.claims import margin_of, terms  # imports torch
+
+    for claim in OmegaConf.select(config, "table.claims") or ():
+        try:
+            terms(margin_of(str(claim)))
+        except ValueError as error:
+            return f"table.claims={claim!r} is no claim: {error}; one is  motion_fidelity[3] > motion_fidelity[1]"
+    return ""
+
+
+def note_sweep(config: DictConfig) -> None:
+    """Keep which rows a sweep has, for ``fastvmt.status``; not of one that transfers nothing."""
+    from fastvmt.studies.progress import note_rows  # imports torch
+
+    if not any(config.get(key) for key in REHEARSED):
+        with suppress(ValueError):  # words that Hydra cannot read, as the first job tells
+            note_rows(Path(config.hydra.sweep.dir), rows_of(config))
 
 
 def directions_of(sweeper: DictConfig) -> list[str]:

@@ -22,6 +22,8 @@ DIGITS = 8
 """Of the hash in a name that does not hold all that the values are."""
 SINGLE = "default"
 """The row of a sweep over nothing."""
+REHEARSED = ("dry", "plan")
+"""Keys of commands that transfer nothing, whose words Hydra notes in the folder all the same."""
 GRIDS = ("GridSweeper", "BasicSweeper")
 """Sweepers whose jobs are known before: ours and Hydra's."""
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from fastvmt.benchmarks.manifest import read_manifest
+from fastvmt.benchmarks.manifest_command import main as write_manifest
+from fastvmt.benchmarks.manifest_command import read_prompts
 from fastvmt.data.video import write_video
-from fastvmt.manifest import main as write_manifest
-from fastvmt.manifest import read_prompts
 from helpers.clips import brightness, clip, write_frames
 from helpers.manifests import loaded
 

@@ -49,7 +49,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(package.__path__, "fastvmt."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in (*HEAVY, "fastvmt.manifest"):  # after the package, which prepares for torchvision
+    for name in HEAVY:  # after the package, which prepares for torchvision
         importlib.import_module(name)
     from diffusers import AutoencoderKLWan, WanPipeline  # noqa: F401  imported lazily by name otherwise
 

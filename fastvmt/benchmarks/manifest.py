@@ -56,6 +56,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
         where = f"{path.name}, line {number}"
         try:
             row = json.loads(line, object_pairs_hook=once)
+            json.dumps(row, ensure_ascii=False).encode()  # half of a character, \ud800, is JSON and no text
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where} is not JSON: {' '.join(str(error).split())}") from None
         defaults = header.get("defaults") or {}

@@ -16,7 +16,12 @@ def memory_line(peaks: Mapping[str, float] | None) -> str:
     """Predicted bytes on the device by stage."""
     if peaks is None:
         return "not known for this architecture"
-    return ", ".join(f"{stage} {size / GIB:.2f}" for stage, size in peaks.items()) + " GiB"
+    return ", ".join(f"{stage} {in_gib(size)}" for stage, size in peaks.items()) + " GiB"
+
+
+def in_gib(size: float) -> str:
+    """Write bytes in GiB, also those of a small model with a digit that is not 0."""
+    return f"{size / GIB:.2f}" if size >= 0.01 * GIB else f"{size / GIB:.1g}"
 
 
 def plan_table(plan: Plan, peaks: Mapping[str, float] | None) -> Table:

@@ -130,8 +130,8 @@ def command(table: StudyTable) -> str:
     first, *others = sorted(groups.values(), key=len, reverse=True) or [[]]
     beside = [rows for rows in others if len(rows[0].values) == 1 and shared_words(rows) == shared_words(first)]
     words = [f'++hydra.sweeper.beside.{key}="{values}"' for rows in beside for key, values in swept_values(rows)]
-    apart = [sweep_command(rows) for rows in others if rows not in beside]
-    return " && ".join([shlex.join([*sweep_command(first), *words]), *map(shlex.join, apart)])
+    whole = [*sweep_command(first), *(["hydra/sweeper=grid"] if words else []), *words]
+    return " && ".join(map(shlex.join, [whole, *(sweep_command(rows) for rows in others if rows not in beside)]))
 
 
 def sweep_command(rows: Sequence[Row]) -> list[str]:

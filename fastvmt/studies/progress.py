@@ -7,24 +7,26 @@ import re
 import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fastvmt.files import read_json, write_json
 from fastvmt.literals import quoted, search_words
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, asked, read_events
 from fastvmt.results.folder import RunFolder
-from fastvmt.sweep import rows_of
+from fastvmt.results.schema import decoded
+from fastvmt.sweep import REHEARSED
 
 RUNNING, WAITING = "running", "waiting"
 WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
-REHEARSED = ("dry", "plan")
-"""Keys of commands that transfer nothing, whose words Hydra notes in the folder all the same."""
+SWEEP = "sweep.json"
+"""In a study's folder: the names of its latest sweep's rows."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +78,31 @@ def begun(study: Path) -> list[Path]:
 
 
 def planned(study: Path) -> list[str]:
-    """Name the rows of the latest sweep into a study, in their order.
+    """Name the rows of the latest sweep into a study that transferred, in their order; none of a search or single run.
 
-    None where it was a search, a single run, or one that transferred nothing. Raises ``ValueError`` as :func:`reading`.
+    Raises ``ValueError``, which names the file, where it is damaged.
     """
-    file = study / "multirun.yaml"
+    file = study / SWEEP
     if not file.is_file():
         return []
     with reading(file):
-        config = OmegaConf.load(file)
-        if not isinstance(config, DictConfig):
-            raise ValueError("it is no mapping")
-        return [] if any(config.get(key) for key in REHEARSED) else rows_of(config)
+        names: list[str] = decoded(list[str], read_json(file)["rows"], "rows")
+        return names
+
+
+def note_rows(study: Path, names: Sequence[str]) -> None:
+    """Keep the names of a sweep's rows beside them; where nothing can be written, the first job tells."""
+    with suppress(OSError):
+        study.mkdir(parents=True, exist_ok=True)
+        write_json(study / SWEEP, {"rows": list(names)})
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[None]:
-    """Raise ``ValueError``, which names the file, for what Hydra wrote and is not as it was written."""
+    """Raise ``ValueError``, which names the file, for what is not as it was written."""
     try:
         yield
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{file} is damaged: {' '.join(str(error).split())}") from error
 
 

@@ -15,6 +15,13 @@ HOSTILE = [None, True, -1, 0.5, float("nan"), float("inf"), 10**30, "", " ", "..
 KEYS = sorted({f.name for f in fields(Reference)} - {"start", "num", "stride"} | {"frames"})
 
 
+def test_half_of_a_character_is_no_text(bench):
+    path = bench(swan={})
+    path.write_text(path.read_text().replace('"swan"', '"swan\\ud83d"', 1))
+    with pytest.raises(ManifestError, match="line 1 is not JSON: .*surrogates not allowed"):
+        read_manifest(path)
+
+
 def test_every_key_has_a_rule():
     assert set(RULES) == set(KEYS) - {"prompts", "frames"} | {"frames.start", "frames.num", "frames.stride"}
 

@@ -15,6 +15,7 @@ from fastvmt.results.statistics import compare
 from fastvmt.studies.claims import judged, verdicts
 from fastvmt.studies.rows import read_rows
 from fastvmt.studies.table import StudyTable, tabulated
+from fastvmt.study import Study
 from fastvmt.sweep import jobs_of
 from helpers.config import composed
 from helpers.records import case_record
@@ -82,6 +83,18 @@ def test_a_difference_has_the_interval_that_the_table_gives_it(table: StudyTable
 def test_what_cannot_be_judged_says_why(table: StudyTable, claim: str, why: str) -> None:
     found = judged(table, claim)
     assert found.verdict == "undecided" and why in found.why and math.isnan(found.low)
+
+
+@pytest.mark.parametrize("claim", ["motion_fidelity[1]", "motion_fidelity[1] >", "open('x') > 0", "3"])
+def test_a_claim_that_cannot_be_read_ends_a_sweep_before_its_first_job(
+    claim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = OmegaConf.create({"table": {"claims": [claim]}, "hydra": {"sweeper": {}, "sweep": {"dir": str(tmp_path)}}})
+    with pytest.raises(SystemExit) as stopped:
+        Study().on_multirun_start(config)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.startswith(f"fastvmt: table.claims={claim!r} is no claim: ")
+    assert error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 def test_few_references_decide_nothing(tmp_path: Path) -> None:

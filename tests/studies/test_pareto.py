@@ -67,10 +67,11 @@ def test_a_search_without_its_package_says_what_to_install() -> None:
     ],
 )
 def test_a_search_that_cannot_be_is_told_before_its_first_job(
-    objective: object, direction: object, trials: int, told: str, capsys: pytest.CaptureFixture[str]
+    objective: object, direction: object, trials: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweeper = {"direction": direction, "n_trials": trials}
-    config = OmegaConf.create({"objective": objective, "hydra": {"sweeper": sweeper}})
+    sweeper = {"_target_": "a.search", "direction": direction, "n_trials": trials}
+    hydra = {"sweeper": sweeper, "sweep": {"dir": str(tmp_path)}}
+    config = OmegaConf.create({"objective": objective, "hydra": hydra, "swept": []})
     if not told:
         Study().on_multirun_start(config)
         return

@@ -6,20 +6,18 @@ import shlex
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fastvmt.files import write_json
 from fastvmt.results.events import note
 from fastvmt.results.folder import RunFolder
 from fastvmt.studies.progress import Progress, failures, progress_of, total_left
 from fastvmt.studies.status_command import main
+from fastvmt.study import note_sweep
 from helpers.records import case_record
 from helpers.studies import write_run
 
 WORDS = ["window.l={}", "prompt='it\\'s a dog'", "output_dir=elsewhere", "swept=[window.l]"]
-
-UNREADABLE = "{swept: [a], hydra: {sweeper: {_target_: BasicSweeper}, overrides: {task: ['a=[']}}}"
-"""A sweep's words that Hydra's grammar does not know."""
 
 
 def begin(study: Path, l: int, cases: int = 0, expected: int | None = 4) -> Path:
@@ -45,10 +43,15 @@ def study(tmp_path: Path) -> Path:
     note(begin(tmp_path, 4, expected=None), "failed", error="window.l=4 must be odd")
     note(begin(tmp_path, 5, 1), "interrupted")
     begin(tmp_path, 7, 2)
-    sweeper = {"_target_": "a.BasicSweeper", "params": {"window.l": "3,4,5"}}
-    hydra = {"sweeper": sweeper, "overrides": {"task": ["window.l=3,4,5,7,9", "seed=0"]}}
-    OmegaConf.save(OmegaConf.create({"hydra": hydra, "swept": ["window.l"]}), tmp_path / "multirun.yaml")
+    note_sweep(sweep_into(tmp_path, "window.l=3,4,5,7,9"))
     return tmp_path
+
+
+def sweep_into(folder: Path, *words: str) -> DictConfig:
+    """The configuration of a sweep over ``window.l`` as a whole."""
+    sweeper = {"_target_": "a.BasicSweeper", "params": {"window.l": "3,4,5"}}
+    hydra = {"sweeper": sweeper, "sweep": {"dir": str(folder)}, "overrides": {"task": [*words, "seed=0"]}}
+    return OmegaConf.create({"hydra": hydra, "swept": ["window.l"], "dry": False, "plan": False})
 
 
 def test_every_row_has_its_state_and_its_time(study: Path) -> None:
@@ -138,13 +141,16 @@ def test_what_transfers_nothing_is_neither_repeated_nor_waiting(study: Path, key
     OmegaConf.save(OmegaConf.create([*OmegaConf.load(words), f"{key}=True"]), words)
     (told,) = failures(progress_of(study))
     assert key not in told and "window.l=4" in told
-    sweep = study / "multirun.yaml"
-    OmegaConf.save(OmegaConf.merge(OmegaConf.load(sweep), {key: True}), sweep)
-    assert "l=9" not in [row.name for row in progress_of(study)]
+    note_sweep(OmegaConf.merge(sweep_into(study, "window.l=11"), {key: True}))
+    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=9"]
+    note_sweep(sweep_into(study, "window.l=11"))
+    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11"]
+    note_sweep(sweep_into(study, "window.l=["))  # which the command itself refuses
+    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11"]
 
 
-@pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", UNREADABLE])
-@pytest.mark.parametrize("name", ["multirun.yaml", "rows/l=4/.hydra/hydra.yaml", "rows/l=4/.hydra/overrides.yaml"])
+@pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", '{"rows": [3]}', "[]"])
+@pytest.mark.parametrize("name", ["sweep.json", "rows/l=4/.hydra/hydra.yaml", "rows/l=4/.hydra/overrides.yaml"])
 def test_what_hydra_left_unfinished_is_one_line(
     study: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,19 +1,24 @@
-"""What a row's ``result.json`` says is read strictly: what is not as it was written is one line."""
+"""What a row's ``result.json`` says is read strictly, what is not as it was written is one line; rows have names."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fastvmt.studies.rows import READ
+from fastvmt.studies.document import command
+from fastvmt.studies.rows import READ, labels, read_rows
+from fastvmt.studies.table import tabulated
 from fastvmt.studies.table_command import main
+from fastvmt.sweep import parsed
 from helpers.studies import scored, write_run
 
 KEYS = ["overrides", "row", "row.values", "row.job", "row.name", "config", "config.table.base", "cases"]
 GROUPS = sorted({path.rpartition(".")[0] for path in READ})
+SCORES = {f"r{i}/p/s0": 0.1 * i for i in range(8)}
 PLACES = [*KEYS, *(f"config.{name}" for name in (*GROUPS, *READ))]
 
 
@@ -45,3 +50,52 @@ def test_a_run_without_a_case_is_told(cases: Any, tmp_path: Path, capsys: pytest
     file.write_text(json.dumps(json.loads(file.read_text()) | {"cases": cases}))
     assert main([str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"fastvmt.table: {file}: it has no case\n"
+
+
+def test_words_keep_the_order_of_the_sweep_and_named_rows_are_their_names(tmp_path: Path) -> None:
+    for job, name in enumerate(("full", "a_part")):
+        write_run(tmp_path / "rows" / f"row={name}", [f"row={name}"], scored(SCORES), {"row": name}, job)
+    assert labels(read_rows([tmp_path])) == ["full", "a_part"]
+
+
+def test_keys_that_end_alike_are_written_whole(tmp_path: Path) -> None:
+    values = {"guidance.lr": "1", "method.lr": "2"}
+    write_run(tmp_path, [], scored(SCORES), values)
+    assert labels(read_rows([tmp_path])) == ["guidance.lr=1, method.lr=2"]
+
+
+def test_runs_outside_of_a_sweep_are_named_by_what_differs_and_never_alike(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", ["window.l=3", "seed=1"], scored(SCORES))
+    write_run(tmp_path / "b", ["window.l=5", "seed=1"], scored(SCORES))
+    assert labels(read_rows([tmp_path])) == ["window.l=3", "window.l=5"]
+    write_run(tmp_path / "b", ["window.l=3", "seed=1"], scored(SCORES))
+    assert labels(read_rows([tmp_path])) == ["default (a)", "default (b)"]
+
+
+def test_a_single_run_and_sweeps_of_other_words_in_one_folder_are_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path, ["method=none"], scored(SCORES))
+    for job, (delta, steps) in enumerate({"1": 3, "2": 4}.items()):
+        words = [f"skip.delta={delta}", f"sampler.steps={steps}"]
+        write_run(tmp_path / "rows" / f"delta={delta}", words, scored(SCORES), {"skip.delta": delta}, job)
+    assert len(read_rows([tmp_path])) == 3
+    rows = [row for row in read_rows([tmp_path]) if row.values]
+    assert labels(rows) == ["delta=1, sampler.steps=3", "delta=2, sampler.steps=4"]
+
+
+def test_rows_beside_a_grid_are_named_by_what_they_are_and_the_command_makes_them_too(tmp_path: Path) -> None:
+    shared = ["experiment=table_delta", "seed=1"]
+    rows = [("skip.delta", "1"), ("skip.delta", "10"), ("skip.delta", "3"), ("row", "shared_pass"), ("row", "none")]
+    for job, (key, value) in enumerate(rows):
+        write_run(tmp_path / f"rows/{key}={value}", [*shared, f"{key}={value}"], scored(SCORES), {key: value}, job)
+    table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
+    assert table.names == ["delta=1", "delta=3", "delta=10", "shared_pass", "none"]
+    beside = "hydra/sweeper=grid '++hydra.sweeper.beside.row=\"shared_pass,none\"'"
+    assert command(table) == f"python run.py -m experiment=table_delta seed=1 skip.delta=1,3,10 {beside}"
+    word = shlex.split(beside)[1]
+    assert parsed([word])[0].value() == "shared_pass,none"
+    write_run(
+        tmp_path / "rows/own", ["method=moft", "window.l=3", "seed=2"], scored(SCORES), {"window.l": "3", "seed": "2"}
+    )
+    assert command(tabulated(read_rows([tmp_path]), ["motion_fidelity"])).endswith(
+        f"{beside} && python run.py -m method=moft window.l=3 seed=2"
+    )

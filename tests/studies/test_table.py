@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +13,11 @@ import pytest
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.columns import cost_summaries, summaries
 from fastvmt.stopwatch import KEPT
-from fastvmt.studies.document import command
 from fastvmt.studies.forms import latex, markdown
 from fastvmt.studies.quantities import column
 from fastvmt.studies.rows import labels, read_rows, unfinished
 from fastvmt.studies.table import tabulated
 from fastvmt.studies.table_command import main, make_table, short_table
-from fastvmt.sweep import parsed
 from helpers.records import case_record
 from helpers.studies import scored, write_run
 
@@ -42,26 +39,6 @@ def sweep(tmp_path: Path) -> Path:
 def test_rows_are_named_and_sorted_by_what_is_swept(sweep: Path) -> None:
     assert labels(read_rows([sweep])) == ["l=3", "l=5", "l=11"]
     assert labels(read_rows([sweep / "rows" / "l=3"])) == ["l=3"]
-
-
-def test_words_keep_the_order_of_the_sweep_and_named_rows_are_their_names(tmp_path: Path) -> None:
-    for job, name in enumerate(("full", "a_part")):
-        write_run(tmp_path / "rows" / f"row={name}", [f"row={name}"], better(0.0), {"row": name}, job)
-    assert labels(read_rows([tmp_path])) == ["full", "a_part"]
-
-
-def test_keys_that_end_alike_are_written_whole(tmp_path: Path) -> None:
-    values = {"guidance.lr": "1", "method.lr": "2"}
-    write_run(tmp_path, [], better(0.0), values)
-    assert labels(read_rows([tmp_path])) == ["guidance.lr=1, method.lr=2"]
-
-
-def test_runs_outside_of_a_sweep_are_named_by_what_differs_and_never_alike(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", ["window.l=3", "seed=1"], better(0.0))
-    write_run(tmp_path / "b", ["window.l=5", "seed=1"], better(0.0))
-    assert labels(read_rows([tmp_path])) == ["window.l=3", "window.l=5"]
-    write_run(tmp_path / "b", ["window.l=3", "seed=1"], better(0.0))
-    assert labels(read_rows([tmp_path])) == ["default (a)", "default (b)"]
 
 
 def test_entries_are_means_and_paired_differences(sweep: Path) -> None:
@@ -265,38 +242,6 @@ def test_what_is_not_to_be_read_is_marked_in_every_form(tmp_path: Path) -> None:
     latex_text = (tmp_path / "table.tex").read_text()
     assert f"{note}." in latex_text and "& 3 & 0.500* " in latex_text
     assert json.loads((tmp_path / "table.json").read_text())["doubts"][0].endswith(note)
-
-
-def test_a_single_run_and_sweeps_of_other_words_in_one_folder_are_told_apart(tmp_path: Path) -> None:
-    write_run(tmp_path, ["method=none"], better(0.0))
-    for job, (delta, steps) in enumerate({"1": 3, "2": 4}.items()):
-        words = [f"skip.delta={delta}", f"sampler.steps={steps}"]
-        write_run(tmp_path / "rows" / f"delta={delta}", words, better(0.1 * job), {"skip.delta": delta}, job)
-    assert len(read_rows([tmp_path])) == 3
-    rows = [row for row in read_rows([tmp_path]) if row.values]
-    assert labels(rows) == ["delta=1, sampler.steps=3", "delta=2, sampler.steps=4"]
-
-
-def test_rows_beside_a_grid_are_named_by_what_they_are_and_the_command_makes_them_too(tmp_path: Path) -> None:
-    shared = ["experiment=table_delta", "seed=1"]
-    for job, delta in enumerate(("1", "10", "3")):
-        write_run(
-            tmp_path / f"rows/delta={delta}", [*shared, f"skip.delta={delta}"], better(0.0), {"skip.delta": delta}, job
-        )
-    for job, name in enumerate(("shared_pass", "none"), 3):
-        write_run(tmp_path / f"rows/row={name}", [*shared, f"row={name}"], better(0.1), {"row": name}, job)
-    table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
-    assert table.names == ["delta=1", "delta=3", "delta=10", "shared_pass", "none"]
-    beside = "'++hydra.sweeper.beside.row=\"shared_pass,none\"'"
-    assert command(table) == f"python run.py -m experiment=table_delta seed=1 skip.delta=1,3,10 {beside}"
-    (word,) = shlex.split(beside)
-    assert parsed([word])[0].value() == "shared_pass,none"
-    write_run(
-        tmp_path / "rows/own", ["method=moft", "window.l=3", "seed=2"], better(0.2), {"window.l": "3", "seed": "2"}
-    )
-    assert command(tabulated(read_rows([tmp_path]), ["motion_fidelity"])).endswith(
-        f"{beside} && python run.py -m method=moft window.l=3 seed=2"
-    )
 
 
 def test_no_mean_is_bold_that_stands_the_other_way_than_its_difference(tmp_path: Path) -> None:
