@@ -24,7 +24,7 @@ from fastvmt.literals import literal
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
 from fastvmt.study import directions_of, end_sweep, searching
-from fastvmt.sweep import swept_keys
+from fastvmt.sweep import rehearsed, swept_keys
 from fastvmt.terminal import harmless
 from fastvmt.versions import main_options
 
@@ -124,7 +124,7 @@ class Application:
         self.inside = False
         self.feasible = self.feasible or objective is not None
         if self.failed and os.getpid() != self.process:
-            end = () if cfg.dry or cfg.plan else (here.sweep.dir, directions_of(here.sweeper))
+            end = () if rehearsed(cfg) else (here.sweep.dir, directions_of(here.sweeper))
             raise JobFailed(*end)  # what a launcher's process knows comes back no other way
         return objective
 
@@ -163,7 +163,7 @@ class TimeOver(BaseException):
 @contextmanager
 def following(cfg: DictConfig) -> Iterator[None]:
     """Note in the output folder how the job ends; not what transfers nothing, and of several processes the first."""
-    if cfg.dry or cfg.plan or beside_the_first():
+    if rehearsed(cfg) or beside_the_first():
         yield
         return
     from fastvmt.results.events import noted  # imports torch

@@ -44,6 +44,10 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
         return f"{match[1]} means several jobs: add -m; a list is {key}=[{value}], a text is '{key}=\"{value}\"'"
     if match := re.search(r"Multiple values for ([^.]+)\.", said):
         return f"{match[1]} is given twice: write {match[1]}=<option> once, without +"
+    if "'beside'" in said or "hydra.sweeper.beside" in said:
+        return (
+            "rows beside a grid, as this experiment has, are made by hydra/sweeper=grid alone: leave hydra/sweeper out"
+        )
     whole = " ".join(f"{said.partition('Config search path')[0]} {first_line(cause) if cause else ''}".split())
     return f"the settings {shown(overrides)} cannot be composed: {whole or type(error).__name__}"
 

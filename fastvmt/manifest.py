@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastvmt.stopping import Stopping
 
 if __name__ == "__main__":
-    with Stopping("fastvmt.manifest", "nothing is written; start it again") as stopping:
+    with Stopping("fastvmt.manifest", "start it again") as stopping:
         from fastvmt.benchmarks.manifest_command import main  # takes seconds
 
         stopping.working = True

@@ -1,7 +1,8 @@
 """What a sweep does before its first job and after its last: Hydra calls it, whatever launches the jobs.
 
-Before: it tells rows with the same videos, since nothing that makes them reads what is swept. After: it makes the table
-of all rows of the folder that are finished.
+Before: it ends for claims and searches that cannot be, keeps the names of the rows for ``fastvmt.status``, and tells
+rows with the same videos, since nothing that makes them reads what is swept. After: it makes the table of all rows of
+the folder that are finished.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compositions import MOST, Compositions, compose_once
 from fastvmt.config import objectives
-from fastvmt.sweep import REHEARSED, jobs_of, row_name, row_values, rows_of, swept_of
+from fastvmt.sweep import REHEARSED, job_values, jobs_of, rehearsed, row_name, rows_of
 from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
@@ -37,22 +37,25 @@ class Study(Callback):
     """The sweep as a whole."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Warn of rows that can differ in scores and costs alone; end where a search would have nothing to go by."""
+        """Warn of rows that can differ in scores and costs alone; end for claims and searches that cannot be."""
         if told := unsearchable(config) or unclaimable(config):
             sys.stderr.write(f"fastvmt: {told}\n")
             sys.exit(2)  # any other error Hydra makes a warning of
-        note_sweep(config)
         if searching(config.hydra.sweeper):
+            note_sweep(config)
             return  # its jobs are not known before
+        compositions = compose_once(GlobalHydra.instance().config_loader())
+        if composable(config, compositions):
+            note_sweep(config)
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if config.get("plan") and launcher != "basic":
             log.warning(APART, launcher)
-        for names in alike(config, compose_once(GlobalHydra.instance().config_loader())):
+        for names in alike(config, compositions):
             log.warning("rows with the same videos, which are made once: %s", "; ".join(names))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the table of the rows that are finished."""
-        if not any(config.get(key) for key in REHEARSED):
+        if not rehearsed(config):
             end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
             tell_earlier(Path(config.hydra.sweep.dir), rows_of(config))
 
@@ -90,19 +93,29 @@ def unclaimable(config: DictConfig) -> str:
 
     for claim in OmegaConf.select(config, "table.claims") or ():
         try:
-            terms(margin_of(str(claim)))
+            if not terms(margin_of(str(claim))):
+                raise ValueError("it names no column[row]")
         except ValueError as error:
             return f"table.claims={claim!r} is no claim: {error}; one is  motion_fidelity[3] > motion_fidelity[1]"
     return ""
 
 
+def composable(config: DictConfig, compositions: Compositions) -> bool:
+    """Whether Hydra can compose the jobs; where it cannot, it says so itself."""
+    try:
+        for job in jobs_of(config)[:MOST]:
+            compositions.kept(config, job)
+    except (HydraException, OmegaConfBaseException):
+        return False
+    return True
+
+
 def note_sweep(config: DictConfig) -> None:
-    """Keep which rows a sweep has, for ``fastvmt.status``; not of one that transfers nothing."""
+    """Keep which rows a sweep has, for ``fastvmt.status``; none of a search, nothing of what transfers nothing."""
     from fastvmt.studies.progress import note_rows  # imports torch
 
-    if not any(config.get(key) for key in REHEARSED):
-        with suppress(ValueError):  # words that Hydra cannot read, as the first job tells
-            note_rows(Path(config.hydra.sweep.dir), rows_of(config))
+    if not rehearsed(config):
+        note_rows(Path(config.hydra.sweep.dir), rows_of(config))
 
 
 def directions_of(sweeper: DictConfig) -> list[str]:
@@ -169,7 +182,6 @@ def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:
         return []
     from fastvmt.engine.identity import videos_key  # imports torch
 
-    swept = swept_of(config.swept, config.hydra.sweeper)
     found: dict[str, list[str]] = {}
     for job in jobs:
         try:
@@ -178,5 +190,5 @@ def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:
         except (HydraException, OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it
         if key is not None:
-            found.setdefault(key, []).append(row_name(row_values(swept, job)))
+            found.setdefault(key, []).append(row_name(job_values(config.swept, config.hydra.sweeper, job)))
     return [names for names in found.values() if len(names) > 1]

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -62,17 +62,31 @@ def row_name(values: Mapping[str, str]) -> str:
     return f"{name[: LONGEST - DIGITS - 1].strip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:DIGITS]}"
 
 
-def swept_of(words: Sequence[str], sweeper: Mapping[str, Any]) -> list[str]:
-    """List the keys of a sweep: the command line's and those of ``hydra.sweeper``."""
-    named = [*(sweeper.get("params") or {}), *(sweeper.get("beside") or {})]
-    return list(dict.fromkeys([*words, *(str(key).lstrip("+").partition("@")[0] for key in named)]))
+def swept_of(words: Sequence[str], sweeper: Mapping[str, Any], job: Sequence[str]) -> list[str]:
+    """List the keys that name a job: what the command line sweeps and ``params``, or of a job beside them its own.
+
+    ``words`` are the keys that the command line sweeps, ``job`` the overrides of the job.
+    """
+    params, beside = (list(dict.fromkeys(map(bare, words_in(sweeper, name)))) for name in ("params", "beside"))
+    swept = [*dict.fromkeys([*words, *params])]
+    has = {bare(word) for word in job}
+    return swept if has & set(params or words) else [*(key for key in swept if key in has), *beside]
+
+
+def bare(word: str) -> str:
+    """Give the key of an override, without its package."""
+    return word.lstrip("+").partition("=")[0].partition("@")[0]
 
 
 def row_values(swept: Sequence[str], overrides: Sequence[str]) -> dict[str, str]:
     """Give a job's values of the swept keys, in the keys' order, whatever the command's."""
-    words = (word.lstrip("+").partition("=") for word in overrides)
-    values = {key.partition("@")[0]: value for key, _, value in words}
+    values = {bare(word): word.partition("=")[2] for word in overrides}
     return {key: values[key] for key in sorted(set(swept)) if key in values}
+
+
+def job_values(words: Sequence[str], sweeper: Mapping[str, Any], job: Sequence[str]) -> dict[str, str]:
+    """Give the values that name a job, as :func:`swept_of` and :func:`row_values` do."""
+    return row_values(swept_of(words, sweeper, job), job)
 
 
 def jobs_of(config: DictConfig) -> list[list[str]]:
@@ -80,35 +94,49 @@ def jobs_of(config: DictConfig) -> list[list[str]]:
     sweeper = config.hydra.sweeper
     if str(sweeper._target_).rpartition(".")[2] not in GRIDS:
         return []
-    params, beside = (sweeper.get(name) or {} for name in ("params", "beside"))
-    typed = parsed([*words_of(params), *config.hydra.overrides.task])
-    overrides = {override.get_key_element(): override for override in typed}  # the last one of a key counts
+    params = words_in(sweeper, "params")
+    overrides = last_of_each(parsed([*params, *config.hydra.overrides.task]))
     if any(each.is_sweep_override() and not each.is_discrete_sweep() for each in overrides.values()):
         return []
-    grid = [list(job) for job in itertools.product(*map(values_of, overrides.values()))]
-    return [*grid, *jobs_beside(typed, params, beside)]
+    return [*combinations(overrides.values()), *jobs_beside(overrides, params, words_in(sweeper, "beside"))]
 
 
-def jobs_beside(
-    overrides: Sequence[Override], params: Mapping[str, Any], beside: Mapping[str, Any] | None
-) -> list[list[str]]:
-    """List the overrides of the jobs beside a grid: one for each value of each key of ``beside``.
+def jobs_beside(overrides: Mapping[str, Override], params: Sequence[str], beside: Sequence[str]) -> list[list[str]]:
+    """List the overrides of the jobs beside a grid: one for each value of each word of ``beside``.
 
-    They have what all jobs of the grid have, and neither what the command line sweeps nor the keys of ``params``, also
-    where the command line gives one of those a single value: a table keeps such a row when its grid grows or shrinks.
+    They have what is the same in the whole grid, and nothing of the grid itself: not the keys of ``params``, also where
+    the command line gives one of them a single value, as a table keeps such a row when its grid grows or shrinks.
+    What the command line sweeps over a grid of ``params``, such as several backbones, they go through as well; without
+    ``params`` that is the grid.
     """
+    grid = {bare(word) for word in params}
     shared = {
-        each.get_key_element(): values_of(each)[0]
-        for each in overrides
-        if not each.is_sweep_override() and each.get_key_element() not in params
+        key: each
+        for key, each in overrides.items()
+        if bare(key) not in grid and (params or not each.is_sweep_override())
     }
-    alone = [(each.get_key_element(), word) for each in parsed(words_of(beside or {})) for word in values_of(each)]
-    return [list((shared | {key: word}).values()) for key, word in alone]
+    alone = [(each.get_key_element(), word) for each in parsed(beside) for word in values_of(each)]
+    return [
+        [*job, word] for key, word in alone for job in combinations(each for own, each in shared.items() if own != key)
+    ]
 
 
-def words_of(params: Mapping[str, Any]) -> list[str]:
-    """Write the keys and values of a sweeper as overrides."""
-    return [f"{key}={value}" for key, value in params.items()]
+def combinations(overrides: Iterable[Override]) -> list[list[str]]:
+    """List every combination of the overrides' values."""
+    return [list(job) for job in itertools.product(*map(values_of, overrides))]
+
+
+def last_of_each(overrides: Sequence[Override]) -> dict[str, Override]:
+    """Map keys to their overrides: the last one of a key counts."""
+    return {override.get_key_element(): override for override in overrides}
+
+
+def words_in(sweeper: Mapping[str, Any], name: str) -> list[str]:
+    """List the overrides in a sweeper's ``params``, by key, or ``beside``, which is a list of words or one."""
+    found = sweeper.get(name) or []
+    if isinstance(found, Mapping):
+        return [f"{key}={value}" for key, value in found.items()]
+    return [found] if isinstance(found, str) else list(map(str, found))
 
 
 def parsed(words: Sequence[str]) -> list[Override]:
@@ -130,18 +158,22 @@ def rows_of(config: DictConfig) -> list[str]:
 
     Raises ``ValueError`` for words that Hydra cannot read.
     """
-    swept = swept_of(config.swept, config.hydra.sweeper)
     try:
         jobs = jobs_of(config)
     except HydraException as error:
         raise ValueError(str(error)) from error
-    return [row_name(row_values(swept, job)) for job in jobs]
+    return [row_name(job_values(config.swept, config.hydra.sweeper, job)) for job in jobs]
 
 
 def row_of(*, _root_: DictConfig) -> str:
-    """Resolve ``${row:}``, the name of a job: the keys of the command line, and those of ``hydra.sweeper``."""
+    """Resolve ``${row:}``, the name of a job."""
     sweeper = OmegaConf.select(_root_, "hydra.sweeper") or {}
-    return row_name(row_values(swept_of(_root_.get("swept") or (), sweeper), list(_root_.hydra.overrides.task)))
+    return row_name(job_values(_root_.get("swept") or (), sweeper, list(_root_.hydra.overrides.task)))
+
+
+def rehearsed(config: Mapping[str, Any]) -> bool:
+    """Whether a command transfers nothing."""
+    return any(config.get(key) for key in REHEARSED)
 
 
 def register() -> None:

@@ -169,6 +169,11 @@ def test_nothing_imports_in_a_circle() -> None:
     assert not edges, f"these import each other: {edges}"
 
 
+def test_the_plugin_of_hydra_imports_the_sweep_alone() -> None:
+    (file,) = PACKAGE.with_name("hydra_plugins").glob("*.py")
+    assert {name for name in imports(file) if name.startswith("fastvmt")} == {"fastvmt.sweep"}
+
+
 @pytest.mark.parametrize("file", FILES, ids=IDS)
 def test_frameworks_stay_at_the_edge(file: Path) -> None:
     place = str(file.relative_to(PACKAGE).with_suffix(""))

@@ -13,6 +13,10 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
+GRID = ("-m", "seed=1,2", "hydra/sweeper=grid", "hydra.sweeper.beside=['row=none']")
+"""Of the sweeper that Hydra finds beside the package."""
+FOLDERS = ("fastvmt", "hydra_plugins", "conf")
+"""What the wheel holds of the checkout."""
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +33,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_code_configuration_weights_and_licences(installed):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout: the list of files to compare with is missing")
-    listed = ["ls-files", "--cached", "--others", "--exclude-standard", "fastvmt", "conf"]
+    listed = ["ls-files", "--cached", "--others", "--exclude-standard", *FOLDERS]
     command = ["git", "-c", "safe.directory=*", *listed]  # whoever owns the checkout
     kept = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    wanted = {f if f.startswith("fastvmt/") else f"fastvmt/{f}" for f in kept if (ROOT / f).exists()}
-    packed = {p.relative_to(installed).as_posix() for p in (installed / "fastvmt").rglob("*") if p.is_file()}
+    wanted = {f"fastvmt/{f}" if f.startswith("conf/") else f for f in kept if (ROOT / f).exists()}
+    found = (p for name in ("fastvmt", "hydra_plugins") for p in (installed / name).rglob("*") if p.is_file())
+    packed = {p.relative_to(installed).as_posix() for p in found}
     assert packed == wanted
     (info,) = installed.glob("*.dist-info")
     assert "fastvmt = fastvmt.main:main" in (info / "entry_points.txt").read_text()
@@ -52,7 +57,15 @@ def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_pat
     (tmp_path / "own" / "experiment").mkdir(parents=True)  # the user's own yaml files
     (tmp_path / "own" / "experiment" / "mine.yaml").write_text("# @package _global_\nsampler: {steps: 7}\n")
     done = subprocess.run(
-        [sys.executable, "-c", code, "dry=true", f"hydra.searchpath=[file://{tmp_path / 'own'}]", "experiment=mine"],
+        [
+            sys.executable,
+            "-c",
+            code,
+            "dry=true",
+            f"hydra.searchpath=[file://{tmp_path / 'own'}]",
+            "experiment=mine",
+            *GRID,
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -60,4 +73,4 @@ def test_command_of_the_wheel_validates_a_run_from_any_folder(installed, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed / "fastvmt"))
-    assert "dry run: valid" in done.stdout and "7 steps" in done.stdout
+    assert done.stdout.count("dry run: valid") == done.stdout.count("7 steps") == 3

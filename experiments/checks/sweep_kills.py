@@ -39,6 +39,8 @@ AROUND = (
     OUT,
 )
 WHOLE = ("guidance.lr=0.01,0.02,0.03", "guidance.fraction=0.5,0.75,1")
+AT_WORK = (-signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a sweep that a signal stopped."""
 PARTS = (WHOLE, WHOLE, ("guidance.lr=0.03,0.01", "guidance.fraction=1,0.5"), ("guidance.lr=0.02,0.03", WHOLE[1]))
 """What is begun before a stop: mostly all of it, else fewer values in another order."""
 
@@ -100,7 +102,7 @@ def rounds(kills: int, seed: int) -> dict[str, Any]:
             here.mkdir()
             for _ in range(min(dice.randint(1, 8), kills - live)):
                 stops.append(stopped(here, dice, seconds / 2))
-                live += stops[-1]["code"] != 0
+                live += stops[-1]["code"] in AT_WORK
             finish(here, command(WHOLE))
             equal += table(here) == expected
             folders += 1
@@ -127,6 +129,8 @@ def main(words: list[str] | None = None) -> None:
     write_json(arguments.results / "sweep_kills.json", record)
     if record["equal_tables"] != record["sweeps"]:
         raise SystemExit("a table differs from the undisturbed sweep's")
+    if wrong := [stop for stop in record["stops"] if stop["traceback"] or stop["code"] not in (0, *AT_WORK)]:
+        raise SystemExit(f"a stop ended otherwise than by its signal: {wrong[0]}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
         where = f"{path.name}, line {number}"
         try:
             row = json.loads(line, object_pairs_hook=once)
-            json.dumps(row, ensure_ascii=False).encode()  # half of a character, \ud800, is JSON and no text
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ManifestError(f"{where} has half of a character, such as \\ud800, which is no text") from None
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where} is not JSON: {' '.join(str(error).split())}") from None
         defaults = header.get("defaults") or {}

@@ -187,7 +187,3 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(literal_text(f"{arguments.output}: {len(references)} references, {cases} cases"))
     if unused:
         console.print(literal_text(f"without prompts, not entered ({len(unused)}): {', '.join(unused)}"))
-
-
-if __name__ == "__main__":
-    main()

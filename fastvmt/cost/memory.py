@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 
 class SampledPeak:

@@ -27,7 +27,7 @@ from fastvmt.results.case_record import VERSION, CaseRecord
 from fastvmt.results.columns import summaries
 from fastvmt.results.folder import CaseFolder, RunFolder
 from fastvmt.results.provenance import provenance
-from fastvmt.sweep import row_values, swept_of
+from fastvmt.sweep import job_values
 from fastvmt.types import TransferCase
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def sweep_row(swept: Sequence[str]) -> dict[str, Any] | None:
     if not in_sweep():
         return None
     here = HydraConfig.get()
-    return {"values": row_values(swept_of(swept, here.sweeper), overrides()), "job": here.job.num}
+    return {"values": job_values(swept, here.sweeper, overrides()), "job": here.job.num}
 
 
 def run_result(session: Session, records: list[CaseRecord]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from fastvmt.benchmarks import Lost
-from fastvmt.cost.memory import GIB
+from fastvmt.cost.memory import GIB, MIB
 from fastvmt.engine.plan import Plan
 from fastvmt.terminal import literal_text
 
@@ -16,12 +16,8 @@ def memory_line(peaks: Mapping[str, float] | None) -> str:
     """Predicted bytes on the device by stage."""
     if peaks is None:
         return "not known for this architecture"
-    return ", ".join(f"{stage} {in_gib(size)}" for stage, size in peaks.items()) + " GiB"
-
-
-def in_gib(size: float) -> str:
-    """Write bytes in GiB, also those of a small model with a digit that is not 0."""
-    return f"{size / GIB:.2f}" if size >= 0.01 * GIB else f"{size / GIB:.1g}"
+    unit, name, digits = (GIB, "GiB", 2) if max(peaks.values()) >= GIB else (MIB, "MiB", 0)
+    return ", ".join(f"{stage} {size / unit:.{digits}f}" for stage, size in peaks.items()) + f" {name}"
 
 
 def plan_table(plan: Plan, peaks: Mapping[str, float] | None) -> Table:

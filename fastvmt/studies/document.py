@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fastvmt.literals import quoted
 from fastvmt.results.columns import healthy
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
@@ -26,7 +28,7 @@ from fastvmt.studies.forms import (
     plain,
     text,
 )
-from fastvmt.studies.grid import Grid, no_grid
+from fastvmt.studies.grid import Grid, grid_rows, no_grid
 from fastvmt.studies.published import TABLES, Published
 from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
 from fastvmt.studies.rows import Row
@@ -122,16 +124,27 @@ def short(commit: str) -> str:
 
 
 def command(table: StudyTable) -> str:
-    """Write the command line that makes the table's rows, those of other systems aside."""
+    """Write the command line that makes the table's rows, those of other systems aside: commands, where one cannot."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in table.rows:
         if not row.name:
-            groups.setdefault(tuple(sorted(row.values)), []).append(row)
-    first, *others = sorted(groups.values(), key=len, reverse=True) or [[]]
-    beside = [rows for rows in others if len(rows[0].values) == 1 and shared_words(rows) == shared_words(first)]
-    words = [f'++hydra.sweeper.beside.{key}="{values}"' for rows in beside for key, values in swept_values(rows)]
-    whole = [*sweep_command(first), *(["hydra/sweeper=grid"] if words else []), *words]
-    return " && ".join(map(shlex.join, [whole, *(sweep_command(rows) for rows in others if rows not in beside)]))
+            groups.setdefault(tuple(row.values), []).append(row)
+    first = grid_rows(table) or max(groups.values(), key=len, default=[])
+    beside: list[str] = []
+    apart: list[list[str]] = []
+    for rows in groups.values():
+        own = [f"{key}={values}" for key, values in swept_values(rows) if first and key not in first[0].values]
+        if first and first[0].values and len(own) == 1 and shared_words(rows) == shared_words(first):
+            beside += own
+        elif rows != first:
+            apart.append(sweep_command(rows))
+    sweeper = ["hydra/sweeper=grid", f"hydra.sweeper.beside=[{','.join(map(hydra_text, beside))}]"] if beside else []
+    return " && ".join(map(shlex.join, [[*sweep_command(first), *sweeper], *apart]))
+
+
+def hydra_text(word: str) -> str:
+    """Write a text for Hydra's grammar, in double quotes where these hold it, which a shell's single ones hold."""
+    return quoted(word) if re.search(r"[\"'\\$]", word) else f'"{word}"'
 
 
 def sweep_command(rows: Sequence[Row]) -> list[str]:

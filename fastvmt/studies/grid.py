@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fastvmt.studies.quantities import known_columns
-from fastvmt.studies.rows import number
+from fastvmt.studies.rows import Row, number
 from fastvmt.studies.table import Entry, StudyTable, entry
 
 
@@ -24,19 +24,25 @@ class Grid:
     means: Mapping[tuple[str, str], Entry]
 
 
+def grid_rows(table: StudyTable) -> list[Row]:
+    """List the rows that sweep the keys that the base row sweeps: others stand beside the grid."""
+    own = [row for row in table.rows if not row.name]
+    base = table.rows[table.base]
+    return [row for row in own if set(row.values) == set((own[0] if base.name and own else base).values)]
+
+
 def varying_keys(table: StudyTable) -> list[str]:
-    """List the swept keys that take more than one value."""
-    keys = dict.fromkeys(key for row in table.rows for key in row.values)
-    return [key for key in keys if len({row.values.get(key) for row in table.rows if not row.name}) > 1]
+    """List the keys that the grid sweeps and that take more than one value there."""
+    rows = grid_rows(table)
+    return [key for key in (rows[0].values if rows else ()) if len({row.values[key] for row in rows}) > 1]
 
 
 def grid_keys(table: StudyTable) -> list[str]:
     """List the keys of a table's grid: the specification's, or the two that are swept, where rows fill most places."""
-    own = [row for row in table.rows if not row.name]
+    rows = grid_rows(table)
     swept = varying_keys(table)
-    places = math.prod(len({row.values.get(key) for row in own}) for key in swept)
-    full = len(swept) == 2 and all(key in row.values for row in own for key in swept) and 2 * len(own) > places
-    return list(table.spec.grid) or (swept if full else [])
+    places = math.prod(len({row.values[key] for row in rows}) for key in swept)
+    return list(table.spec.grid) or (swept if len(swept) == 2 and 2 * len(rows) > places else [])
 
 
 def grid_of(table: StudyTable, keys: Sequence[str], name: str) -> Grid:

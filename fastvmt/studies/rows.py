@@ -71,7 +71,7 @@ def read_rows(folders: Sequence[Path]) -> list[Row]:
         found = runs_of(folder)
         if not found:
             raise ValueError(f"{folder} holds no finished run: no result.json there, in rows/ or in a folder below it")
-        rows += sorted(map(read_row, found), key=in_order)
+        rows += in_order([read_row(run) for run in found])
     return rows
 
 
@@ -130,13 +130,18 @@ def root(override: str) -> str:
     return re.split(r"[.=@/]", override.lstrip("+~"))[0]
 
 
-def in_order(row: Row) -> tuple[Any, ...]:
-    """Sort numbers by size, words by their place in the sweep; rows of other systems come last."""
-    return (
-        row.name,
-        tuple((number(value) is None, number(value) or 0.0, row.job) for value in row.values.values()),
-        row.job,
-    )
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Sort the rows of a folder: what sweeps the same keys together, in the sweep's order; other systems come last."""
+    begun: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        keys = tuple(row.values)
+        begun[keys] = min(row.job, begun.get(keys, row.job))
+    return sorted(rows, key=lambda row: (row.name, begun[tuple(row.values)], tuple(row.values), *place_in_sweep(row)))
+
+
+def place_in_sweep(row: Row) -> tuple[Any, ...]:
+    """Sort numbers by size, words by their place in the sweep."""
+    return tuple((number(value) is None, number(value) or 0.0, row.job) for value in row.values.values()), row.job
 
 
 def number(text: str) -> float | None:

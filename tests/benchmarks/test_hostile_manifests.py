@@ -18,7 +18,7 @@ KEYS = sorted({f.name for f in fields(Reference)} - {"start", "num", "stride"} |
 def test_half_of_a_character_is_no_text(bench):
     path = bench(swan={})
     path.write_text(path.read_text().replace('"swan"', '"swan\\ud83d"', 1))
-    with pytest.raises(ManifestError, match="line 1 is not JSON: .*surrogates not allowed"):
+    with pytest.raises(ManifestError, match="line 1 has half of a character"):
         read_manifest(path)
 
 

@@ -86,5 +86,4 @@ def test_the_dry_run_prints_it(random_wan: Path, capsys: pytest.CaptureFixture[s
     run(composed(f"backbone.path={random_wan}", *size, "dry=true", "device=cpu"))
     assert "memory, predicted" in capsys.readouterr().out
     assert memory_line({"text": 2.0 * GIB, "guide": 35.9 * GIB}) == "text 2.00, guide 35.90 GiB"
-    small = {"text": 0.0, "encode": 4e-4 * GIB, "guide": 0.01 * GIB}
-    assert memory_line(small) == "text 0, encode 0.0004, guide 0.01 GiB"
+    assert memory_line({"text": 0.0, "encode": GIB / 1024, "guide": GIB / 16}) == "text 0, encode 1, guide 64 MiB"

@@ -120,7 +120,7 @@ def test_rows_that_cannot_differ_are_told_and_made_once(random_wan, tmp_path):
 @pytest.mark.slow
 def test_rows_beside_a_sweep_are_made_once_whatever_becomes_of_it(random_wan, tmp_path):
     fixed = ["metrics=none", "logger=none", f"output_dir={tmp_path / 'own'}", f"cache_dir={tmp_path / 'cache'}"]
-    words = ["hydra/sweeper=grid", '++hydra.sweeper.beside.row="without_window,none"', *fixed]
+    words = ["hydra/sweeper=grid", "hydra.sweeper.beside=['row=without_window,none']", *fixed]
     done = forked(random_wan, tmp_path, "window.l=3,5", *words)
     assert done.code == 0, done.stderr
     assert labels(read_rows([tmp_path / "own"])) == ["l=3", "l=5", "without_window", "none"]

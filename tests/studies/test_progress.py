@@ -145,8 +145,6 @@ def test_what_transfers_nothing_is_neither_repeated_nor_waiting(study: Path, key
     assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=9"]
     note_sweep(sweep_into(study, "window.l=11"))
     assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11"]
-    note_sweep(sweep_into(study, "window.l=["))  # which the command itself refuses
-    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11"]
 
 
 @pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", '{"rows": [3]}', "[]"])

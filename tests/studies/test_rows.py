@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from fastvmt.studies.document import command
+from fastvmt.studies.grid import grid_keys, varying_keys
 from fastvmt.studies.rows import READ, labels, read_rows
-from fastvmt.studies.table import tabulated
+from fastvmt.studies.table import StudyTable, tabulated
 from fastvmt.studies.table_command import main
-from fastvmt.sweep import parsed
+from fastvmt.sweep import job_values, jobs_of, parsed, row_name, swept_keys
 from helpers.studies import scored, write_run
 
 KEYS = ["overrides", "row", "row.values", "row.job", "row.name", "config", "config.table.base", "cases"]
@@ -82,20 +84,58 @@ def test_a_single_run_and_sweeps_of_other_words_in_one_folder_are_told_apart(tmp
     assert labels(rows) == ["delta=1, sampler.steps=3", "delta=2, sampler.steps=4"]
 
 
-def test_rows_beside_a_grid_are_named_by_what_they_are_and_the_command_makes_them_too(tmp_path: Path) -> None:
-    shared = ["experiment=table_delta", "seed=1"]
-    rows = [("skip.delta", "1"), ("skip.delta", "10"), ("skip.delta", "3"), ("row", "shared_pass"), ("row", "none")]
-    for job, (key, value) in enumerate(rows):
-        write_run(tmp_path / f"rows/{key}={value}", [*shared, f"{key}={value}"], scored(SCORES), {key: value}, job)
-    table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
+Values = dict[str, str]
+BESIDE = [{"row": "shared_pass"}, {"row": "none"}]
+
+
+def study_of(folder: Path, rows: list[Values], words: list[str], base: Values | None = None) -> StudyTable:
+    """A table of rows with these values, told the same ``words``."""
+    for job, values in enumerate(rows):
+        told = [*words, *(f"{key}={value}" for key, value in values.items())]
+        write_run(folder / f"rows/{job}", told, scored(SCORES), values, job, table={"base": base or {}})
+    return tabulated(read_rows([folder]), ["motion_fidelity"])
+
+
+def deltas(*values: str) -> list[Values]:
+    return [{"skip.delta": value} for value in values]
+
+
+def test_rows_beside_a_grid_come_after_it_and_are_named_by_what_they_are(tmp_path: Path) -> None:
+    table = study_of(tmp_path, [*deltas("1", "10", "3"), *BESIDE], ["seed=1"])
     assert table.names == ["delta=1", "delta=3", "delta=10", "shared_pass", "none"]
-    beside = "hydra/sweeper=grid '++hydra.sweeper.beside.row=\"shared_pass,none\"'"
-    assert command(table) == f"python run.py -m experiment=table_delta seed=1 skip.delta=1,3,10 {beside}"
-    word = shlex.split(beside)[1]
-    assert parsed([word])[0].value() == "shared_pass,none"
-    write_run(
-        tmp_path / "rows/own", ["method=moft", "window.l=3", "seed=2"], scored(SCORES), {"window.l": "3", "seed": "2"}
-    )
-    assert command(tabulated(read_rows([tmp_path]), ["motion_fidelity"])).endswith(
-        f"{beside} && python run.py -m method=moft window.l=3 seed=2"
-    )
+    assert varying_keys(table) == ["skip.delta"]
+    two = [{"skip.delta": delta, "window.l": l} for delta in "13" for l in "35"]
+    assert grid_keys(study_of(tmp_path / "two", [*two, *BESIDE], [])) == ["skip.delta", "window.l"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "params"),
+    [
+        ([*deltas("1", "3", "10"), *BESIDE], {"skip.delta": "1,2,3"}),
+        ([*deltas("1", "3"), *BESIDE, {"row": "fast"}], {"skip.delta": "1,2,3"}),  # more beside it than in it
+        ([*deltas("1", "3"), {"method": "none"}, {"row": "fast"}, {"method": "'it\\'s, \"here\"'"}], {}),
+        ([*deltas("1", "3"), {"window.l": "1"}, {"window.l": "3"}], {}),  # two sweeps into one folder
+        ([{"backbone": m, **row} for m in "ab" for row in (*deltas("1", "3"), *BESIDE)], {"skip.delta": "1,2,3"}),
+        (deltas("1", "3"), {}),
+    ],
+)
+def test_the_command_of_a_table_makes_its_rows(tmp_path: Path, rows: list[Values], params: dict[str, str]) -> None:
+    told = command(study_of(tmp_path, rows, ["seed=1"], rows[0]))
+    program, script, option, *words = shlex.split(told)
+    assert (program, script, option) == ("python", "run.py", "-m") and "&&" not in words
+    beside = [OmegaConf.create(parsed([word])[0].value()) for word in words if word.startswith("hydra.sweeper.beside=")]
+    sweeper = {"_target_": "GridSweeper", "params": params, "beside": [word for each in beside for word in each]}
+    words = [word for word in words if not word.startswith("hydra")]
+    hydra = {"sweeper": sweeper, "overrides": {"task": words}}
+    jobs = jobs_of(OmegaConf.create({"hydra": hydra}))
+    found = [job_values(swept_keys(words), sweeper, job) for job in jobs]
+    assert sorted(map(row_name, found)) == sorted(map(row_name, rows))
+    assert all("seed=1" in job for job in jobs)
+
+
+def test_what_one_command_cannot_make_is_told_as_several(tmp_path: Path) -> None:
+    table = study_of(tmp_path, [*deltas("1", "3"), {"window.l": "3", "window.sf": "2"}], [])
+    write_run(tmp_path, ["method=none"], scored(SCORES))
+    assert command(table) == "python run.py -m skip.delta=1,3 && python run.py -m window.l=3 window.sf=2"
+    table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
+    assert command(table).startswith("python run.py method=none && python run.py -m skip.delta=1,3 && ")

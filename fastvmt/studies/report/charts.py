@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from fastvmt.results.statistics import compare
 from fastvmt.studies.forms import text
-from fastvmt.studies.grid import Grid
+from fastvmt.studies.grid import Grid, grid_rows
 from fastvmt.studies.quantities import RATIO, Column
 from fastvmt.studies.report.svg import Axis, add, axes, axis_of, picture, written
 from fastvmt.studies.rows import number
@@ -50,6 +50,10 @@ def estimate(values: Column) -> Estimate:
     """Estimate a column's mean: the paired comparison with nothing."""
     found = compare(values, dict.fromkeys(values, 0.0))
     return Estimate(found.mean, found.low, found.high)
+
+
+Place = tuple[float, Estimate, str]
+"""Where a row stands on a swept number, its estimate and its name."""
 
 
 @dataclass(frozen=True)
@@ -109,24 +113,38 @@ def spread(heights: Sequence[float]) -> list[float]:
 
 
 def over_key(table: StudyTable, key: str, name: str) -> Markup | None:
-    """Draw a column over a swept key whose values are numbers; None where they are not, or one row has the column."""
-    places = [number(row.values.get(key, "")) for row in table.rows]
-    if any(place is None for place in places):
-        return None
-    points = [(place, estimate(table.values(i, name))) for i, place in enumerate(places) if place is not None]
-    points = sorted((point for point in points if point[1].known), key=lambda point: point[0])
-    return line(points, (key, name.replace("_", " "))) if len(points) > 1 else None
+    """Draw a column over a swept key whose values are numbers, and level lines for rows beside the grid.
+
+    None where the values are no numbers, or fewer than two rows have the column.
+    """
+    grid = grid_rows(table)
+    points: list[Place] = []
+    beside: list[Place] = []
+    for i, row in enumerate(table.rows):
+        place, each = number(row.values.get(key, "")), estimate(table.values(i, name))
+        if row in grid and place is None:
+            return None
+        if each.known:
+            (points if row in grid else beside).append((place or 0.0, each, table.names[i]))
+    points.sort(key=lambda point: point[0])
+    return line(points, beside, (key, name.replace("_", " "))) if len(points) > 1 else None
 
 
-def line(points: Sequence[tuple[float, Estimate]], labels: tuple[str, str]) -> Markup:
-    """Draw a line through means, with their intervals."""
+def line(points: Sequence[Place], beside: Sequence[Place], labels: tuple[str, str]) -> Markup:
+    """Draw a line through means, with their intervals, and the means of rows that have no place on it."""
     svg = picture(WIDTH, HEIGHT, f"{labels[1]} over {labels[0]}")
-    x = axis_of([place for place, _ in points], LEFT, WIDTH - RIGHT)
-    y = axis_of([value for _, each in points for value in each.known], HEIGHT - BOTTOM, TOP)
+    x = axis_of([place for place, *_ in points], LEFT, WIDTH - RIGHT)
+    means = [each.mean for _, each, _ in beside]
+    y = axis_of([*(value for _, each, _ in points for value in each.known), *means], HEIGHT - BOTTOM, TOP)
     axes(svg, x, y, labels)
-    path = " ".join(f"{x.at(place):.1f},{y.at(each.mean):.1f}" for place, each in points)
+    path = " ".join(f"{x.at(place):.1f},{y.at(each.mean):.1f}" for place, each, _ in points)
     add(svg, "polyline", kind="line", points=path)
-    for place, each in points:
+    for (_, each, row), height in zip(beside, spread([y.at(mean) for mean in means]), strict=True):
+        level = add(svg, "g", kind="beside")
+        add(level, "title", f"{row}: {each}")
+        add(level, "line", kind="bar", x1=x.start, x2=x.end, y1=y.at(each.mean), y2=y.at(each.mean))
+        add(level, "text", row, kind="name", x=x.end, y=height - 4, text_anchor="end")
+    for place, each, _ in points:
         group = add(svg, "g", kind="row")
         add(group, "title", f"{labels[0]} = {place:g}: {each}")
         bar(group, (x.at(place), y.at(each.low)), (x.at(place), y.at(each.high)))

@@ -99,6 +99,9 @@ def test_a_number_gives_a_line_and_a_word_gives_none(tmp_path: Path) -> None:
     heights = [float(dot.get("cy", "")) for dot in elements(svg, "dot")]
     assert heights == sorted(heights)  # downwards: the score falls
     assert len(elements(svg, "bar")) == 3
+    numbers = table_of(tmp_path / "numbers", [*({"skip.delta": value} for value in ("10", "2", "1")), {"row": "none"}])
+    svg = over_key(numbers, "skip.delta", "motion_fidelity")
+    assert len(elements(svg, "dot")) == 3 and len(elements(svg, "beside")) == 1 and "none" in svg
     words = table_of(tmp_path / "words", [{"method": value} for value in ("moft", "none")])
     assert over_key(words, "method", "motion_fidelity") is None
     assert trade_off(words) is not None
