@@ -54,7 +54,15 @@ def test_a_folder_that_cannot_be_written_to_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["window.L=5"], ["output_dir={file}"], ["output_dir={file}/below"], ["seed=${{nothing}}"], ["seed=-1"]]
+    "words",
+    [
+        ["window.L=5"],
+        ["output_dir={file}"],
+        ["output_dir={file}/below"],
+        ["seed=${{nothing}}"],
+        ["seed=-1"],
+        ["hydra/sweeper=basic", "experiment=table_span"],
+    ],
 )
 def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:
     (tmp_path / "file").write_text("")
