@@ -1,4 +1,4 @@
-"""What waits for the device: a guided step's readings and their log do not, so that a GPU is never idle between them."""
+"""What waits for the device: no reading of a guided step and no log does, so that a GPU is not idle between them."""
 
 from __future__ import annotations
 
