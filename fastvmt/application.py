@@ -21,6 +21,7 @@ from fastvmt.compose_errors import explained
 from fastvmt.config import config_folder, in_sweep, objectives
 from fastvmt.errors import JobFailed, UserError
 from fastvmt.literals import literal
+from fastvmt.named_row import check_row
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
 from fastvmt.study import directions_of, end_sweep, searching
@@ -136,6 +137,7 @@ class Application:
             raise UserError(explained(error, self.arguments)) from error
         here = HydraConfig.get().overrides
         check_presets([*here.hydra, *here.task])
+        check_row(here.task)
         from fastvmt.engine.loaded import Shelf  # heavy imports only inside the job
         from fastvmt.engine.run import foretell, run
         from fastvmt.studies.quantities import RATIO

@@ -17,6 +17,7 @@ from fastvmt.compose_errors import explained
 from fastvmt.config import config_folder
 from fastvmt.errors import UserError
 from fastvmt.literals import stored
+from fastvmt.named_row import check_row
 from fastvmt.versions import BASE
 
 PRESETS = ("preset", "method/preset", "experiment/preset", "row/preset")
@@ -76,6 +77,7 @@ def composed(overrides: Sequence[str] = (), values: Mapping[str, Any] | None = N
         with initialize_config_dir(**BASE, config_dir=str(config_folder())):
             cfg: DictConfig = compose("config", overrides=list(overrides))
             check_presets(overrides)
+            check_row(overrides)
         for key, value in (values or {}).items():
             if value is not None:
                 OmegaConf.update(cfg, key, stored(value) if isinstance(value, str) else value)

@@ -45,7 +45,7 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     if match := re.search(r"Multiple values for ([^.]+)\.", said):
         return f"{match[1]} is given twice: write {match[1]}=<option> once, without +"
     if "'beside'" in said or "hydra.sweeper.beside" in said:
-        return "rows beside a grid, as this experiment has, need hydra/sweeper=grid: leave hydra/sweeper out"
+        return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
     whole = " ".join(f"{said.partition('Config search path')[0]} {first_line(cause) if cause else ''}".split())
     return f"the settings {shown(overrides)} cannot be composed: {whole or type(error).__name__}"
 

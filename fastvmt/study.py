@@ -45,8 +45,9 @@ class Study(Callback):
             note_sweep(config)
             return  # its jobs are not known before
         compositions = compose_once(GlobalHydra.instance().config_loader())
-        if composable(config, compositions):
-            note_sweep(config)
+        if not composable(config, compositions):
+            return
+        note_sweep(config)
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if config.get("plan") and launcher != "basic":
             log.warning(APART, launcher)
@@ -89,15 +90,9 @@ def unsearchable(config: DictConfig) -> str:
 
 def unclaimable(config: DictConfig) -> str:
     """Say which claim of the sweep's table cannot be read, and why; nothing where all can."""
-    from fastvmt.studies.claims import margin_of, terms  # imports torch
+    from fastvmt.studies.claims import unreadable  # imports torch
 
-    for claim in OmegaConf.select(config, "table.claims") or ():
-        try:
-            if not terms(margin_of(str(claim))):
-                raise ValueError("it names no column[row]")
-        except ValueError as error:
-            return f"table.claims={claim!r} is no claim: {error}; one is  motion_fidelity[3] > motion_fidelity[1]"
-    return ""
+    return unreadable(OmegaConf.select(config, "table.claims") or ())
 
 
 def composable(config: DictConfig, compositions: Compositions) -> bool:
@@ -168,11 +163,11 @@ def tell_failures(folder: Path) -> None:
 
 
 def tell_earlier(folder: Path, names: Sequence[str]) -> None:
-    """Say which rows of a study's table are of earlier sweeps than that over ``names``; nothing without names."""
+    """Say which rows of a study's table are of earlier sweeps than that over ``names``; nothing after one row again."""
     from fastvmt.studies.rows import runs_of
 
     rows = [run.name for run in runs_of(folder) if run.parent.name == "rows"]
-    if earlier := [name for name in rows if names and name not in names]:
+    if earlier := [name for name in rows if len(names) > 1 and name not in names]:
         sys.stdout.write(f"rows of earlier sweeps, in the table too: {harmless(', '.join(earlier))}\n")
 
 

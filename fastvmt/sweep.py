@@ -115,7 +115,7 @@ def jobs_beside(overrides: Mapping[str, Override], params: Sequence[str], beside
         for key, each in overrides.items()
         if bare(key) not in grid and (params or not each.is_sweep_override())
     }
-    alone = [(each.get_key_element(), word) for each in parsed(beside) for word in values_of(each)]
+    alone = dict.fromkeys((each.get_key_element(), word) for each in parsed(beside) for word in values_of(each))
     return [
         [*job, word] for key, word in alone for job in combinations(each for own, each in shared.items() if own != key)
     ]

@@ -26,7 +26,8 @@ LEAVES: dict[str, set[str]] = {
     "sweep": {"versions"},
     "config": {"settings", "sweep", "versions"},
     "compose_errors": {"config", "errors", "versions"},
-    "compose": {"compose_errors", "config", "errors", "literals", "versions"},
+    "compose": {"compose_errors", "config", "errors", "literals", "named_row", "versions"},
+    "named_row": {"errors"},
     "stopping": set(),
     "threads": set(),
     "construct": {"errors"},
@@ -81,7 +82,18 @@ LEAVES: dict[str, set[str]] = {
 }
 """Everything of fastvmt that a low unit may import beside itself."""
 ONLY_IN = {
-    "hydra": ("engine", "compose", "config", "literals", "application", "study", "compositions", "sweep", "versions"),
+    "hydra": (
+        "engine",
+        "compose",
+        "config",
+        "literals",
+        "named_row",
+        "application",
+        "study",
+        "compositions",
+        "sweep",
+        "versions",
+    ),
     "omegaconf": (
         "engine",
         "compose",

@@ -105,3 +105,18 @@ def test_prompts_may_be_plain(tmp_path, content):
     write_manifest([str(tmp_path / "clips"), str(tmp_path / "prompts.yaml"), str(out), "--license", "own"])
     (case,) = loaded(out)
     assert (case.id, case.prompt) == ("swan/p0/s0", "a cat") and case.category in ("own", "zoom")
+
+
+@pytest.mark.parametrize("content", [None, "# mine\nclips: {a: 1}\n", "name: {"])
+def test_a_file_of_the_user_s_own_is_not_replaced_by_the_header(tmp_path, content, capsys):
+    write_frames(tmp_path / "clips" / "swan", clip(10))
+    prompts = tmp_path / ("bench.yaml" if content is None else "prompts.yaml")
+    prompts.write_text("swan: a dog")
+    if content is not None:
+        (tmp_path / "bench.yaml").write_text(content)
+    before = (tmp_path / "bench.yaml").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        write_manifest([str(tmp_path / "clips"), str(prompts), str(tmp_path / "bench.jsonl"), "--license", "own"])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1 and "call the output otherwise" in error
+    assert (tmp_path / "bench.yaml").read_text() == before and not (tmp_path / "bench.jsonl").exists()

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from fastvmt.benchmarks.manifest import read_manifest
+from fastvmt.benchmarks.manifest import read_header, read_manifest
 from fastvmt.benchmarks.reference import Reference
 from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.triples import clips_in
@@ -109,6 +109,19 @@ def manifest_row(name: str, clip: Path, mask: Path | None, beside: Path, folder_
     return row if mask is None else row | {"mask": os.path.relpath(mask, beside)}
 
 
+def check_header(path: Path, prompts: Path) -> None:
+    """Raise ``ValueError`` where the header would replace another file than a manifest's header."""
+    header = path.with_suffix(".yaml")
+    told = f"the header is written to {header}"
+    if header.exists() and header.samefile(prompts):
+        raise ValueError(f"{told}, which holds the prompts: call the output otherwise than {path}")
+    if header.exists():
+        try:
+            read_header(header)
+        except ValueError as error:
+            raise ValueError(f"{told}, which is there and is no header: call the output otherwise ({error})") from None
+
+
 def defaults(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the header says for all clips."""
     frames = {"start": arguments.start, "stride": arguments.stride}
@@ -168,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         clips, masks = find_clips(arguments.clips, arguments.resolution)
         keys = read_prompts(arguments.prompts, clips)
+        check_header(arguments.output, arguments.prompts)
         beside = arguments.output.parent
         rows = [
             manifest_row(name, clips[name], masks.get(name), beside, arguments.folder_fps) | keys[name] for name in keys

@@ -42,6 +42,7 @@ from fastvmt.results.events import STARTED, note
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped, beside_the_first
+from fastvmt.studies.claims import unreadable
 from fastvmt.studies.quantities import RATIO
 from fastvmt.terminal import literal_text
 from fastvmt.threads import computing_with
@@ -89,6 +90,8 @@ def foretell(cfg: DictConfig, shelf: Shelf) -> PlannedRow:
 
 def checked(cfg: DictConfig) -> Plan:
     """Check a composed configuration, and the output folder against it. Raises :class:`UserError`."""
+    if told := unreadable(cfg.table.claims or ()):
+        raise UserError(told)
     plan = make_plan(cfg)
     check_sweep(cfg)
     check_trainer_values(cfg.trainer)

@@ -10,8 +10,9 @@ import ast
 import math
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+SHOWN = 80
+"""Characters of a claim in a message."""
+LONGEST = 1000
+"""Characters of a claim."""
 LARGEST = sys.float_info.max
 """Of a number in a claim."""
 Term = tuple[str, str]
@@ -91,12 +96,26 @@ def judged(table: StudyTable, claim: str) -> Verdict:
     return Verdict(claim, verdict, value, low, high)
 
 
+def unreadable(claims: Iterable[object]) -> str:
+    """Say which of some claims cannot be judged by any table, and why; nothing where all can."""
+    for claim in claims:
+        try:
+            if not terms(margin_of(str(claim))):
+                raise ValueError("it names no column[row]")
+        except ValueError as error:
+            shown = shorten(str(claim), SHOWN)
+            return f"table.claims={shown!r} is no claim: {error}; one is  motion_fidelity[3] > motion_fidelity[1]"
+    return ""
+
+
 def margin_of(claim: str) -> ast.expr:
     """Read a claim as the expression that it says is above 0. Raises ``ValueError`` for anything else."""
+    if len(claim) > LONGEST:
+        raise ValueError(f"it has {len(claim)} characters, more than {LONGEST}")
     try:
         tree = ast.parse(claim, mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"it cannot be read: {error.msg}") from error
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"it cannot be read: {getattr(error, 'msg', error)}") from error
     if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or not isinstance(tree.ops[0], ast.Gt | ast.Lt):
         raise ValueError("it is no inequality of two sides with < or >")
     left, right = tree.left, tree.comparators[0]

@@ -10,18 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.files import read_json, write_json
-from fastvmt.literals import quoted, search_words
+from fastvmt.literals import listed, quoted, search_words
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, asked, read_events
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.schema import decoded
-from fastvmt.sweep import REHEARSED
+from fastvmt.sweep import REHEARSED, job_values, words_in
 
 RUNNING, WAITING = "running", "waiting"
 WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
@@ -91,7 +92,12 @@ def planned(study: Path) -> list[str]:
 
 
 def note_rows(study: Path, names: Sequence[str]) -> None:
-    """Keep the names of a sweep's rows beside them; where nothing can be written, the first job tells."""
+    """Keep the names of a sweep's rows beside them; where nothing can be written, the first job tells.
+
+    One row again, as a command that is told repeats it, is no new sweep.
+    """
+    if len(names) == 1 and (study / SWEEP).exists():
+        return
     with suppress(OSError):
         study.mkdir(parents=True, exist_ok=True)
         write_json(study / SWEEP, {"rows": list(names)})
@@ -173,11 +179,25 @@ def again(folder: Path, study: Path) -> str:
     if not words:
         return ""
     hydra = folder / ".hydra" / "hydra.yaml"
-    with reading(hydra):
-        own = search_words(OmegaConf.load(hydra).hydra) if hydra.is_file() else []
+    own: list[str] = []
+    if hydra.is_file():
+        with reading(hydra):
+            node = OmegaConf.load(hydra).hydra
+            own = search_words(node)
+            words = alone(words, node.get("sweeper") or {})
     words = [*own, *(word for word in words if word.lstrip("+").partition("=")[0] not in (*WHERE, *REHEARSED))]
     place = f"{study}" if re.fullmatch(r"[\w./-]+", f"{study}") else quoted(f"{study}")
     return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={place}"])
+
+
+def alone(words: Sequence[str], sweeper: Mapping[str, Any]) -> list[str]:
+    """Write a job's words so that they make no other job, where an experiment names several."""
+    if not any(words_in(sweeper, name) for name in ("params", "beside")):
+        return list(words)
+    swept = next((found for word in words if word.startswith("swept=") and (found := listed(word))), [])
+    keys = ",".join(job_values(swept, sweeper, words))
+    none = ("hydra/sweeper=grid", "hydra.sweeper.params=null", "hydra.sweeper.beside=null")
+    return [*none, *(word for word in words if not word.startswith("swept=")), f"swept=[{keys}]"]
 
 
 def failures(rows: Sequence[Progress]) -> list[str]:

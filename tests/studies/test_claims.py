@@ -85,7 +85,7 @@ def test_what_cannot_be_judged_says_why(table: StudyTable, claim: str, why: str)
     assert found.verdict == "undecided" and why in found.why and math.isnan(found.low)
 
 
-@pytest.mark.parametrize("claim", ["motion_fidelity[1]", "motion_fidelity[1] >", "open('x') > 0", "3"])
+@pytest.mark.parametrize("claim", ["motion_fidelity[1]", "motion_fidelity[1] >", "open('x') > 0", "3", "1 > 0"])
 def test_a_claim_that_cannot_be_read_ends_a_sweep_before_its_first_job(
     claim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from fastvmt.results.folder import RunFolder
 from fastvmt.studies.progress import Progress, failures, progress_of, total_left
 from fastvmt.studies.status_command import main
 from fastvmt.study import note_sweep
+from fastvmt.sweep import rows_of
 from helpers.records import case_record
 from helpers.studies import write_run
 
@@ -76,6 +77,28 @@ def test_a_failure_comes_with_the_command_that_repeats_it(study: Path, capsys: p
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out
     assert told in printed and "1 finished, 1 running, 1 interrupted, 1 failed, 1 waiting" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"), [(["skip.delta=4", "seed=1"], "skip.delta"), (["seed=1", "row=none"], "row")]
+)
+def test_a_row_of_an_experiment_is_repeated_alone(tmp_path: Path, words: list[str], keys: str) -> None:
+    """Its own sweep and rows beside are left out, and the row has its name."""
+    folder = tmp_path / "rows" / "mine"
+    whole = ["experiment=table_delta", *words]
+    sweeper = {"_target_": "a.GridSweeper", "params": {"skip.delta": "1,2"}, "beside": ["row=none,fast"]}
+    hydra = {"sweeper": sweeper, "searchpath": [], "runtime": {"config_sources": []}}
+    OmegaConf.save(OmegaConf.create(whole), made(folder / ".hydra/overrides.yaml"))
+    OmegaConf.save(OmegaConf.create({"hydra": hydra}), folder / ".hydra/hydra.yaml")
+    note(folder, "failed", error="no room")
+    (told,) = failures(progress_of(tmp_path))
+    program, script, option, *again = shlex.split(told.split("\n  again: ")[1])
+    assert (program, script, option) == ("python", "run.py", "-m")
+    assert again[:3] == ["hydra/sweeper=grid", "hydra.sweeper.params=null", "hydra.sweeper.beside=null"]
+    assert again[3:] == [*whole, f"swept=[{keys}]", f"output_dir={tmp_path}"]
+    none = {"_target_": "a.GridSweeper", "params": None, "beside": None}
+    config = OmegaConf.create({"swept": [keys], "hydra": {"sweeper": none, "overrides": {"task": again[3:]}}})
+    assert rows_of(config) == ["delta=4" if keys == "skip.delta" else "row=none"]
 
 
 def test_a_single_run_and_one_from_before_events(tmp_path: Path) -> None:
@@ -143,8 +166,10 @@ def test_what_transfers_nothing_is_neither_repeated_nor_waiting(study: Path, key
     assert key not in told and "window.l=4" in told
     note_sweep(OmegaConf.merge(sweep_into(study, "window.l=11"), {key: True}))
     assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=9"]
-    note_sweep(sweep_into(study, "window.l=11"))
-    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11"]
+    note_sweep(sweep_into(study, "window.l=4"))  # the command that repeats a row
+    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=9"]
+    note_sweep(sweep_into(study, "window.l=11,13"))
+    assert [row.name for row in progress_of(study) if row.state == "waiting"] == ["l=11", "l=13"]
 
 
 @pytest.mark.parametrize("content", ["", "hydra: {sweeper", "- a", "hydra: {}", "a\x00", '{"rows": [3]}', "[]"])
