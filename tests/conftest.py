@@ -16,7 +16,7 @@ import yaml
 import fastvmt.torchvision_ops  # noqa: F401  diffusers imports torchvision
 from experiments.random_folder import save_random_wan
 from helpers.clips import clip, write_frames
-from helpers.config import parse_once
+from helpers.compositions import compose_faster
 from helpers.random_models import SMALL, save_random_cogvideox
 
 # isort: split
@@ -32,7 +32,7 @@ from fastvmt.world.scene import render, sample_scene
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)  # its threads would be lost in the processes that tests fork, which would wait for them for ever
-parse_once()
+compose_faster()
 for module in (case_files, adopt):
     module.VIEW_SIDE = 96  # a case's enlarged videos cost more than its model, whose clips have 48 pixels
 

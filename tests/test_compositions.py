@@ -11,9 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from fastvmt import compositions
+from fastvmt import compose, compositions
 from fastvmt.compositions import compose_once
 from fastvmt.config import config_folder
+from fastvmt.errors import UserError
+from helpers import compositions as shared
 from helpers.config import composed
 
 
@@ -70,3 +72,18 @@ def test_no_more_than_so_many_are_kept_and_none_are_sent_to_other_processes(
     there = pickle.loads(pickle.dumps(kept))
     assert list(kept.known) == [("window.l=3",)] and there.known == {}
     assert there.loader.load_sweep_config is there
+
+
+def test_what_tests_share_of_a_composition_is_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the options, whatever values are set; words that cannot be composed are told as if nothing were shared."""
+    base = ["output_dir=unused", "method=ditflow"]
+    words, wrong = [*base, "window={l: 3}", "seed=1"], [*base, "window.l=3", "nosuch=1"]
+    compose.composed(words).method.iterations = 99
+    again = compose.composed([*base, "window={l: 3}", "seed=2"])
+    with pytest.raises(UserError) as told:
+        compose.composed(wrong)
+    monkeypatch.setattr(shared, "kept", {})
+    assert again == compose.composed([*words, "seed=2"]) != compose.composed(words)
+    with pytest.raises(UserError) as alone:
+        compose.composed(wrong)
+    assert str(told.value) == str(alone.value) and "nosuch" in str(told.value)

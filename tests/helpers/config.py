@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import cache
-from pathlib import Path
 
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
 from fastvmt import compose
@@ -27,24 +23,3 @@ def composed(*overrides: str) -> DictConfig:
     """
     found: DictConfig = pickle.loads(once(overrides))
     return found
-
-
-def parse_once() -> None:
-    """Let Hydra parse a yaml file once in a process, and again when it changed: that is a quarter of a composition."""
-    Plugins.instance()  # which registers the sources
-    source = SourcesRegistry.instance().resolve("file")
-    parse = source.load_config
-    parsed: dict[tuple[str, Path, int, int], bytes] = {}
-
-    def load_config(self: ConfigSource, config_path: str) -> ConfigResult:
-        file = Path(self.path, self._normalize_file_name(config_path))
-        if not file.exists():
-            return parse(self, config_path)
-        stat = file.stat()
-        key = self.provider, file, stat.st_mtime_ns, stat.st_size
-        if key not in parsed:
-            parsed[key] = pickle.dumps(parse(self, config_path))
-        found: ConfigResult = pickle.loads(parsed[key])
-        return found
-
-    source.load_config = load_config
