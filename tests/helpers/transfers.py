@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.cache import TensorCache
@@ -34,6 +34,20 @@ def transfer(
 ) -> TransferResult:
     """``transfer_case`` with four steps, unless ``sampler`` says otherwise."""
     return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
+
+
+def encode_once(backbone: Backbone) -> Backbone:
+    """The same model, which encodes a clip once: most of hundreds of transfers have the same reference."""
+    encode, known = backbone.encode, {}
+
+    def encoded(video: Video) -> Tensor:
+        key = video.frames_THWC.numpy().tobytes()
+        if key not in known:
+            known[key] = encode(video)
+        return known[key].clone()
+
+    backbone.encode = encoded
+    return backbone
 
 
 def same(a: TransferResult, b: TransferResult) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
-from torch import Tensor
 
 from fastvmt.backbones.base import Backbone
 from fastvmt.construct import construct
 from fastvmt.engine.plan import Plan, make_plan
 from fastvmt.errors import UserError
-from fastvmt.types import PassCounter, Video
+from fastvmt.types import PassCounter
 from helpers.architectures import ARCHITECTURES
 from helpers.config import composed
 from helpers.contract import NEEDED, OWN, ROTATING, SMALL, STEPS, Model
+from helpers.transfers import encode_once
 
 
 @pytest.fixture(scope="session", params=sorted(ARCHITECTURES))
@@ -35,18 +36,8 @@ def overrides(model: Model) -> list[str]:
 
 @pytest.fixture(scope="session")
 def loaded(overrides: list[str]) -> Backbone:
-    """The model, which encodes a clip once: most of hundreds of transfers have the same reference."""
     backbone: Backbone = construct(composed(*overrides).backbone, "backbone")
-    encode, known = backbone.encode, {}
-
-    def encoded(video: Video) -> Tensor:
-        key = video.frames_THWC.numpy().tobytes()
-        if key not in known:
-            known[key] = encode(video)
-        return known[key].clone()
-
-    backbone.encode = encoded
-    return backbone
+    return encode_once(backbone)
 
 
 @pytest.fixture
@@ -91,6 +82,7 @@ def plan_of(overrides: list[str], loaded: Backbone) -> Callable[..., Plan]:
             f"method.{key}={value}" for key, value in SMALL.items() if OmegaConf.select(base.method, key) is not None
         ]
         base.merge_with_dotlist([*small, *(word for change in changes for word in change.split())])
-        return make_plan(base)
+        plan = make_plan(base)
+        return replace(plan, cases=[plan.cases[0]])  # rendered here, not for each of its transfers
 
     return make
