@@ -73,7 +73,7 @@ def test_run_writes_every_file(finished_run):
     assert cost["seconds"]["metrics"] > 0 and cost["seconds"]["save"] > 0 and result["load_seconds"] > 0
     assert cost["memory_gib"]["resident"]["guide"] > 0.05 and cost["memory_gib"]["allocated"] is None
     assert cost["energy"]["total"] is None and cost["energy"]["reason"]
-    block = BlockShape(width=48, ffn=64, text_tokens=16)  # tests/conftest.py
+    block = BlockShape(width=48, ffn=64, text_tokens=16)  # experiments/random_folder.py
     assert cost["transformer_flops"]["forward"] == case["passes"]["block_forwards"] * block_forward(block, 5 * 6 * 6)
     assert result["costs"]["loop_with_reference_seconds"]["n"] == result["costs"]["resident_gib"]["n"] == 1
     assert result["costs"]["allocated_gib"] == {"mean": None, "std": None, "seed_std": None, "n": 0, "missing": 1}

@@ -23,7 +23,7 @@ SAMPLER = Sampler(steps=4, shift=3.0, cfg_scale=3.0, strength=1.0)
 
 
 def captioned_case() -> TransferCase:
-    """The case of ``conftest`` with a caption of its reference."""
+    """The case of ``fixtures`` with a caption of its reference."""
     clip = render(sample_scene(np.random.default_rng(4), 9, "single_object"), 48)
     video = Video(torch.from_numpy(clip.frames_THWC), 8.0)
     return TransferCase("case", video, "a dog on grass", seed=3, reference_prompt="a red car on sand")
