@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import fastvmt.engine.run  # noqa: F401  a fork finds it imported
+from experiments.checks.fork import run_command, working_folder
 from fastvmt.stopping import Stopping, command_again
 
 ROOT = Path(__file__).parents[1]
@@ -165,16 +167,18 @@ def test_the_command_again_is_what_was_typed_with_the_folder(arguments, folder, 
 def test_a_run_stops_while_it_starts_and_goes_on_by_the_printed_command(random_wan, tmp_path) -> None:
     words = [f"backbone.path={random_wan}", "backbone.height=48", "backbone.width=48", "guidance.block=1"]
     command = [sys.executable, str(ROOT / "run.py"), *words, "sampler.steps=1", "metrics=none", "logger=none"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as child:
-        while not list(tmp_path.glob("outputs/*/*/fastvmt.log")):
+    here = working_folder(tmp_path)
+    with subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as child:
+        while not list(here.glob("outputs/*/*/fastvmt.log")):
             time.sleep(0.05)
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=30)
     (line,) = err.splitlines()
     assert child.returncode == 130 and line.startswith("fastvmt: stopped by Ctrl-C; ")
-    again = shlex.split(line.partition("go on with: ")[2])
-    done = subprocess.run([sys.executable, *again[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    python, program, *again = shlex.split(line.partition("go on with: ")[2])
+    assert (python, program) == ("python", str(ROOT / "run.py"))
+    done = run_command(("run", *again), tmp_path)
+    assert done.code == 0, done.stderr
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
