@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from experiments.checks.fork import run_command
+from experiments.checks.fork import run_command, working_folder
 from experiments.checks.trial import Outcome
 from fastvmt.config import config_folder
 from fastvmt.engine.again import recomposed
@@ -21,7 +19,6 @@ from fastvmt.studies.rows import labels, read_rows
 from helpers.config import composed
 from helpers.wandb_log import contents
 
-ROOT = Path(__file__).parents[2]
 SMALL = [
     "backbone.height=48",
     "backbone.width=48",
@@ -33,27 +30,21 @@ SMALL = [
 ]
 
 
-def sweep(random_wan: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    """A sweep started in ``folder``, with the output folder of the default unless overridden."""
-    command = [sys.executable, str(ROOT / "run.py"), "-m", f"backbone.path={random_wan}", *SMALL, *overrides]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-
-
 def forked(random_wan: Path, folder: Path, *overrides: str) -> Outcome:
-    """The same in a fork of this process, which has imported what a run needs."""
+    """A sweep in a fork of this process, which has imported what a run needs, started in a folder below ``folder``."""
     return run_command(("run", "-m", f"backbone.path={random_wan}", *SMALL, *overrides), folder)
 
 
 @pytest.mark.slow
 def test_jobs_have_folders_of_their_own_and_one_bad_job_stops_no_other(random_wan, tmp_path):
-    done = sweep(random_wan, tmp_path, "skip.delta=1,9,2")
-    assert done.returncode == 1
+    done = forked(random_wan, tmp_path, "skip.delta=1,9,2")
+    assert done.code == 1
     assert "fastvmt: job 1: skip.delta=9 must be at most" in done.stderr
     assert "Traceback" not in done.stderr
     assert "fastvmt: failed: delta=9: skip.delta=9 must be at most" in done.stderr
     (again,) = (line for line in done.stderr.splitlines() if line.startswith("  again: python run.py -m "))
     assert "skip.delta=9" in again and "output_dir=outputs/" in again
-    (master,) = tmp_path.glob("outputs/*/*/multirun.yaml")
+    (master,) = working_folder(tmp_path).glob("outputs/*/*/multirun.yaml")
     rows = master.parent / "rows"
     results = {p.parent.name: json.loads(p.read_text()) for p in rows.glob("*/result.json")}
     assert {row: result["config"]["skip"]["delta"] for row, result in results.items()} == {"delta=1": 1, "delta=2": 2}
