@@ -24,8 +24,8 @@ from fastvmt.literals import literal
 from fastvmt.named_row import check_row
 from fastvmt.ranks import shared_folder
 from fastvmt.stopping import beside_the_first
-from fastvmt.study import directions_of, end_sweep, searching
-from fastvmt.sweep import rehearsed, swept_keys
+from fastvmt.study import directions_of, end_sweep
+from fastvmt.sweep import rehearsed, searching, swept_keys
 from fastvmt.terminal import harmless
 from fastvmt.versions import main_options
 

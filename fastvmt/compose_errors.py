@@ -33,6 +33,8 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, OSError) or (isinstance(cause, OSError) and str(error).startswith(WRITING)):
         return unwritable(error if isinstance(error, OSError) else cause, overrides)
     said = f"{error}"
+    if "'beside'" in said or "hydra.sweeper.beside" in said:
+        return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", said):
         return f"{match[1]} is no key{nearest(match[1], known_keys(overrides))}; {HELP}"
     if match := re.search(r"An item is already at '([^']+)'", said):
@@ -44,8 +46,6 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
         return f"{match[1]} means several jobs: add -m; a list is {key}=[{value}], a text is '{key}=\"{value}\"'"
     if match := re.search(r"Multiple values for ([^.]+)\.", said):
         return f"{match[1]} is given twice: write {match[1]}=<option> once, without +"
-    if "'beside'" in said or "hydra.sweeper.beside" in said:
-        return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
     whole = " ".join(f"{said.partition('Config search path')[0]} {first_line(cause) if cause else ''}".split())
     return f"the settings {shown(overrides)} cannot be composed: {whole or type(error).__name__}"
 

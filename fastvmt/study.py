@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fastvmt.compositions import MOST, Compositions, compose_once
 from fastvmt.config import objectives
-from fastvmt.sweep import REHEARSED, job_values, jobs_of, rehearsed, row_name, rows_of
+from fastvmt.sweep import REHEARSED, job_values, jobs_of, rehearsed, row_name, rows_of, searching
 from fastvmt.terminal import harmless
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,6 @@ class Study(Callback):
         if not rehearsed(config):
             end_sweep(config.hydra.sweep.dir, directions_of(config.hydra.sweeper))
             tell_earlier(Path(config.hydra.sweep.dir), rows_of(config))
-
-
-def searching(sweeper: DictConfig) -> bool:
-    """Whether the jobs are trials of a search."""
-    return "direction" in sweeper
 
 
 def unsearchable(config: DictConfig) -> str:

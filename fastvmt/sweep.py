@@ -24,6 +24,8 @@ SINGLE = "default"
 """The row of a sweep over nothing."""
 REHEARSED = ("dry", "plan")
 """Keys of commands that transfer nothing, whose words Hydra notes in the folder all the same."""
+ALONE = ("hydra/sweeper=grid", "hydra.sweeper.params=null", "hydra.sweeper.beside=null")
+"""Words with which an experiment sweeps nothing of its own."""
 GRIDS = ("GridSweeper", "BasicSweeper")
 """Sweepers whose jobs are known before: ours and Hydra's."""
 
@@ -169,6 +171,11 @@ def row_of(*, _root_: DictConfig) -> str:
     """Resolve ``${row:}``, the name of a job."""
     sweeper = OmegaConf.select(_root_, "hydra.sweeper") or {}
     return row_name(job_values(_root_.get("swept") or (), sweeper, list(_root_.hydra.overrides.task)))
+
+
+def searching(sweeper: Mapping[str, Any]) -> bool:
+    """Whether the jobs are trials of a search."""
+    return "direction" in sweeper
 
 
 def rehearsed(config: Mapping[str, Any]) -> bool:

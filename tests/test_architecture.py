@@ -40,7 +40,7 @@ LEAVES: dict[str, set[str]] = {
     "watermark": {"types", "data"},
     "literals": {"errors"},
     "results": {"types", "cache", "cost", "divergence", "errors", "files", "stopwatch", "terminal"},
-    "studies": {"results", "cost", "data", "errors", "files", "literals", "stopwatch", "sweep", "terminal"},
+    "studies": {"results", "config", "cost", "data", "errors", "files", "literals", "stopwatch", "sweep", "terminal"},
     "schedule": set(),
     "cache": {"files"},
     "score": {

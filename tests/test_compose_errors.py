@@ -62,6 +62,7 @@ def test_a_folder_that_cannot_be_written_to_is_named() -> None:
         ["seed=${{nothing}}"],
         ["seed=-1"],
         ["hydra/sweeper=basic", "experiment=table_span"],
+        ["hydra.sweeper.beside=[a]", "-m", "seed=1,2"],
     ],
 )
 def test_the_command_ends_with_two_and_one_line(words, tmp_path) -> None:

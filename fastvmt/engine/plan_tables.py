@@ -27,6 +27,8 @@ def plan_table(plan: Plan, peaks: Mapping[str, float] | None) -> Table:
     levels = f"shift {sampler.shift}" if sampler.sigmas is None else f"noise levels {list(sampler.sigmas)}"
     second = "" if sampler.cfg_scale_2 is None else f", {sampler.cfg_scale_2} below noise level {layout.boundary}"
     table = Table(title="dry run: valid", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is read to its end
     rows = {
         "cases": str(len(plan.cases)),
         "references left out": str(len(plan.cases.lost)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from fastvmt.results.tables import mean_table, score_table
 from fastvmt.stopping import Stopped, beside_the_first
 from fastvmt.studies.claims import unreadable
 from fastvmt.studies.quantities import RATIO
+from fastvmt.sweep import searching
 from fastvmt.terminal import literal_text
 from fastvmt.threads import computing_with
 
@@ -149,6 +151,15 @@ def study_folder(folder: Path) -> Path:
     return Path(HydraConfig.get().sweep.dir) if in_sweep() else folder
 
 
+def tell_objective(cfg: DictConfig, means: Mapping[str, float]) -> None:
+    """Warn where a trial of a search has no value of its objective."""
+    if not means or not in_sweep() or not searching(HydraConfig.get().sweeper):
+        return
+    if unknown := [name for name in objectives(cfg) if name not in (*means, RATIO)]:
+        found = ", ".join(means)
+        log.warning("objective=%s is n/a or none of the scores, a search gets nothing: %s", unknown[0], found)
+
+
 def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
     """Load, run and write."""
     cfg = plan.cfg
@@ -183,7 +194,5 @@ def execute(plan: Plan, shelf: Shelf, console: Console) -> dict[str, float]:
         told = f"the first, {diverged[0].id}: {diverged[0].diverged}"
         raise UserError(f"all {len(diverged)} cases diverged, none has a video or scores; {told}")
     means = {name: float(row["mean"]) for name, row in mean_scores(records).items()}
-    if in_sweep() and means and (unknown := [name for name in objectives(cfg) if name not in (*means, RATIO)]):
-        found = ", ".join(means)
-        log.warning("objective=%s is n/a or none of the scores, a search gets nothing: %s", unknown[0], found)
+    tell_objective(cfg, means)
     return means

@@ -14,7 +14,7 @@ from fastvmt.score.networks import Networks
 from fastvmt.score.registry import entries
 from fastvmt.score.requirements import check_settings
 from fastvmt.score.sample import LACKING, Sample, blank, lacks, thinned
-from fastvmt.score.weights import MissingWeightsError
+from fastvmt.score.weights import SKIP, MissingWeightsError
 from fastvmt.settings import check_scored_frames
 from fastvmt.trackers.base import Tracker
 from fastvmt.types import TransferCase, Video
@@ -96,7 +96,7 @@ class Scores:
         if message and on_missing == "error":
             raise MissingWeightsError(f"weights are missing for {message}")
         if message:
-            warnings.warn(f"left out (n/a) for lack of weights: {message}", stacklevel=3)
+            warnings.warn(f"left out (n/a) for lack of weights: {message.replace(SKIP, '')}", stacklevel=3)
 
     def __call__(self, case: TransferCase, video: Video, without: Container[str] = ()) -> Judged:
         """Score a case's video; warns of what makes scores n/a, but for what is told once for all results."""

@@ -12,6 +12,10 @@ class MissingWeightsError(FileNotFoundError):
     """Weights that a score needs are not on this machine."""
 
 
+SKIP = ", or leave its scores out with metrics.on_missing=skip."
+"""What else can be done about missing weights, as long as it is not done."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightSource:
     """What a weight file is, where it comes from and which override takes its path."""
@@ -30,7 +34,7 @@ class WeightSource:
         state = "is not set" if path is None else f"does not exist: {str(path)!r}"
         return MissingWeightsError(
             f"{self.what}: the path of {self.file} {state}. Get it from {self.origin} ({self.size}, licence "
-            f"{self.licence}) and set {self.override}=<path>, or leave its scores out with metrics.on_missing=skip."
+            f"{self.licence}) and set {self.override}=<path>{SKIP}"
         )
 
     def locate(self, path: str | Path | None) -> WeightFile:

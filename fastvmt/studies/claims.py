@@ -68,8 +68,8 @@ def judged(table: StudyTable, claim: str) -> Verdict:
         columns = columns_of(table, terms(margin))
     except ValueError as error:
         return Verdict(claim, "undecided", math.nan, math.nan, math.nan, str(error))
-    first, *others = columns.values()
-    shared = [case for case in first if all(case in column for column in others)]
+    first, *_ = columns.values()
+    shared = list(first)
     if not shared:
         return Verdict(claim, "undecided", math.nan, math.nan, math.nan, "no case has all its terms")
     references = list(dict.fromkeys(map(reference_of, shared)))
@@ -142,7 +142,9 @@ def bracket(node: ast.expr) -> str:
 
 
 def columns_of(table: StudyTable, found: Sequence[Term]) -> dict[Term, dict[str, float]]:
-    """Give the terms' columns over the cases that are of one prompt and reference in all their rows, seeds averaged.
+    """Give the terms' columns over the cases that all their rows have, of one prompt and reference, seeds averaged.
+
+    A seed that one of the rows lacks counts in none.
 
     Raises ``ValueError`` for a row or a column that is not there, and without any term.
     """
@@ -154,9 +156,9 @@ def columns_of(table: StudyTable, found: Sequence[Term]) -> dict[Term, dict[str,
         name, wanted = missing[0]
         raise ValueError(f"{name} is n/a in row {wanted}")
     unlike = unlike_cases(*(table.rows[row].records for row in rows.values()))
+    shared = set.intersection(*map(set, columns.values())) - unlike
     return {
-        term: seed_means({case: value for case, value in column.items() if case not in unlike})
-        for term, column in columns.items()
+        term: seed_means({case: column[case] for case in column if case in shared}) for term, column in columns.items()
     }
 
 

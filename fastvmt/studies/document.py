@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastvmt.literals import quoted
 from fastvmt.results.columns import healthy
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.machines import contended
-from fastvmt.results.statistics import FEWEST, reference_of, seedless
+from fastvmt.results.statistics import FEWEST, finite, reference_of, seedless
 from fastvmt.studies.claims import Verdict, verdicts
+from fastvmt.studies.command import command
 from fastvmt.studies.forms import (
     code,
     comma_separated,
@@ -28,10 +26,9 @@ from fastvmt.studies.forms import (
     plain,
     text,
 )
-from fastvmt.studies.grid import Grid, grid_rows, no_grid
+from fastvmt.studies.grid import Grid, no_grid
 from fastvmt.studies.published import TABLES, Published
-from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO
-from fastvmt.studies.rows import Row
+from fastvmt.studies.quantities import CONTENDED, DRIFT, RATIO, known_columns
 from fastvmt.studies.table import Part, StudyTable, drifts, parts_of
 
 
@@ -87,7 +84,7 @@ def conditions(table: StudyTable) -> str:
         [f"{each.frames} frames of {each.size[0]} x {each.size[1]}" for row in table.rows for each in row.records],
         [f"{row.config['backbone']['name']} (weights {each.weights[:12]})" for row in own for each in row.records],
         [f"tracker {config['tracker']['_target_'].rsplit('.', 1)[-1]}" for config in configs],
-        [f"CLIP {config['metrics']['clip']['model']}" for config in configs],
+        [f"CLIP {model}" if (model := config["metrics"]["clip"]["model"]) else "no CLIP" for config in configs],
     )
     return ", ".join(" and ".join(dict.fromkeys(words)) for words in found)
 
@@ -103,8 +100,11 @@ def chance_words(table: StudyTable) -> str:
 
 
 def left_out(table: StudyTable) -> list[str]:
-    """Name the columns of a table's specification that no case has."""
-    gone = [name.replace("_", " ") for name in table.spec.columns if name not in table.columns]
+    """Name the columns of a table's specification that no case has; not those that were not asked for."""
+    every = [record for row in table.rows for record in row.records]
+    rows = range(len(table.rows))
+    known = {name for name in known_columns(every) if any(finite(table.values(i, name)) for i in rows)}
+    gone = [name.replace("_", " ") for name in table.spec.columns if name not in {*table.columns, *known}]
     return [f"Not shown, n/a for every case: {', '.join(gone)}."] if gone else []
 
 
@@ -121,48 +121,6 @@ def cut_short(table: StudyTable) -> list[str]:
 def short(commit: str) -> str:
     """Cut a commit, but not the sign that its checkout had changes."""
     return f"{commit[:12]}{'+' if commit.endswith('+') else ''}"
-
-
-def command(table: StudyTable) -> str:
-    """Write the command line that makes the table's rows, those of other systems aside: commands, where one cannot."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in table.rows:
-        if not row.name:
-            groups.setdefault(tuple(row.values), []).append(row)
-    first = grid_rows(table) or max(groups.values(), key=len, default=[])
-    beside: list[str] = []
-    apart: list[list[str]] = []
-    for rows in groups.values():
-        own = [f"{key}={values}" for key, values in swept_values(rows) if first and key not in first[0].values]
-        if first and first[0].values and len(own) == 1 and shared_words(rows) == shared_words(first):
-            beside += own
-        elif rows != first:
-            apart.append(sweep_command(rows))
-    sweeper = ["hydra/sweeper=grid", f"hydra.sweeper.beside=[{','.join(map(hydra_text, beside))}]"] if beside else []
-    return " && ".join(map(shlex.join, [[*sweep_command(first), *sweeper], *apart]))
-
-
-def hydra_text(word: str) -> str:
-    """Write a text for Hydra's grammar, in double quotes where these hold it, which a shell's single ones hold."""
-    return quoted(word) if re.search(r"[\"'\\$]", word) else f'"{word}"'
-
-
-def sweep_command(rows: Sequence[Row]) -> list[str]:
-    """Write the command of rows that sweep the same keys."""
-    swept = swept_values(rows)
-    return ["python", "run.py", *(["-m"] if swept else []), *shared_words(rows), *map("=".join, swept)]
-
-
-def swept_values(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """List the keys that rows sweep, with their values."""
-    return [(key, ",".join(dict.fromkeys(row.values[key] for row in rows))) for key in (rows[0].values if rows else ())]
-
-
-def shared_words(rows: Sequence[Row]) -> list[str]:
-    """List the overrides that all rows were told, but for what they sweep."""
-    words = dict.fromkeys(word for row in rows for word in row.overrides)
-    found = [word for word in words if all(word in row.overrides for row in rows)]
-    return [word for word in found if word.lstrip("+").partition("=")[0] not in rows[0].values]
 
 
 def table_markdown(table: StudyTable, grid: Grid | None) -> str:
@@ -192,7 +150,7 @@ def parts_markdown(names: Sequence[str], parts: Sequence[Part]) -> str:
 
 def claims_markdown(found: Sequence[Verdict]) -> str:
     """List claims with their verdicts; margins are left minus right of what is claimed to be larger."""
-    lines = ["| claim | verdict | margin | 95 % interval |", "|---|---|---|---|"]
+    lines = ["| claim | verdict | margin, left minus right | 95 % interval |", "|---|---|---|---|"]
     for each in found:
         span = f"{text(each.low)} .. {text(each.high)}" if math.isfinite(each.low) else literal(each.why)
         lines.append(f"| {code(each.claim)} | **{each.verdict}** | {text(each.margin)} | {span} |")

@@ -22,7 +22,7 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, asked, read_events
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.schema import decoded
-from fastvmt.sweep import REHEARSED, job_values, words_in
+from fastvmt.sweep import ALONE, REHEARSED, job_values, words_in
 
 RUNNING, WAITING = "running", "waiting"
 WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
@@ -196,8 +196,7 @@ def alone(words: Sequence[str], sweeper: Mapping[str, Any]) -> list[str]:
         return list(words)
     swept = next((found for word in words if word.startswith("swept=") and (found := listed(word))), [])
     keys = ",".join(job_values(swept, sweeper, words))
-    none = ("hydra/sweeper=grid", "hydra.sweeper.params=null", "hydra.sweeper.beside=null")
-    return [*none, *(word for word in words if not word.startswith("swept=")), f"swept=[{keys}]"]
+    return [*ALONE, *(word for word in words if not word.startswith("swept=")), f"swept=[{keys}]"]
 
 
 def failures(rows: Sequence[Progress]) -> list[str]:

@@ -97,7 +97,8 @@ class StudyTable:
         notes = doubt_notes({name: videos(row) for name, row in zip(self.names, self.rows, strict=True)}, self.columns)
         untold = [name for name, line in zip(self.names, self.entries, strict=True) if any(map(is_untold, line))]
         if untold:
-            notes.append(f"marked {UNTOLD}, not above the row's chance level: {', '.join(untold)}")
+            share = f"{len(untold)} of {len(self.names)} rows"
+            notes.append(f"marked {UNTOLD}, not above the row's chance level in {share}: {', '.join(untold)}")
         records = {name: row.records for name, row in zip(self.names, self.rows, strict=True)}
         return [*notes, *unlike_notes(records, self.names[self.base])]
 

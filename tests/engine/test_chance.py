@@ -91,7 +91,7 @@ def test_the_table_tells_it_when_asked_and_marks_what_is_not_above(
     told = make_table(folders, columns, tmp_path, chance=lambda row: levels[row.folder]).replace("\\", "")
     first, second = (row["row"] for row in json.loads((tmp_path / "table.json").read_text())["rows"])
     words = f"(means over up to 42 pairs, 7 references): {first} 0.450, 0.300; {second} 0.400, 0.200."
-    assert words in told and f"marked ?, not above the row's chance level: {second}" in told
+    assert words in told and f"marked ?, not above the row's chance level in 1 of 2 rows: {second}" in told
     assert told.count("0.400?") == 1 and told.count("?") == 2
     assert r"0.400?" in (tmp_path / "table.tex").read_text()
     output = ["--output", str(tmp_path), "--columns", "motion_fidelity"]

@@ -115,7 +115,7 @@ def test_the_command_prints_it_and_runs_nothing(
     out = tmp_path / "out"
     assert run(composed(*small, "plan=true", f"output_dir={out}")) == {}
     printed = " ".join(capsys.readouterr().out.split())
-    for words in ("block forwards", "PFLOP a case", "calibrated here", "GiB"):
+    for words in ("block forwards", "PFLOP a case", "calibrated here", "MiB"):
         assert words in printed
     assert not list(out.glob("**/result.json"))
 

@@ -97,6 +97,13 @@ def test_a_claim_that_cannot_be_read_ends_a_sweep_before_its_first_job(
     assert error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+def test_seeds_that_one_row_lacks_count_in_none(tmp_path: Path) -> None:
+    both = {f"r{i}/p/s{s}": 0.5 + 0.4 * s for i in range(8) for s in (0, 1)}
+    one = {case: value - 0.1 for case, value in both.items() if case.endswith("s0")}
+    found = judged(table_of(tmp_path, {"1": both, "2": one}), "motion_fidelity[2] < motion_fidelity[1]")
+    assert found.margin == pytest.approx(0.1) and found.verdict == "supported"
+
+
 def test_few_references_decide_nothing(tmp_path: Path) -> None:
     rows = {delta: {f"r{i}/p/s0": shift for i in range(5)} for delta, shift in (("1", 0.1), ("2", 0.9))}
     found = judged(table_of(tmp_path, rows), "motion_fidelity[2] > motion_fidelity[1]")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from fastvmt.studies.document import command
+from fastvmt.studies.command import command
 from fastvmt.studies.grid import grid_keys, varying_keys
 from fastvmt.studies.rows import READ, labels, read_rows
 from fastvmt.studies.table import StudyTable, tabulated
 from fastvmt.studies.table_command import main
-from fastvmt.sweep import job_values, jobs_of, parsed, row_name, swept_keys
+from fastvmt.sweep import ALONE, job_values, jobs_of, parsed, row_name, swept_keys
 from helpers.studies import scored, write_run
 
 KEYS = ["overrides", "row", "row.values", "row.job", "row.name", "config", "config.table.base", "cases"]
@@ -139,3 +139,18 @@ def test_what_one_command_cannot_make_is_told_as_several(tmp_path: Path) -> None
     assert command(table) == "python run.py -m skip.delta=1,3 && python run.py -m window.l=3 window.sf=2"
     table = tabulated(read_rows([tmp_path]), ["motion_fidelity"])
     assert command(table).startswith("python run.py method=none && python run.py -m skip.delta=1,3 && ")
+
+
+def test_an_experiment_sweeps_nothing_of_its_own_beside_what_was_told(tmp_path: Path) -> None:
+    """Rows beside that were left out stay out, and rows of other seeds are commands of their own."""
+    experiment = "experiment=table_delta"
+    told = command(study_of(tmp_path / "out", deltas("1", "3"), [experiment]))
+    assert told == f"python run.py -m {experiment} skip.delta=1,3 hydra/sweeper=grid 'hydra.sweeper.beside=[]'"
+    assert "sweeper" not in command(study_of(tmp_path / "main", [{"row": "fast"}], ["experiment=table_main"]))
+    rows = [("1", "0"), ("2", "0"), ("3", "1")]
+    for job, (delta, seed) in enumerate(rows):
+        words = [experiment, f"seeds=[{seed}]", f"skip.delta={delta}"]
+        write_run(tmp_path / "own/rows" / delta, words, scored(SCORES), {"skip.delta": delta}, job)
+    first, second = command(tabulated(read_rows([tmp_path / "own"]), ["motion_fidelity"])).split(" && ")
+    assert shlex.split(first)[3:] == [experiment, "seeds=[0]", "skip.delta=1,2", ALONE[0], "hydra.sweeper.beside=[]"]
+    assert shlex.split(second)[3:] == [experiment, "seeds=[1]", "skip.delta=3", *ALONE]

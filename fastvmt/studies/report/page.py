@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from fastvmt.files import replacing
 from fastvmt.studies.claims import verdicts
-from fastvmt.studies.document import caption, command
+from fastvmt.studies.command import command
+from fastvmt.studies.document import caption
 from fastvmt.studies.forms import footnotes, one_line, text
 from fastvmt.studies.grid import grid_keys, grid_of, no_grid, varying_keys
 from fastvmt.studies.published import TABLES
