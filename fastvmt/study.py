@@ -128,12 +128,16 @@ def end_sweep(folder: str, directions: Sequence[str]) -> None:
 
 def tell_table(folder: Path) -> None:
     """Write the table of a study and print it. Raises ``ValueError`` where no row is finished."""
+    from fastvmt.results.statistics import FEWEST, reference_of
+    from fastvmt.studies.rows import read_rows
     from fastvmt.studies.table_command import FORMS, make_table, short_table
 
     make_table([folder], None, folder)
     sys.stdout.write(f"\n{short_table(folder)}\nwritten: {folder}/table.{{{','.join(FORMS)}}}\n")
     page, chance = (shlex.join(["python", "-m", f"fastvmt.{name}", str(folder)]) for name in ("report", "table"))
-    sys.stdout.write(f"as a page with its videos: {page}\nwith what unrelated clips score: {chance} --chance\n")
+    sys.stdout.write(f"as a page with its videos: {page}\n")
+    if len({reference_of(record.id) for row in read_rows([folder]) for record in row.records}) >= FEWEST:
+        sys.stdout.write(f"with what unrelated clips score: {chance} --chance\n")
 
 
 def tell_pareto(folder: Path, directions: Sequence[str]) -> None:
