@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fastvmt.errors import UserError
+from fastvmt.sweep import parsed
 
 GROUP = "row"
 
@@ -20,11 +20,11 @@ def check_row(words: Sequence[str]) -> None:
     The command line wins over every yaml file: with ``method=moft`` the row ``none`` would be MOFT under its name.
     Numbers that a row sets may be set otherwise, as in a rehearsal with few steps.
     """
-    typed = {str(each.key_or_group): each for each in OverridesParser.create().parse_overrides(list(words))}
+    typed = {str(each.key_or_group): each for each in parsed(words)}
     name = typed[GROUP].value() if GROUP in typed else None
     if not isinstance(name, str):
         return
-    for group, option in options_of(name):
+    for group, option in choices_of(name):
         if group in typed and not typed[group].is_sweep_override() and typed[group].value() != option:
             raise UserError(
                 f"{typed[group].input_line}: row={name} is {group}={option}, and would be another row under its name: "
@@ -32,7 +32,7 @@ def check_row(words: Sequence[str]) -> None:
             )
 
 
-def options_of(name: str) -> Iterator[tuple[str, str]]:
+def choices_of(name: str) -> Iterator[tuple[str, str]]:
     """Give the groups of which a row's own file chooses an option, with that."""
     for folder in GlobalHydra.instance().config_loader().get_search_path().get_path():
         file = Path(str(folder.path).removeprefix("file://"), GROUP, f"{name}.yaml")

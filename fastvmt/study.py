@@ -181,7 +181,7 @@ def alike(config: DictConfig, compositions: Compositions) -> list[list[str]]:
         try:
             whole = compositions.kept(config, job)
             key = videos_key(OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"]))
-        except (HydraException, OmegaConfBaseException, ValueError):
+        except (OmegaConfBaseException, ValueError):
             continue  # the job itself tells what is wrong with it
         if key is not None:
             found.setdefault(key, []).append(row_name(job_values(config.swept, config.hydra.sweeper, job)))

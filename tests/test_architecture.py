@@ -27,7 +27,7 @@ LEAVES: dict[str, set[str]] = {
     "config": {"settings", "sweep", "versions"},
     "compose_errors": {"config", "errors", "versions"},
     "compose": {"compose_errors", "config", "errors", "literals", "named_row", "versions"},
-    "named_row": {"errors"},
+    "named_row": {"errors", "sweep"},
     "stopping": set(),
     "threads": set(),
     "construct": {"errors"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from fastvmt.benchmarks.reference import (
     ManifestError,
     Prompt,
     Reference,
+    read_line,
     read_reference,
     require,
 )
@@ -54,13 +54,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Reference]]:
         if not line.strip():
             continue
         where = f"{path.name}, line {number}"
-        try:
-            row = json.loads(line, object_pairs_hook=once)
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise ManifestError(f"{where} has half of a character, such as \\ud800, which is no text") from None
-        except (ValueError, RecursionError) as error:
-            raise ManifestError(f"{where} is not JSON: {' '.join(str(error).split())}") from None
+        row = read_line(line, where)
         defaults = header.get("defaults") or {}
         reference = read_reference({**defaults, **row} if isinstance(row, dict) else row, where)
         if reference.id in references:
@@ -99,14 +93,6 @@ def read_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ``ValueError`` for a key that comes twice."""
-    keys = [key for key, _ in pairs]
-    if twice := [key for key in keys if keys.count(key) > 1]:
-        raise ValueError(f"the key {twice[0]!r} comes twice")
-    return dict(pairs)
 
 
 def check_filters(**filters: tuple[Sequence[str] | None, Sequence[str]]) -> None:

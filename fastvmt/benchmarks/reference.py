@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -68,6 +69,26 @@ class Reference:
     tracks: str | None = None
     """A file of point tracks that comes with the clip; checked to be there, not read."""
     license: str = ""
+
+
+def read_line(line: str, where: str) -> Any:
+    """Read the JSON of a manifest's line. Raises :class:`ManifestError` for anything else, and for what is no text."""
+    try:
+        row = json.loads(line, object_pairs_hook=once)
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ManifestError(f"{where} has half of a character, such as \\ud800, which is no text") from None
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{where} is not JSON: {' '.join(str(error).split())}") from None
+    return row
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ``ValueError`` for a key that comes twice."""
+    keys = [key for key, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f"the key {twice[0]!r} comes twice")
+    return dict(pairs)
 
 
 def read_reference(row: Any, where: str) -> Reference:

@@ -68,8 +68,7 @@ def judged(table: StudyTable, claim: str) -> Verdict:
         columns = columns_of(table, terms(margin))
     except ValueError as error:
         return Verdict(claim, "undecided", math.nan, math.nan, math.nan, str(error))
-    first, *_ = columns.values()
-    shared = list(first)
+    shared = list(next(iter(columns.values())))
     if not shared:
         return Verdict(claim, "undecided", math.nan, math.nan, math.nan, "no case has all its terms")
     references = list(dict.fromkeys(map(reference_of, shared)))
@@ -100,8 +99,7 @@ def unreadable(claims: Iterable[object]) -> str:
     """Say which of some claims cannot be judged by any table, and why; nothing where all can."""
     for claim in claims:
         try:
-            if not terms(margin_of(str(claim))):
-                raise ValueError("it names no column[row]")
+            margin_of(str(claim))
         except ValueError as error:
             shown = shorten(str(claim), SHOWN)
             return f"table.claims={shown!r} is no claim: {error}; one is  motion_fidelity[3] > motion_fidelity[1]"
@@ -120,7 +118,10 @@ def margin_of(claim: str) -> ast.expr:
         raise ValueError("it is no inequality of two sides with < or >")
     left, right = tree.left, tree.comparators[0]
     sides = (left, right) if isinstance(tree.ops[0], ast.Gt) else (right, left)
-    return ast.BinOp(sides[0], ast.Sub(), sides[1])
+    margin = ast.BinOp(sides[0], ast.Sub(), sides[1])
+    if not terms(margin):
+        raise ValueError("it names no column")
+    return margin
 
 
 def terms(node: ast.expr) -> list[Term]:
@@ -146,10 +147,8 @@ def columns_of(table: StudyTable, found: Sequence[Term]) -> dict[Term, dict[str,
 
     A seed that one of the rows lacks counts in none.
 
-    Raises ``ValueError`` for a row or a column that is not there, and without any term.
+    Raises ``ValueError`` for a row or a column that is not there.
     """
-    if not found:
-        raise ValueError("it names no column")
     rows = {term: row_of(table, term) for term in found}
     columns = {term: finite(table.values(row, term[0])) for term, row in rows.items()}
     if missing := [term for term, column in columns.items() if not column]:

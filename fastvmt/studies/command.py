@@ -19,13 +19,13 @@ def command(table: StudyTable) -> str:
     groups: dict[tuple[tuple[str, ...], frozenset[str]], list[Row]] = {}
     for row in table.rows:
         if not row.name:
-            groups.setdefault((tuple(row.values), frozenset(told(row))), []).append(row)
+            groups.setdefault((tuple(row.values), frozenset(row.told)), []).append(row)
     first = next((rows for rows in groups.values() if table.rows[table.base] in rows), next(iter(groups.values()), []))
     beside: list[str] = []
     apart: list[list[str]] = []
     for rows in groups.values():
         own = [f"{key}={values}" for key, values in swept_values(rows) if key not in first[0].values]
-        if first[0].values and len(own) == 1 and {*told(rows[0])} == {*told(first[0])}:
+        if first[0].values and len(own) == 1 and {*rows[0].told} == {*first[0].told}:
             beside += own
         elif rows != first:
             apart.append([*sweep_command(rows), *(ALONE if experiment_of(rows[0]) and rows[0].values else ())])
@@ -55,15 +55,10 @@ def hydra_text(word: str) -> str:
 def sweep_command(rows: Sequence[Row]) -> list[str]:
     """Write the command of rows that sweep the same keys and were told the same otherwise."""
     swept = swept_values(rows)
-    words = told(rows[0]) if rows else []
+    words = rows[0].told if rows else []
     return ["python", "run.py", *(["-m"] if swept else []), *words, *map("=".join, swept)]
 
 
 def swept_values(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """List the keys that rows sweep, with their values."""
     return [(key, ",".join(dict.fromkeys(row.values[key] for row in rows))) for key in (rows[0].values if rows else ())]
-
-
-def told(row: Row) -> list[str]:
-    """List a row's overrides, but for what it sweeps."""
-    return [word for word in row.overrides if word.lstrip("+").partition("=")[0] not in row.values]

@@ -22,7 +22,7 @@ from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.events import FAILED, FINISHED, INTERRUPTED, STARTED, Event, asked, read_events
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.schema import decoded
-from fastvmt.sweep import ALONE, REHEARSED, job_values, words_in
+from fastvmt.sweep import ALONE, REHEARSED, bare, job_values, words_in
 
 RUNNING, WAITING = "running", "waiting"
 WHERE = ("output_dir", "hydra.run.dir", "hydra.sweep.dir")
@@ -185,7 +185,7 @@ def again(folder: Path, study: Path) -> str:
             node = OmegaConf.load(hydra).hydra
             own = search_words(node)
             words = alone(words, node.get("sweeper") or {})
-    words = [*own, *(word for word in words if word.lstrip("+").partition("=")[0] not in (*WHERE, *REHEARSED))]
+    words = [*own, *(word for word in words if bare(word) not in (*WHERE, *REHEARSED))]
     place = f"{study}" if re.fullmatch(r"[\w./-]+", f"{study}") else quoted(f"{study}")
     return shlex.join(["python", "run.py", *([] if folder == study else ["-m"]), *words, f"output_dir={place}"])
 

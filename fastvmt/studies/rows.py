@@ -12,6 +12,7 @@ from typing import Any
 from fastvmt.results.case_record import CaseRecord
 from fastvmt.results.folder import RunFolder
 from fastvmt.results.schema import decoded
+from fastvmt.sweep import bare
 
 UNNAMED = ("output_dir", "cache_dir", "overwrite", "rerun", "swept", "logger", "threads")
 """Keys and groups of overrides that name no row."""
@@ -50,6 +51,11 @@ class Row:
     """As ``result.json`` has it."""
     name: str = ""
     """Of clips that another system made, which has no words."""
+
+    @property
+    def told(self) -> list[str]:
+        """List the overrides, but for what is swept."""
+        return [word for word in self.overrides if bare(word) not in self.values]
 
     def matches(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the row has these values of swept keys."""
@@ -171,14 +177,8 @@ def labels(rows: Sequence[Row]) -> list[str]:
 
 def unswept(rows: Sequence[Row]) -> list[list[str]]:
     """List what rows were told beside what is swept, as far as not all of them were: sweeps may share a folder."""
-    own = [row for row in rows if not row.name]
-
-    def told(row: Row) -> list[str]:
-        keys = ((word, word.lstrip("+").partition("=")) for word in row.overrides)
-        return [word for word, (key, equals, _) in keys if equals and key not in row.values]
-
-    shared = set.intersection(*(set(told(row)) for row in own))
-    return [[] if row.name else [word for word in told(row) if word not in shared] for row in rows]
+    shared = set.intersection(*(set(row.told) for row in rows if not row.name))
+    return [[] if row.name else [word for word in row.told if "=" in word and word not in shared] for row in rows]
 
 
 def named_all(values: Mapping[str, str], between: str, symbols: Mapping[str, str] | None = None) -> str:
