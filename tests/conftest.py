@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a tenth of the time a test waits for programs that it started."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of what all processes of the session share; those that tests are dealt to inherit its name."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="fastvmt-tests-")
+        os.environ["FASTVMT_TESTS_SHARED"] = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -1,9 +1,12 @@
-"""Hydra's compositions, whose parts are shared by all tests of a process."""
+"""Hydra's compositions, whose parts are shared by all tests of a session, in whichever process they run."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,30 @@ from omegaconf import DictConfig
 
 from fastvmt.config import config_folder
 
+SHARED = "FASTVMT_TESTS_SHARED"
+"""The variable that names a folder of the session's processes; without it, each keeps its own."""
 kept: dict[tuple[object, ...], bytes] = {}
 
 
 def once(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
-    """A copy of what ``make`` gave for a key the first time; an error is raised each time."""
+    """A copy of what ``make`` gave for a key the first time in a session; an error is raised each time."""
     if key not in kept:
-        kept[key] = pickle.dumps(make())
+        folder = os.environ.get(SHARED)
+        kept[key] = stored(Path(folder), key, make) if folder else pickle.dumps(make())
     return pickle.loads(kept[key])
+
+
+def stored(folder: Path, key: tuple[object, ...], make: Callable[[], Any]) -> bytes:
+    """What another process of the session has made, or this one makes for all."""
+    file = folder / hashlib.sha256(repr(key).encode()).hexdigest()
+    if file.exists():
+        return file.read_bytes()
+    made = pickle.dumps(make())
+    with suppress(OSError):  # a test may have left this process no room
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_bytes(made)
+        part.rename(file)
+    return made
 
 
 def compose_faster() -> None:
