@@ -29,6 +29,7 @@ READ_AT = 0.3
 """Noise level at which both fields are read for the picture."""
 PANEL = 2.2
 """Width and height of a frame, inches."""
+DPI = 110
 LETTERS = 24
 """Of a line of text above a panel of that width."""
 Flow = NDArray[np.float32]
@@ -135,4 +136,4 @@ def plot_motion(
     grid[1][-1].quiverkey(arrows, 0.5, y, length, f"{length:g} px", **key)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font lacks show as boxes
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=DPI)

@@ -24,7 +24,7 @@ from fastvmt.backbones.cogvideox import CogVideoXBackbone
 from fastvmt.backbones.wan import WanBackbone
 from fastvmt.data.frame_folder import clip_sha256
 from fastvmt.data.video import write_video
-from fastvmt.engine import adopt, case_files
+from fastvmt.engine import adopt, case_files, motion_plot
 from fastvmt.types import PassCounter, TransferCase, Video
 from fastvmt.world.scene import render, sample_scene
 
@@ -33,6 +33,7 @@ cv2.setNumThreads(1)  # its threads would be lost in the processes that tests fo
 compose_faster()
 for module in (case_files, adopt):
     module.VIEW_SIDE = 96  # a case's enlarged videos cost more than its model, whose clips have 48 pixels
+motion_plot.DPI = 30  # and so do its pictures
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from omegaconf import OmegaConf
@@ -17,7 +18,7 @@ from fastvmt.types import PassCounter
 from helpers.architectures import ARCHITECTURES
 from helpers.config import composed
 from helpers.contract import NEEDED, OWN, ROTATING, SMALL, STEPS, Model
-from helpers.transfers import encode_once
+from helpers.transfers import coded_once
 
 
 @pytest.fixture(scope="session", params=sorted(ARCHITECTURES))
@@ -37,7 +38,7 @@ def overrides(model: Model) -> list[str]:
 @pytest.fixture(scope="session")
 def loaded(overrides: list[str]) -> Backbone:
     backbone: Backbone = construct(composed(*overrides).backbone, "backbone")
-    return encode_once(backbone)
+    return coded_once(backbone)
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def rotating(change: str) -> str | None:
     return next((word for word in change.split() if word in ROTATING), None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan_of(overrides: list[str], loaded: Backbone) -> Callable[..., Plan]:
-    """A checked plan of four steps, the first two guided, on the random model."""
+    """A checked plan of four steps, the first two guided, on the random model; made once for all its transfers."""
 
     def make(option: str, *changes: str) -> Plan:
         for word in filter(None, map(rotating, changes)):
@@ -64,6 +65,7 @@ def plan_of(overrides: list[str], loaded: Backbone) -> Callable[..., Plan]:
                 pytest.skip(f"the model has no rotary embedding: {word} is refused")
         return compose(option, *changes)
 
+    @cache
     def compose(option: str, *changes: str) -> Plan:
         base = composed(
             *overrides,
