@@ -56,6 +56,12 @@ class Kill:
         """Whether it starts a new interpreter."""
         return self.number % FRESH == FRESH - 1
 
+    @property
+    def thrown(self) -> tuple[str, signal.Signals, float]:
+        """Its shape, its signal, and its moment as a share of the time that the shape takes."""
+        dice = random.Random(self.number)
+        return dice.choice(list(SHAPES)), dice.choice(SIGNALS), dice.random()
+
 
 def results(here: Path) -> Results:
     """Hashes of frames and scores of every run below ``out``."""
@@ -63,10 +69,11 @@ def results(here: Path) -> Results:
     return {str(file.relative_to(here)): pixels(json.loads(file.read_text())["cases"]) for file in found}
 
 
-def undisturbed(shared: Path, fresh: bool) -> dict[str, Undisturbed]:
-    """Run every shape to its end, with ``fresh`` in a new interpreter too; raises ``RuntimeError`` if one fails."""
+def undisturbed(shared: Path, names: set[str], fresh: bool) -> dict[str, Undisturbed]:
+    """Run shapes to their end, with ``fresh`` in a new interpreter too; raises ``RuntimeError`` if one fails."""
     shapes = {}
-    for name, command in SHAPES.items():
+    for name in sorted(names):
+        command = SHAPES[name]
         times = {}
         for new in (False, True) if fresh else (False,):
             here = shared / f"{name}_{new}"
@@ -115,11 +122,9 @@ def stop_problem(number: int, stopped: Outcome, took: float, here: Path) -> tupl
 
 def run_kill(kill: Kill) -> Finding:
     """Start, stop at a random moment, go on, and compare."""
-    dice = random.Random(kill.number)
-    shape = dice.choice(list(SHAPES))
-    sent = dice.choice(SIGNALS)
+    shape, sent, share = kill.thrown
     whole = kill.undisturbed[shape]
-    moment = dice.uniform(0, (whole.fresh_seconds if kill.fresh else None) or whole.seconds)
+    moment = share * ((whole.fresh_seconds if kill.fresh else None) or whole.seconds)
     with scratch() as here:
         began = time.monotonic()
         child = start_fresh(SHAPES[shape], here) if kill.fresh else start(SHAPES[shape], here)

@@ -23,7 +23,6 @@ from experiments.checks.trial import Expect, Finding, Outcome, Trial, Verdict
 from experiments.checks.verdict import judge, told, unclear
 
 ROOT = Path(__file__).parents[2]
-"""By kind, how many trials of the short form may end badly: what the product is known to get wrong."""
 GOOD = "fastvmt: sampler.steps=0 is out of range: it must be at least 1.\n"
 WARNED = "/a/b.py:12: UserWarning: cut\n  warnings.warn(cut)\n[2026-01-01 10:00:00,000][fastvmt][WARNING] - odd\n"
 
