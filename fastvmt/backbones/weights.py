@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,20 @@ def indexed(index: Path) -> list[Path]:
 
 
 def empty(kind: Any, folder: Path) -> nn.Module:
-    """The architecture that a part's configuration describes, without memory for its weights."""
+    """The architecture that a part's configuration describes, without memory for its weights; it is only read.
+
+    Raises ``ValueError`` for a configuration that is no JSON object.
+    """
+    return described(kind, json.dumps(read_object(folder / "config.json")))
+
+
+@lru_cache(maxsize=8)
+def described(kind: Any, configuration: str) -> nn.Module:
+    """The architecture of a configuration, made once: a run weighs it and then holds the stored tensors against it."""
+    fields = json.loads(configuration)
     diffusers = hasattr(kind, "load_config")
     with init_empty_weights(include_buffers=False):
-        model = (
-            kind.from_config(kind.load_config(folder)) if diffusers else kind(kind.config_class.from_pretrained(folder))
-        )
+        model = kind.from_config(fields) if diffusers else kind(kind.config_class.from_dict(fields))
     if not diffusers:
         model.tie_weights()
     empty_model: nn.Module = model
