@@ -196,7 +196,9 @@ def test_counts_and_groups() -> None:
     assert "## unclear, videos: 3" in report.page(rows, ["disks"])
 
 
-def test_commands_run_in_forks_with_their_own_folder_streams_and_time(tmp_path: Path) -> None:
+def test_commands_run_in_forks_with_their_own_folder_streams_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def hang(_here: Path) -> None:
         time.sleep(600)
 
@@ -204,6 +206,7 @@ def test_commands_run_in_forks_with_their_own_folder_streams_and_time(tmp_path: 
     assert done.code == 0 and "usage:" in done.stdout and (tmp_path / "a" / "b").is_dir()
     refused = fork.run_command(("manifest", "x", "y", "@here@/z.jsonl", "--license", "own"), tmp_path, 60)
     assert refused.code == 2 and refused.stderr.startswith("fastvmt.manifest: ")
+    monkeypatch.setattr(fork, "PATIENCE", 0.5)
     assert fork.run_command(("score", "--help"), tmp_path, 1, hang).code is None
     assert os.getcwd() != str(tmp_path / "a" / "b")
 
