@@ -27,7 +27,7 @@ class GradientReuse:
 
     def __call__(self, iteration: int, compute: Callable[[], Gradient]) -> tuple[Gradient, Tensor, bool]:
         """The last computed gradient, the one for ``iteration``, and whether that was not computed."""
-        # g_j = grad L(x_j) where j mod Delta = 0, else the last one
+        # FastVMT, Sec. 3.4: g_j = grad L(x_j) where j mod Delta = 0, else the last one
         since = iteration % self.delta
         if self.last is None or since == 0:
             before, self.last = self.last, compute()

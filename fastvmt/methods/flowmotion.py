@@ -18,7 +18,8 @@ from fastvmt.types import PassCounter
 
 
 def predicted_clean(x: Tensor, sigma: float, velocity: Tensor) -> Tensor:
-    """x_0 = x - sigma v: where a straight path ends."""
+    """Where a straight path ends."""
+    # FlowMotion, Eq. 2, and of the reference Eq. 3: x_0 = x - sigma v
     return x - sigma * velocity
 
 
@@ -70,7 +71,7 @@ class FlowMotion(OwnNumbers):
 
     def objective(self, job: Job, i: int, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
         reference = self.reference_latents(job, i, sigma)
-        # vbar = (x_i - x_0) / (sigma_i - sigma_0), the mean velocity so far
+        # FlowMotion, Eq. 6: vbar = (x_i - x_0) / (sigma_i - sigma_0), the mean velocity so far
         mean = (x - self.start(job)) / (sigma - job.sigmas[0]) if i > 0 else None
 
         def loss(x: Tensor) -> Tensor:

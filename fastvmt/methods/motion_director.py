@@ -101,12 +101,14 @@ class MotionDirector(Tuned):
             frame = choose(choices.frame, len(clip.frames_THWC))
             latent_frame = -(-frame // factor)
             noise = noise[:, :, latent_frame : latent_frame + 1]
+            # MotionDirector, Eq. 4, of the velocity: one frame's error
             _, error = velocity_error(job, image(frame), choices, noise)
             return weight(choices) * mean_square(error)
 
         def temporal_loss(choices: Draw, noise: Tensor) -> Tensor:
             _, error = velocity_error(job, job.reference, choices, noise)
             anchor = choose(choices.anchor, error.shape[2])
+            # MotionDirector, Eq. 7: the clip's error and, by Eq. 6, its debiased form
             return weight(choices) * (mean_square(error) + mean_square(debiased(error, anchor)))
 
         def phases(choices: Draw) -> Phases:

@@ -91,7 +91,7 @@ class SMM(BlockGuided, OwnNumbers):
             noisy = self.inverted(job)["start"]
         else:
             noisy = job.noised_reference(job.sigmas[0], self.reference_seed)
-        # SMM, Sec. 4.2: low frequencies of the reference, the others of the noise
+        # SMM, Eq. 4: low frequencies of the reference, the others of the noise
         return low_frequencies(noisy) + job.noise - low_frequencies(job.noise)
 
     def inverted(self, job: Job) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ def frame_differences(latents_BCFHW: Tensor) -> Tensor:
 
 def clean_loss(generated_BCFHW: Tensor, reference_BCFHW: Tensor, weight: float, difference_weight: float) -> Tensor:
     """Weighted mean squared differences of two clean latents and of their frame differences."""
-    # L = w |x_0 - r|^2 / n + w_d |Dif(x_0) - Dif(r)|^2 / n_d
+    # FlowMotion, Eq. 5, with means for sums: L = w |x_0 - r|^2 / n + w_d |Dif(x_0) - Dif(r)|^2 / n_d
     reference = reference_BCFHW.detach()
     differences = frame_differences(generated_BCFHW) - frame_differences(reference)
     return weight * (generated_BCFHW - reference).square().mean() + difference_weight * differences.square().mean()
@@ -29,7 +29,7 @@ def clean_loss(generated_BCFHW: Tensor, reference_BCFHW: Tensor, weight: float, 
 
 def regularised(velocity_BCFHW: Tensor, mean_BCFHW: Tensor, keep: float) -> Tensor:
     """The velocity with its part across the mean velocity, per position over the channels, scaled by ``keep``."""
-    # v_par = (v vbar / |vbar|^2) vbar, v' = v_par + keep (v - v_par)
+    # FlowMotion, Eq. 7: v_par = (v vbar / |vbar|^2) vbar; Eq. 8: v' = v_par + keep (v - v_par)
     squared = mean_BCFHW.square().sum(1, keepdim=True)
     along = (velocity_BCFHW * mean_BCFHW).sum(1, keepdim=True) / squared.clamp(min=torch.finfo(squared.dtype).tiny)
     parallel = along * mean_BCFHW

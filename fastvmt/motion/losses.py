@@ -23,7 +23,7 @@ def amf_loss(
             f"{generated.grid}, reference {len(reference.pairs)} pairs on grid {reference.grid}, "
             "or the pairs differ"
         )
-    # L_AMF = 1 / (P S) sum_ij w_(j - i) sum_s |Delta_ref(s) - Delta_gen(s)|^2, without 1 / S where it is a sum
+    # FastVMT, Sec. 3.3: L_AMF = 1 / (P S) sum_ij w_(j - i) sum_s |Delta_ref(s) - Delta_gen(s)|^2; a sum has no 1 / S
     squared_PS = (generated.flow_PS2 - reference.flow_PS2.detach()).square().sum(-1)
     mean = (weight_P[:, None] * squared_PS).mean()
     return mean if reduction is Reduction.mean else mean * squared_PS.shape[1]
@@ -36,7 +36,7 @@ def window_loss(k_mean_PTE: Tensor, pairs: Pairs) -> Tensor:
     of the squared distance between the windows' mean keys; then the mean over those frames. Zero
     when no frame has two targets (window.sf = 1).
     """
-    # L_win = mean_i mean_p 1 / (J - 1) sum_t |Kbar_(i -> j_t+1)(p) - Kbar_(i -> j_t)(p)|^2
+    # FastVMT, Sec. 3.3: L_win = mean_i mean_p 1 / (J - 1) sum_t |Kbar_(i -> j_t+1)(p) - Kbar_(i -> j_t)(p)|^2
     terms = [(k_JTE[1:] - k_JTE[:-1]).square().sum(-1).mean() for k_JTE in with_two_targets(k_mean_PTE, pairs)]
     return sum(terms, k_mean_PTE.new_zeros(())) / max(len(terms), 1)
 

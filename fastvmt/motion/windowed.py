@@ -156,7 +156,7 @@ def windowed_flow(
     frame = grid[1:]
     q_FSE = at_least_float32(q_FSE)
     k_FSE = at_least_float32(k_FSE)
-    # c_p = sum_s A_s pos(s) with A = softmax_s(scale q_p K_j[s]), C_p = clamp(round(c_p))
+    # FastVMT, Sec. 3.2: c_p = sum_s A_s pos(s) with A = softmax_s(scale q_p K_j[s]), C_p = clamp(round(c_p))
     with torch.set_grad_enabled(centre_gradient and torch.is_grad_enabled()):
         soft_PT2 = coarse_match(tile_queries(q_FSE, frame, tile, query), k_FSE, pairs, frame, scale)
         centre_PT2 = clamp_centre(soft_PT2, frame, side)
@@ -173,7 +173,7 @@ def windowed_flow(
 
 def window_means(k_FSE: Tensor, pairs: Pairs, corner_PT2: Tensor, grid: tuple[int, int, int], side: int) -> Tensor:
     """(P, T, E) mean key of frame j over each window, given the windows' first cells."""
-    # Kbar_(i -> j)(p) = mean_m K_j[W_p(m)]
+    # FastVMT, Sec. 3.3: Kbar_(i -> j)(p) = mean_m K_j[W_p(m)]
     k_FEHW = at_least_float32(k_FSE).unflatten(1, grid[1:]).permute(0, 3, 1, 2)
     means_FEHW = torch.nn.functional.avg_pool2d(k_FEHW, window_sides(grid[1:], side), stride=1)  # at every corner
     at_PT = corner_PT2[..., 0] * means_FEHW.shape[-1] + corner_PT2[..., 1]

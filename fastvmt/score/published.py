@@ -62,6 +62,7 @@ def paper(generated_NT2: Tensor, reference_MT2: Tensor) -> float:
     for _, corr in correlations(a, b):
         rows.append(corr.amax(1))
         columns = torch.maximum(columns, corr.amax(0))
+    # SMM, Eq. 5, halved: 1 / m sum_t~ max_t corr(t, t~) + 1 / n sum_t max_t~ corr(t, t~)
     return float(torch.cat(rows).mean() + columns.mean()) / 2
 
 

@@ -19,10 +19,11 @@ def mean_square(error: Tensor) -> Tensor:
 
 
 def debiased(error_BCFHW: Tensor, anchor: int, beta: float = 1.0) -> Tensor:
-    """phi(e)_i = sqrt(beta^2 + 1) e_i - beta e_a: appearance, common to the frames, weighs less (MotionDirector).
+    """What the frames have in common, their appearance, weighs less.
 
     phi is linear, so the error of phi(v) is phi of the error.
     """
+    # MotionDirector, Eq. 5: phi(e)_i = sqrt(beta^2 + 1) e_i - beta e_a
     return math.sqrt(beta**2 + 1) * error_BCFHW - beta * error_BCFHW[:, :, anchor : anchor + 1]
 
 

@@ -13,7 +13,8 @@ from fastvmt.tuning.adapter import Adapter
 
 
 def temporal_difference(value_FHWD: Tensor) -> Tensor:
-    """Debiasing for inference: frame 0 as it is, then e_t - e_{t-1}, which drops what does not change."""
+    """Debiasing for inference, which drops what does not change."""
+    # Motion Inversion, Eq. 5: e'_0 = e_0, e'_t = e_t - e_(t-1)
     return torch.cat([value_FHWD[:1], value_FHWD[1:] - value_FHWD[:-1]])
 
 
