@@ -21,11 +21,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a tenth of the time a test waits for programs that it started."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of what all processes of the session share; those that tests are dealt to inherit its name."""
     if not hasattr(config, "workerinput"):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from experiments.checks.fork import run_command
 from fastvmt.data.video import write_video
 from fastvmt.types import TransferCase
 
@@ -24,12 +27,8 @@ def refused(self, address, *_):
     return connect(self, address)
 connect, socket.socket.connect = socket.socket.connect, refused
 socket.getaddrinfo = lambda host, *_, **__: sys.exit(f"asked for {host}")
-program = sys.argv.pop(1)
-sys.argv[0] = program
-if program.endswith(".py"):
-    runpy.run_path(program, run_name="__main__")
-else:
-    runpy.run_module(program, run_name="__main__", alter_sys=True)
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
@@ -46,13 +45,6 @@ method: {tuning: {iterations: 2}}
 """
 
 
-def run_alone(*words: str, before: Sequence[str] = ()) -> None:
-    """Run a program of ours without a network, started by ``before``; it fails if it asks for a connection."""
-    command = [*ALONE, *before, sys.executable, "-c", REFUSING, *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not alone(), reason="needs unshare --net")
 def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_path: Path) -> None:
@@ -66,7 +58,9 @@ def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_pat
     traced = [TRACER, "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(log)] if TRACER else []
     places = [f"{key}_dir={tmp_path / key}" for key in ("output", "cache")]
     places += ["--config-dir", str(tmp_path / "own")]
-    run_alone("run.py", "-m", "row=fastvmt,tuned", "sampler.steps=2", *places, before=traced)
+    command = [*ALONE, *traced, sys.executable, "-c", REFUSING, "run.py", "-m", "row=fastvmt,tuned", "sampler.steps=2"]
+    done = subprocess.run([*command, *places], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
     rows = [tmp_path / "output" / "rows" / f"row={row}" for row in ("fastvmt", "tuned")]
     for row in rows:
         assert (row / "result.json").exists()
@@ -76,11 +70,23 @@ def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_pat
         assert [line for line in log.read_text().splitlines() if re.search(r"AF_INET6?\b", line)] == []
 
 
-@pytest.mark.slow
+def leave_the_network(_: Path) -> None:
+    """Give this process a network namespace of its own, and end it if it asks for a connection all the same."""
+    user, network = 0x10000000, 0x40000000
+    assert not ctypes.CDLL(None).unshare(user | network)
+
+    def refused(*words: object, **_: object) -> NoReturn:
+        raise AssertionError(f"asked for {words}")
+
+    socket.socket.connect = socket.getaddrinfo = refused
+
+
 @pytest.mark.skipif(not alone(), reason="needs unshare --net")
 def test_scores_of_two_files_need_no_network(case: TransferCase, tmp_path: Path) -> None:
     for name in ("made", "given"):
         write_video(tmp_path / f"{name}.mp4", case.reference)
     files = [str(tmp_path / f"{name}.mp4") for name in ("made", "given")]
-    run_alone("fastvmt.score", *files, "--output", str(tmp_path / "scores.json"))
+    command = ("score", *files, "--output", str(tmp_path / "scores.json"))
+    done = run_command(command, tmp_path, confine=leave_the_network)
+    assert done.code == 0, done.stderr
     assert (tmp_path / "scores.json").exists()

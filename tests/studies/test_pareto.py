@@ -93,7 +93,7 @@ def test_a_search_without_scores_is_refused_in_one_line(key: str, tmp_path: Path
 @pytest.mark.slow
 def test_a_search_goes_on_past_what_cannot_be_and_repeats_for_nothing(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs pip install "fastvmt[search]"')
-    small = ["sampler.steps=2", "guidance.fraction=0.5"]
+    small = ["sampler.steps=2", "guidance.fraction=0.5", "backbone.height=64", "backbone.width=64"]
     cases = [
         "benchmark=world",
         "benchmark.cases=1",
