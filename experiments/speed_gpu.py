@@ -76,7 +76,8 @@ def predicted(backbone: RandomWan) -> float:
     """GiB of the weights and of a gradient at its peak under the backbone's preset, by closed form."""
     layout = backbone.layout
     weights = sum(parameter.nbytes for parameter in backbone.transformer.parameters())
-    tokens, blocks = tokens_of(layout), read_blocks(backbone.size)
+    tokens = tokens_of(layout)
+    blocks = read_blocks(backbone.size)
     return (weights + guided(layout.block, tokens, backbone.memory, backbone.dtype.itemsize, blocks)) / GIB
 
 
@@ -111,7 +112,8 @@ def extrapolated(rows: dict[str, dict[str, float]], steps: int) -> dict[str, dic
 def transfers(size: Wan, device: torch.device, dtype: torch.dtype, limit: Limit) -> dict[str, Any]:
     """Plain sampling, the default, the shared pass and the released schedule, after plain sampling that warms up."""
     backbone = RandomWan(size, device, dtype, Memory.balanced)
-    case, words = backbone.case(), settings_of(size, STEPS)
+    case = backbone.case()
+    words = settings_of(size, STEPS)
     limit.attempt(partial(timed, backbone, case, PLAIN, words))
     names = (PLAIN, DEFAULT, PASS, RELEASED)
     rows = {name: limit.attempt(partial(timed, backbone, case, name, words)) for name in names}
@@ -151,7 +153,8 @@ def real_record(name: str, device: torch.device) -> dict[str, Any]:
     rows = {}
     for dtype in (torch.float32, torch.bfloat16):
         backbone = RandomWan(size, device, dtype)
-        x, text = seeded_noise(size.layout.latent_shape, 0, device), backbone.embed("a dog")
+        x = seeded_noise(size.layout.latent_shape, 0, device)
+        text = backbone.embed("a dog")
         with torch.no_grad():
             backbone.velocity(x, 0.9, text)
             wall, cpu = time.perf_counter(), time.process_time()

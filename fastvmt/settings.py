@@ -44,9 +44,14 @@ def check_range(key: str, value: float, low: float, high: float, *, above: bool 
     check(ok, key, value, f"in {'(' if above else '['}{low}, {high}{')' if below else ']'}")
 
 
+def is_rate(value: float) -> bool:
+    """Whether a number may be frames per second."""
+    return 0 < value <= LARGEST_RATE
+
+
 def check_rate(key: str, value: float) -> None:
     """Raise ``ValueError`` for frames per second that cannot be."""
-    check_range(key, value, 0, LARGEST_STEP, above=True)
+    check(is_rate(value), key, value, f"in (0, {LARGEST_RATE}]")
 
 
 def check_seed(key: str, value: float) -> None:

@@ -73,7 +73,8 @@ def unsearchable(config: DictConfig) -> str:
         return f"hydra.sweeper.n_trials={sweeper.n_trials} must be at least 1"
     if not isinstance(config.objective, str | Sequence):
         return ""  # the first job tells
-    wanted, directions = len(objectives(config)), len(directions_of(sweeper)) or 1
+    wanted = len(objectives(config))
+    directions = len(directions_of(sweeper)) or 1
     if wanted == directions:
         return ""
     each = f"[{','.join(['maximize'] * wanted)}]" if wanted > 1 else "maximize"

@@ -83,6 +83,7 @@ def test_what_tests_share_of_a_composition_is_a_copy(monkeypatch: pytest.MonkeyP
     with pytest.raises(UserError) as told:
         compose.composed(wrong)
     monkeypatch.setattr(shared, "kept", {})
+    monkeypatch.delenv(shared.SHARED, raising=False)
     assert again == compose.composed([*words, "seed=2"]) != compose.composed(words)
     with pytest.raises(UserError) as alone:
         compose.composed(wrong)

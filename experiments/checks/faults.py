@@ -85,7 +85,7 @@ def kills(count: int, minutes: float, log: Path, jobs: int, key: str, shared: Pa
     numbers = [Kill(number, {}) for number in range(count)]
     done = read(log, key)
     if left := [each for each in numbers if each.id not in done]:
-        names = {each.thrown[0] for each in left}
+        names = {each.shape for each in left}
         shapes = undisturbed(shared / "kills", names, fresh=any(each.fresh for each in left))
         end = time.monotonic() + 60 * minutes
         for first in range(0, len(left), jobs):

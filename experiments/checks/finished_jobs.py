@@ -32,7 +32,8 @@ SECONDS = 600
 
 def swept(here: Path, shifts: str) -> dict[str, float]:
     """CPU and wall seconds of the sweep over so many shifts. Raises ``ValueError`` if it fails."""
-    model, out = f"backbone.path={here / 'model'}", [f"output_dir={here / 'out'}", f"cache_dir={here / 'cache'}"]
+    model = f"backbone.path={here / 'model'}"
+    out = [f"output_dir={here / 'out'}", f"cache_dir={here / 'cache'}"]
     cpu, wall = sum(os.times()[2:4]), time.perf_counter()
     command = ("run", "-m", model, *SMALL, *QUICK, *out, f"sampler.shift={shifts}")
     code = wait(start(command, here, seconds=SECONDS), 10 * SECONDS)

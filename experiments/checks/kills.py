@@ -62,6 +62,11 @@ class Kill:
         dice = random.Random(self.number)
         return dice.choice(list(SHAPES)), dice.choice(SIGNALS), dice.random()
 
+    @property
+    def shape(self) -> str:
+        """The name of what it runs."""
+        return self.thrown[0]
+
 
 def results(here: Path) -> Results:
     """Hashes of frames and scores of every run below ``out``."""

@@ -80,7 +80,8 @@ def run(words: Sequence[str]) -> dict[str, float]:
 
 def multiply(row: Path, cases: int, dice: random.Random) -> None:
     """Repeat the one case of a run, with scores and prompts of its own each, the first prompt a hostile one."""
-    folder, result = RunFolder(row), read_json(row / "result.json")
+    folder = RunFolder(row)
+    result = read_json(row / "result.json")
     (record,) = folder.records()
     files = folder.case(record.id)
     records = []

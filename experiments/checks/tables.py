@@ -188,7 +188,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="TABLE", help="default: all")
     command_line.add_results(parser)
     arguments = parser.parse_args(words)
-    began, tables = time.process_time() + sum(os.times()[2:4]), {}
+    began = time.process_time() + sum(os.times()[2:4])
+    tables = {}
     for name, content in PRESETS.items():
         sys.stdout.write(f"{name}: {json.dumps(content)}\n")
     with scratch() as here:

@@ -67,15 +67,16 @@ def indexed(index: Path) -> list[Path]:
 
 
 def empty(kind: Any, folder: Path) -> nn.Module:
-    """The architecture that a part's configuration describes, without memory for its weights; it is only read.
+    """The architecture that a part's configuration describes, without memory for its weights.
 
-    Raises ``ValueError`` for a configuration that is no JSON object.
+    It is shared by its callers, who must not change it. Raises ``ValueError`` for a configuration that is no JSON
+    object.
     """
-    return described(kind, json.dumps(read_object(folder / "config.json")))
+    return architecture_of(kind, json.dumps(read_object(folder / "config.json")))
 
 
-@lru_cache(maxsize=8)
-def described(kind: Any, configuration: str) -> nn.Module:
+@lru_cache(maxsize=8)  # the parts of two models
+def architecture_of(kind: Any, configuration: str) -> nn.Module:
     """The architecture of a configuration, made once: a run weighs it and then holds the stored tensors against it."""
     fields = json.loads(configuration)
     diffusers = hasattr(kind, "load_config")

@@ -27,7 +27,7 @@ from fastvmt.data.clip import same_rate
 from fastvmt.data.cuts import cut_detector, one_shot
 from fastvmt.data.frame_folder import clip_sha256, open_clip
 from fastvmt.data.resample import doubts, frame_index
-from fastvmt.settings import LARGEST_RATE, check_choice
+from fastvmt.settings import check_choice, check_rate
 from fastvmt.types import ClipShape, TransferCase, Video
 
 log = logging.getLogger(__name__)
@@ -143,10 +143,8 @@ class ManifestBenchmark(Benchmark):
         if path is None:
             raise ValueError("benchmark=manifest needs benchmark.path=<file>.jsonl")
         check_choice("benchmark.on_lost", on_lost, ON_LOST)
-        if target_fps is not None and not 0 < target_fps <= LARGEST_RATE:
-            raise ValueError(
-                f"benchmark.target_fps={target_fps} must be in (0, {LARGEST_RATE}], or null for each clip's own rate"
-            )
+        if target_fps is not None:
+            check_rate("benchmark.target_fps", target_fps)
         self.path = Path(path).expanduser()
         self.shape = clip
         self.target_fps = target_fps

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastvmt.data.resample import FramePolicy
-from fastvmt.settings import LARGEST_RATE, LARGEST_SIDE
+from fastvmt.settings import LARGEST_RATE, LARGEST_SEED, LARGEST_SIDE, is_rate
 
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 NAME = "1 to 80 letters, digits, . _ -"
@@ -168,7 +168,7 @@ def name(value: object) -> bool:
 
 def rate(value: object) -> bool:
     """Whether a value is a frame rate."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_RATE
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_rate(value)
 
 
 RULES = {
@@ -188,8 +188,8 @@ RULES = {
     "frames.num": ("a whole number from 2, or null", lambda value: value is None or whole(value, 2, LONGEST)),
     "frame_policy": (" | ".join(FramePolicy), lambda value: value in list(FramePolicy)),
     "seeds": (
-        "a list of different whole numbers in [0, 4294967295]",
-        lambda value: all_whole(value, 0, 2**32 - 1) and len(set(value)) == len(value),
+        f"a list of different whole numbers in [0, {LARGEST_SEED}]",
+        lambda value: all_whole(value, 0, LARGEST_SEED) and len(set(value)) == len(value),
     ),
     "origin": (" | ".join(ORIGINS), lambda value: value in ORIGINS),
     "split": (" | ".join(SPLITS), lambda value: value in SPLITS),

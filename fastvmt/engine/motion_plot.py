@@ -30,6 +30,7 @@ READ_AT = 0.3
 PANEL = 2.2
 """Width and height of a frame, inches."""
 DPI = 110
+"""Pixels of the picture per inch."""
 LETTERS = 24
 """Of a line of text above a panel of that width."""
 Flow = NDArray[np.float32]

@@ -72,7 +72,8 @@ def kept(plan: Plan) -> int:
     """Count the cases of a plan whose video is not made again; nothing is loaded, no file but the records is read."""
     if plan.cfg.rerun == Rerun.all:
         return 0
-    cells, run = cells_of(plan.cfg), RunFolder(Path(plan.cfg.output_dir))
+    cells = cells_of(plan.cfg)
+    run = RunFolder(Path(plan.cfg.output_dir))
     config, weights = config_hash(plan.cfg), weights_hash(plan.cfg)
 
     def there(case: TransferCase) -> bool:

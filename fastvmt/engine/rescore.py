@@ -64,7 +64,8 @@ def rescore(study: Path, words: Sequence[str]) -> list[str]:
 
 def scoring_only(cfg: DictConfig) -> DictConfig:
     """Take back what a run was told about making cases again: rescoring takes those that are there."""
-    cfg.rerun, cfg.overwrite = Rerun.missing, False
+    cfg.rerun = Rerun.missing
+    cfg.overwrite = False
     return cfg
 
 

@@ -18,7 +18,7 @@ from fastvmt.types import PassCounter
 
 
 def predicted_clean(x: Tensor, sigma: float, velocity: Tensor) -> Tensor:
-    """Where a straight path ends."""
+    """The clean latent at the end of a straight path from x along its velocity."""
     # FlowMotion, Eq. 2, and of the reference Eq. 3: x_0 = x - sigma v
     return x - sigma * velocity
 

@@ -108,7 +108,7 @@ class MotionDirector(Tuned):
         def temporal_loss(choices: Draw, noise: Tensor) -> Tensor:
             _, error = velocity_error(job, job.reference, choices, noise)
             anchor = choose(choices.anchor, error.shape[2])
-            # MotionDirector, Eq. 7: the clip's error and, by Eq. 6, its debiased form
+            # MotionDirector, Eq. 7: the loss of the clip's error and, Eq. 6, that of its debiased form
             return weight(choices) * (mean_square(error) + mean_square(debiased(error, anchor)))
 
         def phases(choices: Draw) -> Phases:

@@ -72,7 +72,7 @@ class MotionClone(Method):
         return self.guided_steps(steps)
 
     def budget(self, layout: Layout, sampler: Sampler) -> PassCounter:
-        gradients = guided_steps(sampler.steps, self.fraction)
+        gradients = self.guided_steps(sampler.steps)
         return PassCounter(sampling_passes(layout, sampler), gradients * self.block, gradients)
 
     def readings(self, layout: Layout, sigmas: Sequence[float]) -> int:
@@ -102,7 +102,7 @@ class MotionClone(Method):
 
     def step(self, job: Job, i: int, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         """The solver's step, x + (sigma' - sigma) v for Euler's, less weight ramp sigma sigma' g."""
-        guided = guided_steps(job.steps, self.fraction)
+        guided = self.guided_steps(job.steps)
         if i >= guided:
             return super().step(job, i, x, sigma, sigma_next)
         value, index = self.reference_attention(job)

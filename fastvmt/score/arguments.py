@@ -11,7 +11,7 @@ from typing import Any
 
 from fastvmt.data.alignment import Alignment
 from fastvmt.score.registry import table
-from fastvmt.settings import LARGEST_RATE
+from fastvmt.settings import LARGEST_RATE, is_rate
 
 SIDES = (16, 8192)
 """Of a clip that scores can be made of, pixels: smallest and largest."""
@@ -102,6 +102,6 @@ def rate(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= LARGEST_RATE:
+    if not is_rate(value):
         raise argparse.ArgumentTypeError(f"{text!r} must be frames per second, above 0 and at most {LARGEST_RATE}")
     return value

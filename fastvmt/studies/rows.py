@@ -120,7 +120,8 @@ def check_config(config: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` where ``READ`` is of another type in a configuration."""
     for path, kind in READ.items():
         *groups, key = path.split(".")
-        node, where = config, "config."
+        node = config
+        where = "config."
         for group in groups:
             node = part(node, group, {}, where)
             where += f"{group}."

@@ -19,7 +19,7 @@ def mean_square(error: Tensor) -> Tensor:
 
 
 def debiased(error_BCFHW: Tensor, anchor: int, beta: float = 1.0) -> Tensor:
-    """What the frames have in common, their appearance, weighs less.
+    """phi of an error, in which what the frames have in common, their appearance, weighs less.
 
     phi is linear, so the error of phi(v) is phi of the error.
     """

@@ -13,7 +13,7 @@ from fastvmt.tuning.adapter import Adapter
 
 
 def temporal_difference(value_FHWD: Tensor) -> Tensor:
-    """Debiasing for inference, which drops what does not change."""
+    """The table (F, H', W', D) without what does not change between frames: its debiasing for inference."""
     # Motion Inversion, Eq. 5: e'_0 = e_0, e'_t = e_t - e_(t-1)
     return torch.cat([value_FHWD[:1], value_FHWD[1:] - value_FHWD[:-1]])
 

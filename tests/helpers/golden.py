@@ -32,7 +32,7 @@ from fastvmt.engine.plan import make_plan, make_tracker
 from fastvmt.methods.transfer import transfer_case
 from helpers.config import composed
 from helpers.golden_paths import paths
-from helpers.transfers import coded_once
+from helpers.transfers import encode_once
 
 FILE = Path(__file__).parents[1] / "golden" / "transfers.json"
 VERSIONS = FILE.with_name("algorithm.json")
@@ -107,7 +107,7 @@ def part(group: str, settings: str) -> Any:
     """A backbone, or the scores, loaded once for all transfers that agree in ``settings``."""
     cfg = loaded[settings]
     if group == "backbone":
-        return coded_once(construct(cfg.backbone, group))
+        return encode_once(construct(cfg.backbone, group))
     return construct(cfg.metrics, group, tracker=make_tracker(cfg, TensorCache(None)))
 
 

@@ -36,9 +36,9 @@ def transfer(
     return transfer_case(backbone, method, replace(SAMPLER, **sampler), case, cache or TensorCache(None))
 
 
-def coded_once(backbone: Backbone) -> Backbone:
-    """The same model, which encodes a clip once and decodes latents once: hundreds of transfers have the same."""
-    encode, decode, known = backbone.encode, backbone.decode, {}
+def encode_once(backbone: Backbone) -> Backbone:
+    """The same model, which encodes a clip once: most of hundreds of transfers have the same reference."""
+    encode, known = backbone.encode, {}
 
     def encoded(video: Video) -> Tensor:
         key = video.frames_THWC.numpy().tobytes()
@@ -46,13 +46,7 @@ def coded_once(backbone: Backbone) -> Backbone:
             known[key] = encode(video)
         return known[key].clone()
 
-    def decoded(latents_BCFHW: Tensor) -> Tensor:
-        key = latents_BCFHW.numpy().tobytes()
-        if key not in known:
-            known[key] = decode(latents_BCFHW)
-        return known[key].clone()
-
-    backbone.encode, backbone.decode = encoded, decoded
+    backbone.encode = encoded
     return backbone
 
 

@@ -18,7 +18,7 @@ from fastvmt.types import PassCounter
 from helpers.architectures import ARCHITECTURES
 from helpers.config import composed
 from helpers.contract import NEEDED, OWN, ROTATING, SMALL, STEPS, Model
-from helpers.transfers import coded_once
+from helpers.transfers import encode_once
 
 
 @pytest.fixture(scope="session", params=sorted(ARCHITECTURES))
@@ -38,7 +38,7 @@ def overrides(model: Model) -> list[str]:
 @pytest.fixture(scope="session")
 def loaded(overrides: list[str]) -> Backbone:
     backbone: Backbone = construct(composed(*overrides).backbone, "backbone")
-    return coded_once(backbone)
+    return encode_once(backbone)
 
 
 @pytest.fixture
