@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
 from fastvmt.config import config_folder
@@ -35,6 +35,8 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     said = f"{error}"
     if "'beside'" in said or "hydra.sweeper.beside" in said:
         return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
+    if match := re.search(r"In '([^']+)': Could not override '([^'@]+)@", said):
+        return f"{match[1]}.yaml overrides {match[2]} below itself: its first line has to be # @package _global_"
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", said):
         return f"{match[1]} is no key{nearest(match[1], known_keys(overrides))}; {HELP}"
     if match := re.search(r"An item is already at '([^']+)'", said):
@@ -96,7 +98,11 @@ def known_keys(overrides: Sequence[str]) -> list[str]:
     """Every key of the configuration that those of ``overrides`` choose that name an option of a group."""
     with initialize_config_dir(**BASE, config_dir=str(config_folder())):
         chosen = [word for word in overrides if is_option(word)]
-        return list(keys(OmegaConf.to_container(compose("config", overrides=chosen))))
+        try:
+            found = compose("config", overrides=chosen)
+        except HydraException:  # a chosen file is what cannot be composed
+            found = compose("config")
+        return list(keys(OmegaConf.to_container(found)))
 
 
 def is_option(word: str) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
 from experiments.checks.fork import run_command, working_folder
 from fastvmt.compose import composed
 from fastvmt.compose_errors import explained
+from fastvmt.config import config_folder
 from fastvmt.errors import UserError
 
 CASES = {
@@ -41,6 +46,29 @@ def test_python_gets_one_line(override) -> None:
 def test_keys_of_the_chosen_option_are_known() -> None:
     with pytest.raises(UserError, match=r"method\.blck is no key, the nearest is method\.block;"):
         composed(["method=smm", "method.blck=3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "defaults: [override /metrics: fast]",
+            "experiment/own.yaml overrides metrics below itself: its first",
+        ),
+        ("# @package _global_\ndefaults: [override /metrcs: fast]", "metrcs is no key, the nearest is metrics;"),
+    ],
+    ids=["without its first line", "a wrong group"],
+)
+def test_an_option_that_cannot_be_composed_is_told(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of ``conf/`` itself, which the keys that are known depend on."""
+    shutil.copytree(config_folder(), tmp_path / "conf")
+    (tmp_path / "conf" / "experiment" / "own.yaml").write_text(text)
+    for module in ("compose_errors", "compose"):
+        monkeypatch.setattr(f"fastvmt.{module}.config_folder", lambda: tmp_path / "conf")
+    with pytest.raises(UserError, match=re.escape(told)):
+        composed(["experiment=own"])
 
 
 def test_a_folder_that_cannot_be_written_to_is_named() -> None:

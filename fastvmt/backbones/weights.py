@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,42 @@ def indexed(index: Path) -> list[Path]:
     return sorted({index.parent / name for name in names.values()})
 
 
+@dataclass(frozen=True)
+class Configuration:
+    """A part's configuration as its own library reads it; two with the same fields are the same."""
+
+    fields: str
+    read: Any = field(compare=False)
+
+
+def configuration(kind: Any, folder: Path) -> Configuration:
+    """The configuration of a part; its library raises errors of every kind."""
+    if hasattr(kind, "load_config"):
+        fields = kind.load_config(folder)
+        return Configuration(json.dumps(fields, default=repr), fields)
+    config = kind.config_class.from_pretrained(folder, local_files_only=True)
+    return Configuration(config.to_json_string(use_diff=False), config)
+
+
 def empty(kind: Any, folder: Path) -> nn.Module:
     """The architecture that a part's configuration describes, without memory for its weights.
 
-    It is shared by its callers, who must not change it. Raises ``ValueError`` for a configuration that is no JSON
-    object.
+    It is shared by its callers, who must not change it. Raises ``ValueError`` for a configuration that describes none.
     """
-    return architecture_of(kind, json.dumps(read_object(folder / "config.json")))
+    file = folder / "config.json"
+    read_object(file)
+    try:
+        return architecture_of(kind, configuration(kind, folder))
+    except Exception as error:
+        raise ValueError(f"{file} describes no {kind.__name__}: {' '.join(str(error).split())}") from error
 
 
 @lru_cache(maxsize=8)  # the parts of two models
-def architecture_of(kind: Any, configuration: str) -> nn.Module:
+def architecture_of(kind: Any, configuration: Configuration) -> nn.Module:
     """The architecture of a configuration, made once: a run weighs it and then holds the stored tensors against it."""
-    fields = json.loads(configuration)
     diffusers = hasattr(kind, "load_config")
     with init_empty_weights(include_buffers=False):
-        model = kind.from_config(fields) if diffusers else kind(kind.config_class.from_dict(fields))
+        model = kind.from_config(configuration.read) if diffusers else kind(configuration.read)
     if not diffusers:
         model.tie_weights()
     empty_model: nn.Module = model

@@ -36,9 +36,15 @@ def format_for(cfg: DictConfig) -> torch.dtype:
 
 
 def weights_of(cfg: DictConfig) -> Weights | None:
-    """Bytes of the video model's weights, from its JSON files; None where its class does not know."""
+    """Bytes of the video model's weights, from its JSON files; None where its class does not know.
+
+    Raises :class:`UserError` for files that describe no model.
+    """
     kind: Any = class_of(cfg.backbone, "backbone")
-    weights: Weights | None = kind.weights_of(cfg.backbone.path, format_for(cfg))
+    try:
+        weights: Weights | None = kind.weights_of(cfg.backbone.path, format_for(cfg))
+    except ValueError as error:
+        raise UserError(f"backbone.path={cfg.backbone.path} cannot be used: {error}") from error
     return weights
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,3 +88,27 @@ def test_the_dry_run_prints_it(random_wan: Path, capsys: pytest.CaptureFixture[s
     assert "memory, predicted" in capsys.readouterr().out
     assert memory_line({"text": 2.0 * GIB, "guide": 35.9 * GIB}) == "text 2.00, guide 35.90 GiB"
     assert memory_line({"text": 0.0, "encode": GIB / 1024, "guide": GIB / 16}) == "text 0, encode 1, guide 64 MiB"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (None, "config.json cannot be read: .*No such file"),
+        ("[1]", "config.json holds no JSON object"),
+        ('{"num_layers": "3"}', "config.json describes no UMT5EncoderModel: .*num_layers.*'3'"),
+        ('{"a":' + "[" * 500 + "]" * 500 + "}", "config.json describes no UMT5EncoderModel: .*recursion"),
+    ],
+    ids=["missing", "a list", "a text for a number", "nested"],
+)
+def test_a_part_that_describes_no_model_is_one_line(
+    written: str | None, told: str, random_wan: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(random_wan, tmp_path / "wan")
+    file = tmp_path / "wan" / "text_encoder" / "config.json"
+    file.unlink()
+    if written is not None:
+        file.write_text(written)
+    size = ["backbone.height=48", "backbone.width=48", "guidance.block=1", "window.l=3"]
+    with pytest.raises(UserError, match=f"{tmp_path / 'wan'}.*{told}") as refused:
+        check_fit(make_plan(composed(f"backbone.path={tmp_path / 'wan'}", *size)))
+    assert "\n" not in str(refused.value)

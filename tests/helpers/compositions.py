@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -44,9 +45,10 @@ def stored(folder: Path, key: tuple[object, ...], make: Callable[[], Any]) -> by
         return file.read_bytes()
     made = pickle.dumps(make())
     with suppress(OSError):  # a test may have left this process no room
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_bytes(made)
-        part.rename(file)
+        part, name = tempfile.mkstemp(dir=folder)
+        with open(part, "wb") as stream:
+            stream.write(made)
+        os.rename(name, file)
     return made
 
 
