@@ -23,12 +23,6 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.slow
-def test_a_dry_run_warns_of_nothing(tmp_path: Path) -> None:
-    done = command(f"output_dir={tmp_path / 'out'}")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.skipif(not LISTS, reason="Hydra 1.3 has no list of the classes that its own nodes may name")
 @pytest.mark.parametrize("target", ["os.system", "builtins.exec", "fastvmt_evil.Study", "subprocess.Popen"])
 def test_hydra_s_own_nodes_run_no_other_code(target: str, tmp_path: Path) -> None:

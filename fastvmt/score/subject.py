@@ -101,6 +101,8 @@ def load_dino(path: str | Path | None, vbench_compat: bool = False, device: str 
     found = DINO.locate(path)
     if found.path.is_dir():
         found = DINO.locate(found.path / "model.safetensors")
-    model = timm.create_model(MODEL, pretrained=False, num_classes=0, dynamic_img_size=True, global_pool="token")
+    model = timm.create_model(
+        MODEL, pretrained=False, num_classes=0, dynamic_img_size=True, global_pool="token", weight_init="skip"
+    )
     found.fill(model, "DINO ViT-B/16")
     return DinoEncoder(model, found.sha256, vbench_compat, device)

@@ -57,7 +57,7 @@ def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_pat
     log = tmp_path / "calls"
     traced = [TRACER, "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(log)] if TRACER else []
     places = [f"{key}_dir={tmp_path / key}" for key in ("output", "cache")]
-    places += ["--config-dir", str(tmp_path / "own")]
+    places += ["--config-dir", str(tmp_path / "own"), "backbone.height=64", "backbone.width=64"]
     command = [*ALONE, *traced, sys.executable, "-c", REFUSING, "run.py", "-m", "row=fastvmt,tuned", "sampler.steps=2"]
     done = subprocess.run([*command, *places], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
