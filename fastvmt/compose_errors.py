@@ -19,6 +19,8 @@ from fastvmt.versions import BASE
 HELP = "python run.py --help lists all"
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 """Hydra's own that come with packages."""
+NO_KEY = r"(?:Could not override|Could not delete from config\.|No earlier Group Default for)"
+"""How Hydra 1.3 and 1.4 begin to name what they do not know."""
 WRITING = "Unable to configure handler"
 """How logging begins to say that the log's file cannot be opened."""
 
@@ -35,9 +37,9 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     said = f"{error}"
     if "'beside'" in said or "hydra.sweeper.beside" in said:
         return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
-    if match := re.search(r"In '([^']+)': Could not override '([^'@]+)@", said):
+    if match := re.search(rf"In '([^']+)': .*{NO_KEY} '([^'@]+)@", said):
         return f"{match[1]}.yaml overrides {match[2]} below itself: its first line has to be # @package _global_"
-    if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", said):
+    if match := re.search(rf"{NO_KEY} '([^']+)'", said):
         return f"{match[1]} is no key{nearest(match[1], known_keys(overrides))}; {HELP}"
     if match := re.search(r"An item is already at '([^']+)'", said):
         return f"+{match[1]} is there already: write {match[1]}=<value> without +"
