@@ -37,7 +37,7 @@ def explained(error: Exception, overrides: Sequence[str]) -> str:
     said = f"{error}"
     if "'beside'" in said or "hydra.sweeper.beside" in said:
         return "rows beside a grid (hydra.sweeper.beside) need hydra/sweeper=grid"
-    if match := re.search(rf"In '([^']+)': .*{NO_KEY} '([^'@]+)@", said):
+    if match := re.search(rf"In '([^']+)':(?s:.*){NO_KEY} '([^'@]+)@", said):
         return f"{match[1]}.yaml overrides {match[2]} below itself: its first line has to be # @package _global_"
     if match := re.search(rf"{NO_KEY} '([^']+)'", said):
         return f"{match[1]} is no key{nearest(match[1], known_keys(overrides))}; {HELP}"
