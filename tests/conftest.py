@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers import SHARED
+
 MARKERS = {
     "slow": "takes more than a few seconds; run with --slow",
     "gpu": "needs a CUDA device",
@@ -25,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder of what all processes of the session share; those that tests are dealt to inherit its name."""
     if not hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="fastvmt-tests-")
-        os.environ["FASTVMT_TESTS_SHARED"] = folder
+        os.environ[SHARED] = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fastvmt.backbones.layout import Weights
-from fastvmt.backbones.weights import empty
+from fastvmt.backbones.weights import empty, of_diffusers
 
 
 def bytes_by_name(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, int]:
@@ -17,9 +17,8 @@ def bytes_by_name(kind: Any, folder: Path, dtype: torch.dtype) -> dict[str, int]
 
     Some architectures keep some of their modules in float32: diffusers' always, transformers' instead of float16.
     """
-    always = hasattr(kind, "load_config")
     listed = getattr(kind, "_keep_in_fp32_modules", None) or ()
-    single = set(listed) if always or dtype is torch.float16 else set()
+    single = set(listed) if of_diffusers(kind) or dtype is torch.float16 else set()
 
     def number(name: str) -> torch.dtype:
         return torch.float32 if single & set(name.split(".")) else dtype

@@ -75,9 +75,14 @@ class Configuration:
     read: Any = field(compare=False)
 
 
+def of_diffusers(kind: Any) -> bool:
+    """Whether a part's class is one of diffusers, not of transformers."""
+    return hasattr(kind, "load_config")
+
+
 def configuration(kind: Any, folder: Path) -> Configuration:
     """The configuration of a part; its library raises errors of every kind."""
-    if hasattr(kind, "load_config"):
+    if of_diffusers(kind):
         fields = kind.load_config(folder)
         return Configuration(json.dumps(fields, default=repr), fields)
     config = kind.config_class.from_pretrained(folder, local_files_only=True)
@@ -100,10 +105,9 @@ def empty(kind: Any, folder: Path) -> nn.Module:
 @lru_cache(maxsize=8)  # the parts of two models
 def architecture_of(kind: Any, configuration: Configuration) -> nn.Module:
     """The architecture of a configuration, made once: a run weighs it and then holds the stored tensors against it."""
-    diffusers = hasattr(kind, "load_config")
     with init_empty_weights(include_buffers=False):
-        model = kind.from_config(configuration.read) if diffusers else kind(configuration.read)
-    if not diffusers:
+        model = kind.from_config(configuration.read) if of_diffusers(kind) else kind(configuration.read)
+    if not of_diffusers(kind):
         model.tie_weights()
     empty_model: nn.Module = model
     return empty_model

@@ -5,11 +5,9 @@ from __future__ import annotations
 import ctypes
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,12 +19,16 @@ ROOT = Path(__file__).parents[2]
 ALONE = ["unshare", "--map-root-user", "--net"]
 """Runs a command in a network namespace of its own, where even loopback is down."""
 REFUSING = """
-import runpy, socket, sys
+import socket, sys
 def refused(self, address, *_):
-    assert self.family == socket.AF_UNIX, f"asked for {address}"
+    if self.family != socket.AF_UNIX:
+        sys.exit(f"asked for {address}")
     return connect(self, address)
 connect, socket.socket.connect = socket.socket.connect, refused
 socket.getaddrinfo = lambda host, *_, **__: sys.exit(f"asked for {host}")
+"""
+RUNNING = """
+import runpy
 sys.argv.pop(0)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -57,8 +59,8 @@ def test_a_sweep_needs_no_network_and_none_of_its_processes_asks_for_one(tmp_pat
     log = tmp_path / "calls"
     traced = [TRACER, "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(log)] if TRACER else []
     places = [f"{key}_dir={tmp_path / key}" for key in ("output", "cache")]
-    places += ["--config-dir", str(tmp_path / "own"), "backbone.height=64", "backbone.width=64"]
-    command = [*ALONE, *traced, sys.executable, "-c", REFUSING, "run.py", "-m", "row=fastvmt,tuned", "sampler.steps=2"]
+    places += ["--config-dir", str(tmp_path / "own"), "sampler.steps=2", "backbone.height=64", "backbone.width=64"]
+    command = [*ALONE, *traced, sys.executable, "-c", REFUSING + RUNNING, "run.py", "-m", "row=fastvmt,tuned"]
     done = subprocess.run([*command, *places], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [tmp_path / "output" / "rows" / f"row={row}" for row in ("fastvmt", "tuned")]
@@ -74,16 +76,7 @@ def leave_the_network(_: Path) -> None:
     """Give this process a network namespace of its own, and end it if it asks for a connection all the same."""
     user, network = 0x10000000, 0x40000000
     assert not ctypes.CDLL(None).unshare(user | network)
-
-    connect = socket.socket.connect
-
-    def refused(self: socket.socket, address: Any, *_: Any) -> None:
-        if self.family != socket.AF_UNIX:
-            sys.exit(f"asked for {address}")
-        connect(self, address)
-
-    socket.socket.connect = refused
-    socket.getaddrinfo = lambda host, *_, **__: sys.exit(f"asked for {host}")
+    exec(REFUSING, {})
 
 
 @pytest.mark.skipif(not alone(), reason="needs unshare --net")

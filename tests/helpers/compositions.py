@@ -24,9 +24,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
 from fastvmt.config import config_folder
+from helpers import SHARED
 
-SHARED = "FASTVMT_TESTS_SHARED"
-"""The variable that names a folder of the session's processes; without it, each keeps its own."""
 kept: dict[tuple[object, ...], bytes] = {}
 
 
@@ -45,10 +44,10 @@ def stored(folder: Path, key: tuple[object, ...], make: Callable[[], Any]) -> by
         return file.read_bytes()
     made = pickle.dumps(make())
     with suppress(OSError):  # a test may have left this process no room
-        part, name = tempfile.mkstemp(dir=folder)
-        with open(part, "wb") as stream:
+        opened, part = tempfile.mkstemp(dir=folder)
+        with open(opened, "wb") as stream:
             stream.write(made)
-        os.rename(name, file)
+        os.rename(part, file)
     return made
 
 
